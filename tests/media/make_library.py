@@ -114,7 +114,7 @@ def clips(work: Path) -> dict[str, Clip]:
     """Every file that ffmpeg makes, by its path in the library; `work` holds what it reads."""
     english, german = work / "english.srt", work / "german.srt"
     harbour = (
-        Clip(6).video().audio("eng", 440, "Stereo").audio("jpn", 330, "Commentary", *FLAC)
+        Clip(6).video().audio("eng", 440, "Main").audio("jpn", 330, "Commentary", *FLAC)
         .subtitle("eng", english, "English").subtitle("ger", german, "Deutsch (forced)")
         .default_audio(0).forced_subtitle(1).chapters(work / "chapters.txt")
         .tags(title="The Quiet Harbour", DATE_RELEASED="2019-05-03", comment="made for a demo")

@@ -1,0 +1,66 @@
+# Everything a person or CI does with this checkout. `make help` lists it.
+
+STAGE := target/stage
+DEMO := demo
+DEMO_FILE := $(DEMO)/library/Movies/The Quiet Harbour (2019)/The Quiet Harbour (2019).mkv
+# Evaluated in the recipe: the server is looked for, or fetched, when it is needed.
+WITH_NATS := NATS_SERVER_BIN="$$(deploy/tools/nats-server.sh)" && export NATS_SERVER_BIN &&
+METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help needs tools build library demo clean-demo test lint fmt-check clippy doc deny bench
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+
+# Says all that is missing at once, not one thing a run.
+needs:
+	@missing=; \
+	command -v cargo >/dev/null || missing="$$missing\n  cargo    Rust with rustup: see rustup.rs"; \
+	command -v cc >/dev/null || missing="$$missing\n  cc       a C compiler; Debian or Ubuntu: apt-get install build-essential"; \
+	command -v python3 >/dev/null || missing="$$missing\n  python3  Python 3.9 or newer; Debian or Ubuntu: apt-get install python3 python3-pip"; \
+	if [ -n "$$missing" ]; then printf "error: missing on this machine:$$missing\n" >&2; exit 1; fi
+
+tools: needs ## get what running needs: nats-server and ffmpeg
+	@deploy/tools/nats-server.sh >/dev/null
+	@deploy/tools/ffmpeg.sh
+
+build: needs ## build everything and lay it out in target/stage
+	cargo build --workspace --locked
+	@python3 deploy/tools/stage.py $(STAGE)
+
+library: tools ## make the small library of the demo
+	@python3 tests/media/make_library.py $(DEMO)/library
+
+# A scan in which some file could not be read ends with 6 (partial success): the library has such files.
+demo: tools build library ## scan a small real library and show what was found
+	@echo; echo "== metafleet scan $(DEMO)/library --wait"
+	@$(WITH_NATS) $(METAFLEET) scan $(DEMO)/library --wait --plugin-dir $(STAGE)/plugins || [ $$? -eq 6 ]
+	@echo; echo "== metafleet meta get '$(notdir $(DEMO_FILE))'"
+	@$(WITH_NATS) $(METAFLEET) meta get "$(DEMO_FILE)"
+
+clean-demo: ## remove the demo's library and data
+	rm -rf $(DEMO)
+
+test: tools build ## run every test of every language
+	@$(WITH_NATS) python3 deploy/tools/run_tests.py
+
+lint: fmt-check clippy doc ## formatting, clippy and documentation, without a warning
+
+fmt-check: needs
+	cargo fmt --all --check
+
+clippy: needs
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+
+doc: needs
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --locked --no-deps --document-private-items
+
+deny: needs ## licences, sources and who may lean on what
+	@deny="$$(deploy/tools/cargo-deny.sh)" && \
+	"$$deny" --locked check --allow unused-wrapper bans licenses sources
+
+bench: tools ## measure throughput and latency beside the raw ceiling
+	cargo build --release --locked --package coordinator
+	@$(WITH_NATS) target/release/metafleet bench

@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Runs every test of every language and adds the counts up; the last line is `N passed, N failed`."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+PYTHON_RAN = re.compile(r"^Ran (\d+) tests? in")
+PYTHON_END = re.compile(r"^(?:OK|FAILED)(?: \((.*)\))?$")
+
+
+@dataclass
+class Counts:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def add(self, other: Counts) -> None:
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+
+    def __str__(self) -> str:
+        text = f"{self.passed} passed, {self.failed} failed"
+        return f"{text}, {self.skipped} skipped" if self.skipped else text
+
+
+def read_cargo(lines: list[str]) -> Counts:
+    """One `test result:` line stands for each test program."""
+    counts = Counts()
+    for line in lines:
+        if found := CARGO.match(line):
+            counts.add(Counts(*map(int, found.groups())))
+    return counts
+
+
+def read_unittest(lines: list[str]) -> Counts:
+    """`Ran N tests` counts all of them; the line after it says what did not pass."""
+    counts = Counts()
+    for line in lines:
+        if found := PYTHON_RAN.match(line):
+            counts.passed += int(found[1])
+        elif found := PYTHON_END.match(line):
+            said = dict(part.split("=") for part in (found[1] or "").split(", ") if "=" in part)
+            failed = sum(int(said.get(key, 0)) for key in ("failures", "errors", "unexpected successes"))
+            counts.failed += failed
+            counts.skipped += int(said.get("skipped", 0))
+            counts.passed -= failed + int(said.get("skipped", 0))
+    return counts
+
+
+def run(command: list[str], folder: Path, read) -> Counts:
+    """Runs one test program, shows what it prints and counts it.
+
+    A program that ends badly without a failed test (it did not compile, say) counts as one that failed.
+    """
+    print(f"\n== {folder.relative_to(ROOT)}: {' '.join(command)}", flush=True)
+    lines = []
+    with subprocess.Popen(
+        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as child:
+        for line in child.stdout:
+            sys.stdout.write(line)
+            sys.stdout.flush()
+            lines.append(COLOUR.sub("", line.rstrip("\n")))
+    counts = read(lines)
+    if child.returncode != 0 and counts.failed == 0:
+        print(f"== {' '.join(command)} ended with {child.returncode}")
+        counts.failed = 1
+    return counts
+
+
+def python_folders() -> list[Path]:
+    tops = (ROOT / "deploy", ROOT / "tests", ROOT / "worker-sdk")
+    return sorted({path.parent for top in tops for path in top.glob("**/test_*.py")})
+
+
+def main() -> int:
+    by_language = {"rust": Counts(), "python": Counts()}
+    for folder in python_folders():
+        by_language["python"].add(run([sys.executable, "-m", "unittest"], folder, read_unittest))
+    cargo = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]
+    if sys.stdout.isatty():
+        cargo += ["--color", "always"]
+    by_language["rust"].add(run(cargo, ROOT, read_cargo))
+
+    total = Counts()
+    print()
+    for language, counts in by_language.items():
+        print(f"{language}: {counts}")
+        total.add(counts)
+    print(total)
+    return 1 if total.failed or not total.passed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
