@@ -37,7 +37,7 @@ library: tools ## make the small library of the demo
 demo: tools build library ## scan a small real library and show what was found
 	@echo; echo "== metafleet scan $(DEMO)/library --wait"
 	@$(WITH_NATS) $(METAFLEET) scan $(DEMO)/library --wait --plugin-dir $(STAGE)/plugins || [ $$? -eq 6 ]
-	@echo; echo "== metafleet meta get '$(notdir $(DEMO_FILE))'"
+	@echo; echo "== metafleet meta get '$(DEMO_FILE)'"
 	@$(WITH_NATS) $(METAFLEET) meta get "$(DEMO_FILE)"
 
 clean-demo: ## remove the demo's library and data

