@@ -1,0 +1,36 @@
+#![doc = include_str!("../README.md")]
+#![warn(missing_docs)]
+
+pub mod apply;
+pub mod chain;
+pub mod codec;
+pub mod filter;
+pub mod header;
+pub mod id;
+pub mod manifest;
+pub mod meta;
+pub mod names;
+pub mod publish;
+pub mod pull;
+pub mod queue;
+pub mod read;
+pub mod retry;
+pub mod schema;
+pub mod topology;
+pub mod wire;
+
+pub use apply::{ApplyError, apply};
+pub use chain::Chain;
+pub use filter::Filter;
+pub use id::{Cid, InstanceId, PluginId, Prefix, RunId, TaskId};
+pub use manifest::{InvalidManifest, Manifest};
+pub use meta::{MetaKey, MetaMap, MetaValue};
+pub use names::Names;
+pub use queue::Queue;
+pub use retry::{RetryPolicy, Verdict};
+pub use wire::dead::DeadLetter;
+pub use wire::file::{FileFacts, Sidecar};
+pub use wire::record::{Record, RecordStatus};
+pub use wire::signal::{Announce, AnnounceReply, Control, Signal};
+pub use wire::submission::Submission;
+pub use wire::task::Task;

@@ -1,0 +1,268 @@
+//! Publishing that is always acknowledged.
+//!
+//! One inbox for all acknowledgements, a bounded number of them outstanding, and a time limit on
+//! each. The library's own acknowledgement future keeps an entry for the life of the client when
+//! its answer never comes (nats.rs issue 1617); here a dropped or late publish leaves nothing.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use tokio::sync::{Semaphore, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::header::{EXPECTED_LAST_SUBJECT_SEQUENCE, WRONG_LAST_SEQUENCE};
+
+/// Acknowledgements outstanding at once: enough to hide the round trip, few enough that a slow
+/// server slows its publishers.
+pub const IN_FLIGHT: usize = 1024;
+/// How long an acknowledgement may take.
+pub const ACK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A message was not stored, or nobody knows whether it was.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PublishError {
+    /// The last message on the subject is not the expected one; nothing was stored.
+    #[error("`{subject}` has changed meanwhile")]
+    WrongLastSequence {
+        /// Where it was to go.
+        subject: String,
+    },
+    /// The message is larger than the server takes; nothing was stored.
+    #[error("the message for `{subject}` has {bytes} bytes, the server takes {limit}")]
+    TooLarge {
+        /// Where it was to go.
+        subject: String,
+        /// Its size, headers included.
+        bytes: usize,
+        /// The server's limit.
+        limit: usize,
+    },
+    /// The stream said no, for example because its disk is full; nothing was stored.
+    #[error("the stream refused `{subject}`: {description} ({code})")]
+    Refused {
+        /// Where it was to go.
+        subject: String,
+        /// The server's error code.
+        code: u64,
+        /// The server's words.
+        description: String,
+    },
+    /// No stream takes this subject at the moment; nothing was stored.
+    #[error("no stream takes `{subject}`")]
+    NoStream {
+        /// Where it was to go.
+        subject: String,
+    },
+    /// No answer came: it may or may not be stored.
+    #[error("`{subject}` was not acknowledged in time")]
+    Unacknowledged {
+        /// Where it was to go.
+        subject: String,
+    },
+    /// The publisher was closed.
+    #[error("the connection is closed")]
+    Closed,
+}
+
+impl PublishError {
+    /// Whether the same publish can succeed later without any other change.
+    ///
+    /// Publishing again is safe with an expected sequence or a message id, and only then.
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        match self {
+            Self::NoStream { .. } | Self::Unacknowledged { .. } | Self::Refused { .. } => true,
+            Self::WrongLastSequence { .. } | Self::TooLarge { .. } | Self::Closed => false,
+        }
+    }
+}
+
+type Waiting = Mutex<HashMap<u64, oneshot::Sender<async_nats::Message>>>;
+
+/// Publishes and waits for the stream's word; cheap to clone.
+#[derive(Clone)]
+pub struct Publisher {
+    client: Client,
+    inbox: Arc<str>,
+    waiting: Arc<Waiting>,
+    next: Arc<AtomicU64>,
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    timeout: Duration,
+}
+
+impl std::fmt::Debug for Publisher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Publisher").field("inbox", &self.inbox).finish_non_exhaustive()
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Ack {
+    #[serde(default)]
+    seq: u64,
+    error: Option<AckError>,
+}
+
+#[derive(serde::Deserialize)]
+struct AckError {
+    #[serde(default)]
+    err_code: u64,
+    #[serde(default)]
+    description: String,
+}
+
+impl Publisher {
+    /// Subscribes to an inbox of its own and starts to listen.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closed.
+    pub async fn open(client: Client) -> Result<Self, async_nats::SubscribeError> {
+        let inbox: Arc<str> = client.new_inbox().into();
+        let mut answers = client.subscribe(format!("{inbox}.*")).await?;
+        let waiting: Arc<Waiting> = Arc::default();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn({
+            let (waiting, stop, skip) = (waiting.clone(), stop.clone(), inbox.len() + 1);
+            async move {
+                while let Some(Some(answer)) = stop.run_until_cancelled(answers.next()).await {
+                    let token = answer.subject.get(skip..).and_then(|text| text.parse().ok());
+                    let waiter = token.and_then(|token: u64| lock(&waiting).remove(&token));
+                    if let Some(waiter) = waiter {
+                        // The publisher may have given up; then nobody cares.
+                        drop(waiter.send(answer));
+                    }
+                }
+            }
+        });
+        Ok(Self {
+            client,
+            inbox,
+            waiting,
+            next: Arc::default(),
+            permits: Arc::new(Semaphore::new(IN_FLIGHT)),
+            tasks,
+            stop,
+            timeout: ACK_TIMEOUT,
+        })
+    }
+
+    /// The connection it publishes on.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Publishes and waits until the stream has stored the message; returns its sequence.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; see there which of them leave the outcome open.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, the message may or may not be stored; nothing leaks.
+    pub async fn publish(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<u64, PublishError> {
+        // Some room for headers, which count too.
+        let bytes = payload.len() + headers.len() * 96;
+        let limit = self.client.server_info().max_payload;
+        if limit > 0 && bytes > limit {
+            return Err(PublishError::TooLarge { subject, bytes, limit });
+        }
+        let _permit = self.permits.acquire().await.map_err(|_| PublishError::Closed)?;
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = oneshot::channel();
+        lock(&self.waiting).insert(token, sender);
+        let _forget = Forget { waiting: &self.waiting, token };
+        let reply = format!("{}.{token}", self.inbox);
+        let exchange = async {
+            self.client
+                .publish_with_reply_and_headers(subject.clone(), reply, headers, payload)
+                .await
+                .map_err(|_| PublishError::Closed)?;
+            answer.await.map_err(|_| PublishError::Closed)
+        };
+        match tokio::time::timeout(self.timeout, exchange).await {
+            Ok(Ok(answer)) => read_ack(subject, &answer),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(PublishError::Unacknowledged { subject }),
+        }
+    }
+
+    /// Publishes only if the last message on the subject has sequence `last` (0 = there is none).
+    ///
+    /// # Errors
+    ///
+    /// As [`Publisher::publish`]; [`PublishError::WrongLastSequence`] if it has not.
+    pub async fn publish_after(
+        &self,
+        subject: String,
+        last: u64,
+        mut headers: HeaderMap,
+        payload: Bytes,
+    ) -> Result<u64, PublishError> {
+        headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE, last.to_string());
+        self.publish(subject, headers, payload).await
+    }
+
+    /// Stops listening; publishes that wait fail.
+    pub async fn close(&self) {
+        self.permits.close();
+        self.stop.cancel();
+        self.tasks.close();
+        self.tasks.wait().await;
+        lock(&self.waiting).clear();
+    }
+}
+
+fn lock(
+    waiting: &Waiting,
+) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<async_nats::Message>>> {
+    // The map is whole after every single operation, so a panic elsewhere does not spoil it.
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Takes the entry out when the wait ends, however it ends.
+struct Forget<'a> {
+    waiting: &'a Waiting,
+    token: u64,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        lock(self.waiting).remove(&self.token);
+    }
+}
+
+fn read_ack(subject: String, answer: &async_nats::Message) -> Result<u64, PublishError> {
+    if answer.status == Some(async_nats::StatusCode::NO_RESPONDERS) {
+        return Err(PublishError::NoStream { subject });
+    }
+    let Ok(ack) = serde_json::from_slice::<Ack>(&answer.payload) else {
+        return Err(PublishError::Unacknowledged { subject });
+    };
+    match ack.error {
+        None => Ok(ack.seq),
+        Some(error) if error.err_code == WRONG_LAST_SEQUENCE => {
+            Err(PublishError::WrongLastSequence { subject })
+        }
+        Some(error) => Err(PublishError::Refused {
+            subject,
+            code: error.err_code,
+            description: error.description,
+        }),
+    }
+}

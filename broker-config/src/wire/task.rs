@@ -1,0 +1,56 @@
+//! One plugin's work on one file: all that a worker in any language needs.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::file::{FileFacts, FilePath};
+use crate::id::{Cid, PluginId, RunId, TaskId};
+use crate::meta::MetaMap;
+use crate::retry::RetryPolicy;
+
+super::message_type!(
+    /// `metafleet.task.v1`
+    TaskType = "metafleet.task.v1"
+);
+
+/// The body of a message on `mf.task.<queue>.<plugin>.<cid>`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    /// `metafleet.task.v1`
+    #[serde(rename = "type")]
+    pub kind: TaskType,
+    /// Follows from the work itself; the same after a restart of the coordinator.
+    pub task_id: TaskId,
+    /// The pass through the graph that this belongs to.
+    pub run_id: RunId,
+    /// Repeats the subject, for people; workers go by the subject.
+    pub plugin_id: PluginId,
+    /// Repeats the subject, for people; workers go by the subject.
+    pub cid: Cid,
+    /// Where the file is, as the worker sees it.
+    #[serde(flatten)]
+    pub path: FilePath,
+    /// Size, media type, name.
+    #[serde(default)]
+    pub file: FileFacts,
+    /// Metadata of the plugins it depends on and of the person, as far as the manifest `reads` it.
+    #[serde(default)]
+    pub existing_meta: MetaMap,
+    /// Stream sequence of the record that this task replaces; 0 = there is none. The new record is
+    /// written with `Nats-Expected-Last-Subject-Sequence` set to it.
+    #[serde(default)]
+    pub record_revision: u64,
+    /// Plugin version, settings and inputs in one hash; goes into the record unchanged.
+    pub fingerprint: String,
+    /// How long one attempt may take, in milliseconds.
+    pub deadline_ms: u64,
+    /// How failures are tried again.
+    pub retry: RetryPolicy,
+    /// How many plugins made files from files on the way here; see [`super::submission::MAX_DEPTH`].
+    #[serde(default)]
+    pub depth: u32,
+    /// The scan that found the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scan_id: Option<String>,
+}
