@@ -1,0 +1,85 @@
+//! What this instance obeys: pause, resume, drain, configure, announce, ping.
+
+use std::sync::Arc;
+
+use async_nats::{Message, SubscribeError};
+use broker_config::wire::signal::{Control, ControlReply};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use futures_util::stream::select;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::announce::configure;
+use crate::plugin::Plugin;
+use crate::rim::Inner;
+
+/// Obeys what is asked of all instances of the plugin and of this one, until `stop`.
+pub(crate) async fn run<P: Plugin>(
+    inner: &Arc<Inner<P>>,
+    stop: &CancellationToken,
+) -> Result<(), SubscribeError> {
+    let rim = &inner.rim;
+    let (plugin, client) = (&rim.manifest.id, &rim.link.client);
+    let all = client.subscribe(rim.names.control(plugin)).await?;
+    let mine = client.subscribe(rim.names.control_instance(plugin, &rim.instance)).await?;
+    let mut requests = select(all, mine);
+    while let Some(Some(request)) = stop.run_until_cancelled(requests.next()).await {
+        answer(inner, request).await;
+    }
+    Ok(())
+}
+
+async fn answer<P: Plugin>(inner: &Arc<Inner<P>>, request: Message) {
+    let done = match serde_json::from_slice(&request.payload) {
+        Ok(control) => obey(inner, control).await,
+        Err(error) => {
+            warn!(error = %error, "a control request cannot be read");
+            Err(error.to_string())
+        }
+    };
+    let Some(reply) = request.reply else { return };
+    let error = done.err();
+    let instance = inner.rim.instance.clone();
+    let answer = ControlReply { success: error.is_none(), error, instance };
+    let sent = match serde_json::to_vec(&answer) {
+        Ok(answer) => crate::tell(&inner.rim.link.client, reply, Bytes::from(answer)).await,
+        Err(error) => return warn!(error = %error, "could not write an answer"),
+    };
+    if let Err(error) = sent {
+        warn!(error = %error, "could not answer a control request");
+    }
+}
+
+async fn obey<P: Plugin>(inner: &Arc<Inner<P>>, control: Control) -> Result<(), String> {
+    match control {
+        Control::Pause => pause(inner, true),
+        Control::Resume => pause(inner, false),
+        Control::Drain => {
+            info!("told to drain");
+            inner.rim.drain.cancel();
+        }
+        Control::Configure { settings } => return configure(inner, settings).await,
+        Control::Announce => inner.rim.announce.notify_one(),
+        Control::Ping => {}
+    }
+    Ok(())
+}
+
+/// Pauses or resumes; the plugin is told only when that is a change.
+pub(crate) fn pause<P: Plugin>(inner: &Arc<Inner<P>>, paused: bool) {
+    let changed = inner.rim.standing.send_if_modified(|standing| {
+        let changed = standing.paused != paused;
+        standing.paused = paused;
+        changed
+    });
+    if !changed {
+        return;
+    }
+    info!(paused, "pulling was switched");
+    if paused {
+        inner.plugin.on_pause();
+    } else {
+        inner.plugin.on_resume();
+    }
+}

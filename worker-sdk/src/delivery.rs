@@ -1,0 +1,119 @@
+//! One hand-over of a task to this instance; it ends once, by construction.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, HeaderMap, Message, Subject};
+use broker_config::header::ATTEMPTS_USED;
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::lease::{Held, Leases};
+use crate::permit::Permit;
+use crate::reply::DeliveryInfo;
+
+/// Delay before a task that is given back is delivered elsewhere; a nak without one would come
+/// back at once.
+pub(crate) const GIVE_BACK: Duration = Duration::from_millis(100);
+/// Longest reason in a term.
+const REASON: usize = 256;
+
+/// A task that this instance holds.
+///
+/// It ends by exactly one of the consuming methods. Dropping it says nothing to the broker: the
+/// task is delivered again when the lease runs out, just as after a crash. All of them only send;
+/// an answer that is lost has the same effect as a crash, too.
+#[derive(Debug)]
+pub(crate) struct Delivery {
+    client: Client,
+    leases: Arc<Leases>,
+    held: Arc<Held>,
+    /// Attempts that were used up before the task was published.
+    used: u32,
+    /// Sequence of the task in its stream.
+    pub(crate) sequence: u64,
+    _permit: Permit,
+}
+
+impl Delivery {
+    /// Takes hold of `message`, for a handler that must have begun by `until`; `None` if an
+    /// attempt that still runs here has taken it over, or if it is no delivery at all.
+    pub(crate) fn begin(
+        client: &Client,
+        leases: &Arc<Leases>,
+        message: &Message,
+        permit: Permit,
+        until: Instant,
+    ) -> Option<Self> {
+        let reply = message.reply.clone()?;
+        let info = DeliveryInfo::parse(&reply)?;
+        if leases.adopt(&message.subject, &reply, info.delivered) {
+            return None;
+        }
+        let held = leases.begin(message.subject.clone(), reply, info.delivered, until);
+        let (client, leases) = (client.clone(), leases.clone());
+        let used = attempts_used(message.headers.as_ref());
+        Some(Self { client, leases, held, used, sequence: info.sequence, _permit: permit })
+    }
+
+    /// The lease.
+    pub(crate) fn held(&self) -> &Arc<Held> {
+        &self.held
+    }
+
+    /// Number of this attempt, from 1: deliveries, and what was used up before a deferral.
+    pub(crate) fn attempt(&self) -> NonZeroU32 {
+        let (_, delivered) = self.held.latest();
+        NonZeroU32::new(delivered.saturating_add(self.used)).unwrap_or(NonZeroU32::MIN)
+    }
+
+    /// The task is settled; call it when its record is acknowledged, never before.
+    pub(crate) async fn ack(self) {
+        self.end(Bytes::from_static(b"+ACK")).await;
+    }
+
+    /// Deliver the task again after `delay`.
+    pub(crate) async fn nak(self, delay: Duration) {
+        let nanos = delay.max(Duration::from_millis(1)).as_nanos();
+        self.end(Bytes::from(format!(r#"-NAK {{"delay":{nanos}}}"#))).await;
+    }
+
+    /// Never deliver the task again; call it when its failure is reported, never before.
+    pub(crate) async fn term(self, reason: &str) {
+        let reason = reason.get(..reason.floor_char_boundary(REASON)).unwrap_or_default();
+        let reason = reason.replace(|c: char| c.is_control(), " ");
+        self.end(Bytes::from(format!("+TERM {reason}"))).await;
+    }
+
+    async fn end(self, answer: Bytes) {
+        let (reply, _) = self.held.latest();
+        self.leases.end(&self.held);
+        if let Err(error) = crate::tell(&self.client, reply, answer).await {
+            warn!(error = %error, "could not answer a delivery");
+        }
+    }
+}
+
+impl Drop for Delivery {
+    fn drop(&mut self) {
+        self.leases.end(&self.held);
+    }
+}
+
+/// Gives a delivery back that was never begun.
+pub(crate) async fn give_back(client: &Client, reply: Subject) {
+    let nanos = GIVE_BACK.as_nanos();
+    let answer = Bytes::from(format!(r#"-NAK {{"delay":{nanos}}}"#));
+    if let Err(error) = crate::tell(client, reply, answer).await {
+        warn!(error = %error, "could not give a delivery back");
+    }
+}
+
+fn attempts_used(headers: Option<&HeaderMap>) -> u32 {
+    headers
+        .and_then(|headers| headers.get(ATTEMPTS_USED))
+        .and_then(|value| value.as_str().parse().ok())
+        .unwrap_or(0)
+}

@@ -1,0 +1,111 @@
+//! Files that a plugin hands in: those it made, and those it passes on.
+
+use std::path::{Path, PathBuf};
+
+use async_nats::HeaderMap;
+use broker_config::header::MESSAGE_ID;
+use broker_config::publish::PublishError;
+use broker_config::wire::file::FilePath;
+use broker_config::wire::submission::MAX_DEPTH;
+use broker_config::{Cid, FileFacts, Queue, Submission, Task};
+use bytes::Bytes;
+use tracing::Span;
+
+use crate::context::SubmitError;
+use crate::outcome::{Destination, Failure};
+use crate::rim::Rim;
+use crate::settle::Attempt;
+use crate::telemetry;
+
+/// Carries out a forward; returns what the record says about it.
+pub(crate) async fn forward(
+    attempt: &Attempt<'_>,
+    to: &Destination,
+    sequence: u64,
+) -> Result<String, Failure> {
+    let task = attempt.task;
+    let (submission, reason) = match to {
+        Destination::File(path) => {
+            let submission = file(attempt.rim, task, path).await.map_err(Failure::retryable)?;
+            (submission, format!("forwarded to {}", path.display()))
+        }
+        Destination::Plugin(plugin) => {
+            let path = task.path.clone();
+            let mut submission = Submission::new(task.cid.clone(), path, task.file.clone());
+            submission.only = vec![plugin.clone()];
+            submission.origin = Some(attempt.rim.manifest.id.clone());
+            submission.depth = task.depth + 1;
+            submission.scan_id.clone_from(&task.scan_id);
+            (submission, format!("forwarded to {plugin}"))
+        }
+    };
+    if submission.depth > MAX_DEPTH {
+        return Err(Failure::permanent(format!("forwarded {} times", submission.depth)));
+    }
+    let (subject, mut headers, body) = message(attempt.rim, attempt.queue, &submission)?;
+    headers.insert(MESSAGE_ID, format!("forward.{sequence}"));
+    telemetry::inject(&Span::current(), attempt.headers, &mut headers);
+    attempt.publish(subject, headers, body).await.map_err(|error| {
+        if error.is_retryable() { Failure::retryable(error) } else { Failure::permanent(error) }
+    })?;
+    Ok(reason)
+}
+
+/// Hands in a file that the plugin made while it works on `task`.
+pub(crate) async fn submit(
+    rim: &Rim,
+    queue: Queue,
+    task: &Task,
+    path: &Path,
+) -> Result<(), SubmitError> {
+    let submission = file(rim, task, path).await?;
+    let refused = |source: Box<dyn std::error::Error + Send + Sync>| SubmitError::Publish {
+        path: path.to_owned(),
+        source,
+    };
+    let (subject, headers, body) =
+        message(rim, queue, &submission).map_err(|error| refused(error.to_string().into()))?;
+    rim.link.connected().await;
+    let stored: Result<u64, PublishError> = rim.publisher.publish(subject, headers, body).await;
+    stored.map(drop).map_err(|error| refused(error.into()))
+}
+
+fn message(
+    rim: &Rim,
+    queue: Queue,
+    submission: &Submission,
+) -> Result<(String, HeaderMap, Bytes), Failure> {
+    let body = serde_json::to_vec(submission).map_err(Failure::permanent)?;
+    Ok((rim.names.submit(queue), HeaderMap::new(), body.into()))
+}
+
+async fn file(rim: &Rim, task: &Task, path: &Path) -> Result<Submission, SubmitError> {
+    let depth = task.depth + 1;
+    if depth > MAX_DEPTH {
+        return Err(SubmitError::TooDeep { path: path.to_owned(), depth });
+    }
+    let (path, cid, facts) = look(path.to_owned()).await?;
+    let mut submission = Submission::new(cid, FilePath::new(&path), facts);
+    submission.origin = Some(rim.manifest.id.clone());
+    submission.depth = depth;
+    submission.scan_id.clone_from(&task.scan_id);
+    Ok(submission)
+}
+
+/// Reads a file's content id and facts, away from the handlers' threads.
+async fn look(path: PathBuf) -> Result<(PathBuf, Cid, FileFacts), SubmitError> {
+    let shown = path.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let path = std::path::absolute(&path)?;
+        let cid = content_id(&path)?;
+        let facts = crate::facts::of_file(&path)?;
+        Ok((path, cid, facts))
+    });
+    let read = read.await.map_err(std::io::Error::other).and_then(|read| read);
+    read.map_err(|source| SubmitError::Read { path: shown, source })
+}
+
+/// The content id of a file.
+fn content_id(_path: &Path) -> std::io::Result<Cid> {
+    Err(std::io::Error::from(std::io::ErrorKind::Unsupported))
+}
