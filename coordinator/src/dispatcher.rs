@@ -1,0 +1,459 @@
+//! All open runs together: who may publish now, repeated files, lost tasks, stalls; pure.
+//!
+//! The dispatcher owns every [`Run`]. It is told what happened ([`Event`]) and says what is to be
+//! done ([`Command`]), in order; it has no clock but the one in [`Event::Tick`]. At any moment it
+//! can be thrown away: the submissions are still in their stream, and opening them again from the
+//! records leads to the same place.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use broker_config::wire::event::{Outcome, TaskCounts};
+use broker_config::{Cid, PluginId, Queue, RunId, Task};
+
+use crate::graph::Graph;
+use crate::limits::Limits;
+use crate::run::{KnownRecord, Left, Opening, Run};
+
+#[cfg(test)]
+mod tests;
+
+/// Times, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Timing {
+    /// How often published tasks are looked for.
+    pub check_every: u64,
+    /// How old a published task must be to be looked for.
+    pub check_after: u64,
+    /// How long nothing may move before that is an alarm.
+    pub stall_after: u64,
+    /// How long to wait before a publish that failed is tried again.
+    pub retry_publish: u64,
+    /// How long to wait while an older task of the same work is still in its stream.
+    pub retry_blocked: u64,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            check_every: 5_000,
+            check_after: 10_000,
+            stall_after: 120_000,
+            retry_publish: 1_000,
+            retry_blocked: 100,
+        }
+    }
+}
+
+/// Most tasks that one check looks for.
+const CHECK_BATCH: usize = 400;
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A submission was read, and then what is recorded of its file.
+    Opened { opening: Arc<Opening>, records: BTreeMap<PluginId, KnownRecord> },
+    /// A record was written.
+    Record { cid: Cid, plugin: PluginId, record: KnownRecord },
+    /// A task is stored.
+    Published { run: RunId, plugin: PluginId, sequence: u64 },
+    /// A task could not be stored, or nobody knows.
+    PublishFailed { run: RunId, plugin: PluginId },
+    /// An older task of the same work is still in the stream.
+    Blocked { run: RunId, plugin: PluginId },
+    /// The plugin asked to be called later.
+    Deferred { cid: Cid, plugin: PluginId },
+    /// A published task is neither in the stream nor answered by a record.
+    Missing { run: RunId, plugin: PluginId, since: u64 },
+    /// Plugins came, changed or left.
+    GraphChanged(Arc<Graph>),
+    /// An instance says that it is at work.
+    Busy,
+    /// Time goes on; milliseconds since some start.
+    Tick { now: u64 },
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Publish a task.
+    Publish { opening: Arc<Opening>, queue: Queue, task: Box<Task> },
+    /// Tell subscribers that a file is settled, then acknowledge its submission.
+    Settle {
+        opening: Arc<Opening>,
+        plugins: BTreeMap<PluginId, Outcome>,
+        tasks: TaskCounts,
+        duration_ms: u64,
+    },
+    /// Read the records of this submission's file and open it.
+    Reopen { opening: Arc<Opening> },
+    /// See whether these tasks still exist.
+    Check { suspects: Vec<Suspect> },
+    /// Tell subscribers that a lost task is published again.
+    Repaired { cid: Cid, plugin: PluginId },
+    /// Tell subscribers that nothing moves.
+    Alarm { open_files: u64, for_ms: u64, waiting_for: BTreeMap<PluginId, u64> },
+    /// Tell subscribers that it moves again.
+    Recovered { for_ms: u64 },
+}
+
+/// A published task that should be in its stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    /// Its run.
+    pub run: RunId,
+    /// Its file.
+    pub cid: Cid,
+    /// Its plugin.
+    pub plugin: PluginId,
+    /// Its queue.
+    pub queue: Queue,
+    /// Its stream sequence; 0 = not known.
+    pub sequence: u64,
+    /// When it was published, on the engine's clock.
+    pub since: u64,
+}
+
+/// The runs of one file, one at a time: two runs of the same content would fence each other off.
+#[derive(Debug)]
+struct PerFile {
+    open: RunId,
+    waiting: VecDeque<Arc<Opening>>,
+}
+
+/// Numbers for status and admission.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Numbers {
+    /// Submissions in hand.
+    pub open: usize,
+    /// Those of them that only wait for a time.
+    pub parked: usize,
+    /// Tasks published or wanted, by plugin.
+    pub waiting_for: BTreeMap<PluginId, u64>,
+}
+
+/// All open runs.
+#[derive(Debug)]
+pub struct Dispatcher {
+    graph: Arc<Graph>,
+    timing: Timing,
+    runs: BTreeMap<RunId, Run>,
+    files: HashMap<Cid, PerFile>,
+    waiting: usize,
+    limits: Limits,
+    retries: BTreeSet<(u64, RunId, PluginId)>,
+    now: u64,
+    checked: u64,
+    check_from: RunId,
+    moved: u64,
+    alarmed: bool,
+}
+
+impl Dispatcher {
+    /// Begins with no run.
+    #[must_use]
+    pub fn new(graph: Arc<Graph>, timing: Timing) -> Self {
+        Self {
+            graph,
+            timing,
+            runs: BTreeMap::new(),
+            files: HashMap::new(),
+            waiting: 0,
+            limits: Limits::default(),
+            retries: BTreeSet::new(),
+            now: 0,
+            checked: 0,
+            check_from: RunId(0),
+            moved: 0,
+            alarmed: false,
+        }
+    }
+
+    /// Submissions in hand, whether open or waiting for one of the same file.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.runs.len() + self.waiting
+    }
+
+    /// Whether the dispatcher has this submission in hand.
+    #[must_use]
+    pub fn holds(&self, id: RunId) -> bool {
+        self.runs.contains_key(&id)
+    }
+
+    /// Numbers for status; costs a walk over all open runs.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        let mut numbers = Numbers { open: self.open(), ..Numbers::default() };
+        for run in self.runs.values() {
+            numbers.parked += usize::from(run.is_parked());
+            for plugin in run.waits_for() {
+                *numbers.waiting_for.entry(plugin.clone()).or_default() += 1;
+            }
+        }
+        numbers
+    }
+
+    /// Applies one event and appends what must now be done.
+    ///
+    /// Events come at least once and in any order: one that is repeated, late or about something
+    /// unknown changes nothing and commands nothing.
+    pub fn on_event(&mut self, event: Event, commands: &mut Vec<Command>) {
+        match event {
+            Event::Opened { opening, records } => self.on_opened(opening, records, commands),
+            Event::Record { cid, plugin, record } => {
+                self.on_record(&cid, &plugin, record, commands);
+            }
+            Event::Published { run, plugin, sequence } => {
+                if let Some(run) = self.runs.get_mut(&run) {
+                    run.on_published(&plugin, sequence);
+                }
+            }
+            Event::PublishFailed { run, plugin } => {
+                self.retries.insert((self.now + self.timing.retry_publish, run, plugin));
+            }
+            Event::Blocked { run, plugin } => {
+                self.retries.insert((self.now + self.timing.retry_blocked, run, plugin));
+            }
+            Event::Deferred { cid, plugin } => {
+                self.progress(commands);
+                let run = self.files.get(&cid).map(|file| file.open);
+                if run.and_then(|id| self.runs.get_mut(&id)).is_some_and(|r| r.on_deferred(&plugin)) {
+                    self.release(&plugin, commands);
+                }
+            }
+            Event::Missing { run, plugin, since } => self.on_missing(run, &plugin, since, commands),
+            Event::GraphChanged(graph) => self.on_graph(graph, commands),
+            Event::Busy => self.progress(commands),
+            Event::Tick { now } => self.on_tick(now, commands),
+        }
+    }
+
+    fn on_opened(
+        &mut self,
+        opening: Arc<Opening>,
+        records: BTreeMap<PluginId, KnownRecord>,
+        commands: &mut Vec<Command>,
+    ) {
+        let id = opening.id;
+        let cid = &opening.submission.cid;
+        match self.files.get_mut(cid) {
+            Some(file) if file.open == id && self.runs.contains_key(&id) => return,
+            // Its turn has come: `Reopen` put it here.
+            Some(file) if file.open == id => {}
+            Some(file) => {
+                if !file.waiting.iter().any(|waiting| waiting.id == id) {
+                    file.waiting.push_back(opening);
+                    self.waiting += 1;
+                }
+                return;
+            }
+            None => {
+                self.files.insert(cid.clone(), PerFile { open: id, waiting: VecDeque::new() });
+            }
+        }
+        self.progress(commands);
+        self.runs.insert(id, Run::open(opening, records, &self.graph, self.now));
+        self.advance(id, commands);
+    }
+
+    fn on_record(
+        &mut self,
+        cid: &Cid,
+        plugin: &PluginId,
+        record: KnownRecord,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(id) = self.files.get(cid).map(|file| file.open) else { return };
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let left = run.on_record(plugin, record);
+        self.progress(commands);
+        if left == Left::Held {
+            self.release(plugin, commands);
+        }
+        self.advance(id, commands);
+    }
+
+    fn on_missing(
+        &mut self,
+        id: RunId,
+        plugin: &PluginId,
+        since: u64,
+        commands: &mut Vec<Command>,
+    ) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        // Published again meanwhile: the check was about the one before.
+        if run.published_since(plugin) != Some(since) {
+            return;
+        }
+        let cid = run.opening().submission.cid.clone();
+        commands.push(Command::Repaired { cid, plugin: plugin.clone() });
+        self.give_back(id, plugin, commands);
+    }
+
+    /// Takes a task as not published and sees what follows.
+    fn give_back(&mut self, id: RunId, plugin: &PluginId, commands: &mut Vec<Command>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        if run.on_lost(plugin) == Left::Held {
+            self.release(plugin, commands);
+        }
+        self.advance(id, commands);
+    }
+
+    fn on_graph(&mut self, graph: Arc<Graph>, commands: &mut Vec<Command>) {
+        self.graph = graph;
+        self.limits.clear();
+        let ids: Vec<RunId> = self.runs.keys().copied().collect();
+        for id in &ids {
+            if let Some(run) = self.runs.get_mut(id) {
+                run.adopt(&self.graph);
+                for task in run.in_flight().filter(|task| !task.deferred) {
+                    self.limits.count(&task.plugin);
+                }
+                for (plugin, queue) in run.wanted() {
+                    self.limits.wait(plugin, queue, *id);
+                }
+            }
+        }
+        let plugins: Vec<PluginId> = self.graph.order.clone();
+        for plugin in &plugins {
+            self.admit_waiting(plugin, commands);
+        }
+        for id in ids {
+            self.advance(id, commands);
+        }
+    }
+
+    fn on_tick(&mut self, now: u64, commands: &mut Vec<Command>) {
+        self.now = now;
+        while let Some((due, id, plugin)) = self.retries.first().cloned()
+            && due <= now
+        {
+            self.retries.remove(&(due, id, plugin.clone()));
+            self.give_back(id, &plugin, commands);
+        }
+        if now >= self.checked + self.timing.check_every {
+            self.checked = now;
+            let suspects = self.suspects();
+            if !suspects.is_empty() {
+                commands.push(Command::Check { suspects });
+            }
+        }
+        if self.runs.is_empty() {
+            self.progress(commands);
+        } else if !self.alarmed && now >= self.moved + self.timing.stall_after {
+            let numbers = self.numbers();
+            if numbers.parked < self.runs.len() {
+                self.alarmed = true;
+                commands.push(Command::Alarm {
+                    open_files: numbers.open as u64,
+                    for_ms: now - self.moved,
+                    waiting_for: numbers.waiting_for,
+                });
+            }
+        }
+    }
+
+    fn progress(&mut self, commands: &mut Vec<Command>) {
+        if std::mem::take(&mut self.alarmed) {
+            commands.push(Command::Recovered { for_ms: self.now - self.moved });
+        }
+        self.moved = self.now;
+    }
+
+    /// Old published tasks, going round over all runs from check to check.
+    fn suspects(&mut self) -> Vec<Suspect> {
+        let before = self.now.saturating_sub(self.timing.check_after);
+        let mut suspects = Vec::new();
+        let from = self.check_from;
+        let around = self.runs.range(from..).chain(self.runs.range(..from));
+        let mut next = RunId(0);
+        for (id, run) in around {
+            if suspects.len() >= CHECK_BATCH {
+                next = *id;
+                break;
+            }
+            suspects.extend(run.in_flight().filter(|task| task.since <= before).map(|task| {
+                Suspect {
+                    run: *id,
+                    cid: run.opening().submission.cid.clone(),
+                    plugin: task.plugin,
+                    queue: task.queue,
+                    sequence: task.sequence,
+                    since: task.since,
+                }
+            }));
+        }
+        self.check_from = next;
+        suspects
+    }
+
+    /// Moves one run on: publishes what it may, finishes it when it is settled.
+    fn advance(&mut self, id: RunId, commands: &mut Vec<Command>) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let wanted = run.advance();
+        let settled = wanted.is_empty() && run.is_settled();
+        for plugin in wanted {
+            let Some((spec, queue)) = self.runs.get(&id).and_then(|run| run.part(&plugin)) else {
+                continue;
+            };
+            if self.limits.admit(&plugin, spec.max_in_flight) {
+                self.publish(id, &plugin, commands);
+            } else {
+                self.limits.wait(plugin, queue, id);
+            }
+        }
+        if settled {
+            self.finish(id, commands);
+        }
+    }
+
+    /// Builds and commands a task that was admitted; says whether there was one.
+    fn publish(&mut self, id: RunId, plugin: &PluginId, commands: &mut Vec<Command>) -> bool {
+        let now = self.now;
+        let Some(run) = self.runs.get_mut(&id) else { return false };
+        let Some((queue, task)) = run.publish(plugin, now) else { return false };
+        commands.push(Command::Publish {
+            opening: run.opening().clone(),
+            queue,
+            task: Box::new(task),
+        });
+        true
+    }
+
+    /// A task of the plugin has left the broker's hands: another one may go.
+    fn release(&mut self, plugin: &PluginId, commands: &mut Vec<Command>) {
+        self.limits.release(plugin);
+        self.admit_waiting(plugin, commands);
+    }
+
+    fn admit_waiting(&mut self, plugin: &PluginId, commands: &mut Vec<Command>) {
+        let most = self.graph.nodes.get(plugin).and_then(|node| node.spec.max_in_flight);
+        while let Some(id) = self.limits.next(plugin, most) {
+            if !self.publish(id, plugin, commands) {
+                self.limits.release(plugin);
+            }
+        }
+    }
+
+    fn finish(&mut self, id: RunId, commands: &mut Vec<Command>) {
+        let Some(run) = self.runs.remove(&id) else { return };
+        let opening = run.opening().clone();
+        let cid = opening.submission.cid.clone();
+        let (plugins, tasks) = run.outcomes();
+        let duration_ms = self.now.saturating_sub(run.opened_at());
+        commands.push(Command::Settle { opening, plugins, tasks, duration_ms });
+        let next = self.files.get_mut(&cid).and_then(|file| {
+            let next = file.waiting.pop_front()?;
+            file.open = next.id;
+            Some(next)
+        });
+        match next {
+            Some(opening) => {
+                self.waiting -= 1;
+                commands.push(Command::Reopen { opening });
+            }
+            None => drop(self.files.remove(&cid)),
+        }
+    }
+}

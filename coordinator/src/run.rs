@@ -1,0 +1,444 @@
+//! One file's way through the graph: a state machine without clock, connection or channel.
+//!
+//! ```text
+//!            needs settled          admitted            record with the task's fingerprint
+//!  Waiting ───────────────▶ Wanted ──────────▶ Published ───────────────────────▶ Settled
+//!     │                       ▲ ▲                 │ │                                ▲
+//!     │                       │ └── lost ─────────┘ │                                │
+//!     │                       └── record of older ──┘                                │
+//!     └── up to date, or a need failed and the plugin then skips ────────────────────┘
+//! ```
+//!
+//! The records are authoritative: what a run knows can be thrown away at any moment and rebuilt
+//! from the submission and the file's records. Events may come repeatedly, late and in any order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use broker_config::manifest::OnDependencyFailure;
+use broker_config::wire::event::{Outcome, TaskCounts};
+use broker_config::wire::task::TaskType;
+use broker_config::{
+    MetaKey, MetaMap, PluginId, Queue, RecordStatus, RunId, Submission, Task, TaskId,
+};
+
+use crate::fingerprint::{fingerprint, inputs};
+use crate::graph::{Graph, PluginSpec};
+use crate::merge::layered;
+
+#[cfg(test)]
+mod tests;
+
+/// The submission that a run serves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Opening {
+    /// Its stream sequence.
+    pub id: RunId,
+    /// The queue it came by.
+    pub queue: Queue,
+    /// When the server stored it, in nanoseconds of Unix time.
+    pub submitted_at: i64,
+    /// What was handed in.
+    pub submission: Submission,
+    /// Trace context, copied into every task.
+    pub trace: Trace,
+}
+
+/// W3C trace context as it travels in headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Trace {
+    /// `traceparent`
+    pub parent: Option<String>,
+    /// `tracestate`
+    pub state: Option<String>,
+}
+
+/// What a run needs to know of a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownRecord {
+    /// Its stream sequence.
+    pub revision: u64,
+    /// When the server stored it, in nanoseconds of Unix time.
+    pub stored_at: i64,
+    /// How the task ended.
+    pub status: RecordStatus,
+    /// What it was made from.
+    pub fingerprint: String,
+    /// The metadata.
+    pub meta: Arc<MetaMap>,
+    /// Keys the person hides.
+    pub hidden: Arc<[MetaKey]>,
+}
+
+/// Where a plugin stands in a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// Something it needs is not settled.
+    Waiting,
+    /// Its task may be published.
+    Wanted,
+    /// Its task is in the broker's hands.
+    Published { fingerprint: String, since: u64, sequence: u64, deferred: bool },
+    /// Done with. `failed` is what dependents go by.
+    Settled { outcome: Outcome, failed: bool },
+}
+
+impl State {
+    const fn left(&self) -> Left {
+        match self {
+            Self::Published { deferred: false, .. } => Left::Held,
+            Self::Published { deferred: true, .. } => Left::Deferred,
+            Self::Waiting | Self::Wanted | Self::Settled { .. } => Left::No,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Part {
+    spec: Arc<PluginSpec>,
+    inputs: Vec<PluginId>,
+    state: State,
+}
+
+/// One pass of one file through the graph.
+#[derive(Debug)]
+pub struct Run {
+    opening: Arc<Opening>,
+    opened_at: u64,
+    /// In the graph's order: each after all it needs.
+    order: Vec<PluginId>,
+    parts: BTreeMap<PluginId, Part>,
+    records: BTreeMap<PluginId, KnownRecord>,
+}
+
+/// Whether, by an event, a task left the broker's hands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// It was not there, or still is.
+    No,
+    /// It counted against the plugin's limit.
+    Held,
+    /// It waited for a time that the plugin asked for, and counted against nothing.
+    Deferred,
+}
+
+/// A task in the broker's hands, as the reconciler asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFlight {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The queue its task went to.
+    pub queue: Queue,
+    /// Stream sequence of the task; 0 while its publish is not acknowledged.
+    pub sequence: u64,
+    /// When it was published, on the engine's clock.
+    pub since: u64,
+    /// Whether it waits for a time that the plugin asked for.
+    pub deferred: bool,
+}
+
+impl Run {
+    /// Begins a run at time `now` with what is recorded of the file.
+    #[must_use]
+    pub fn open(
+        opening: Arc<Opening>,
+        records: BTreeMap<PluginId, KnownRecord>,
+        graph: &Graph,
+        now: u64,
+    ) -> Self {
+        let mut run =
+            Self { opening, opened_at: now, order: Vec::new(), parts: BTreeMap::new(), records };
+        run.adopt(graph);
+        run
+    }
+
+    /// The submission it serves.
+    #[must_use]
+    pub fn opening(&self) -> &Arc<Opening> {
+        &self.opening
+    }
+
+    /// When it began, on the engine's clock.
+    #[must_use]
+    pub const fn opened_at(&self) -> u64 {
+        self.opened_at
+    }
+
+    /// Takes over a graph: plugins that left are done with, new ones take part, changed ones run
+    /// as they are now unless their task is out already.
+    pub fn adopt(&mut self, graph: &Graph) {
+        for (id, part) in &mut self.parts {
+            if !graph.nodes.contains_key(id) && !matches!(part.state, State::Settled { .. }) {
+                part.state = State::Settled { outcome: Outcome::Gone, failed: true };
+            }
+        }
+        let submission = &self.opening.submission;
+        let in_scope = |id: &PluginId| {
+            submission.only.is_empty()
+                || submission.only.contains(id)
+                || submission
+                    .only
+                    .iter()
+                    .filter_map(|only| graph.nodes.get(only))
+                    .any(|node| node.inputs.contains(id))
+        };
+        self.order.clear();
+        for id in graph.order.iter().filter(|id| in_scope(id)) {
+            let Some(node) = graph.nodes.get(id) else { continue };
+            // A plugin that does not want the file counts as satisfied, so it has no part at all.
+            if node.spec.manifest.filter.mismatch(&submission.file).is_some() {
+                continue;
+            }
+            self.order.push(id.clone());
+            let part = self.parts.entry(id.clone()).or_insert_with(|| Part {
+                spec: node.spec.clone(),
+                inputs: Vec::new(),
+                state: State::Waiting,
+            });
+            part.spec = node.spec.clone();
+            part.inputs.clone_from(&node.inputs);
+        }
+    }
+
+    /// Moves everything that can move; returns the plugins whose tasks may now be published.
+    #[must_use]
+    pub fn advance(&mut self) -> Vec<PluginId> {
+        let mut wanted = Vec::new();
+        for id in &self.order {
+            let Some(part) = self.parts.get(id) else { continue };
+            if part.state != State::Waiting || !self.needs_settled(part) {
+                continue;
+            }
+            let state = self.next_state(id, part);
+            if state == State::Wanted {
+                wanted.push(id.clone());
+            }
+            if let Some(part) = self.parts.get_mut(id) {
+                part.state = state;
+            }
+        }
+        wanted
+    }
+
+    fn needs_settled(&self, part: &Part) -> bool {
+        part.spec.manifest.dependencies.iter().all(|needed| {
+            self.parts.get(needed).is_none_or(|p| matches!(p.state, State::Settled { .. }))
+        })
+    }
+
+    fn next_state(&self, id: &PluginId, part: &Part) -> State {
+        let need_failed = part.spec.manifest.dependencies.iter().any(|needed| {
+            let state = self.parts.get(needed).map(|p| &p.state);
+            matches!(state, Some(State::Settled { failed: true, .. }))
+        });
+        if need_failed && part.spec.on_dependency_failure == OnDependencyFailure::Skip {
+            return State::Settled { outcome: Outcome::Skipped, failed: true };
+        }
+        let (_, fingerprint) = self.input_of(part);
+        match self.records.get(id) {
+            Some(record) if self.is_up_to_date(id, record, &fingerprint) => self.settled_by(record),
+            _ => State::Wanted,
+        }
+    }
+
+    fn is_up_to_date(&self, id: &PluginId, record: &KnownRecord, fingerprint: &str) -> bool {
+        let submission = &self.opening.submission;
+        let forced = submission.rerun.contains(id)
+            || submission.force && (submission.only.is_empty() || submission.only.contains(id));
+        record.fingerprint == fingerprint && (!forced || self.is_of_this_run(record))
+    }
+
+    fn is_of_this_run(&self, record: &KnownRecord) -> bool {
+        record.stored_at > self.opening.submitted_at
+    }
+
+    fn settled_by(&self, record: &KnownRecord) -> State {
+        let outcome = match record.status {
+            _ if !self.is_of_this_run(record) => Outcome::Cached,
+            RecordStatus::Completed => Outcome::Completed,
+            RecordStatus::Skipped => Outcome::Skipped,
+            RecordStatus::Failed => Outcome::Failed,
+        };
+        State::Settled { outcome, failed: record.status == RecordStatus::Failed }
+    }
+
+    /// What the plugin would get to see, and its fingerprint.
+    fn input_of(&self, part: &Part) -> (MetaMap, String) {
+        let user = PluginId::user();
+        let authors = part.inputs.iter().chain(std::iter::once(&user));
+        let layers = authors
+            .filter_map(|id| self.records.get(id))
+            .map(|record| (record.meta.as_ref(), record.hidden.as_ref()));
+        let submission = &self.opening.submission;
+        let seen =
+            inputs(&part.spec, layered(layers), &submission.file, &submission.path.file_path);
+        let fingerprint = fingerprint(&part.spec, &seen);
+        (seen, fingerprint)
+    }
+
+    /// Builds the task of a wanted plugin and takes it as published at time `now`.
+    ///
+    /// `None` if the plugin is not wanted (any more).
+    #[must_use]
+    pub fn publish(&mut self, id: &PluginId, now: u64) -> Option<(Queue, Task)> {
+        let part = self.parts.get(id).filter(|part| part.state == State::Wanted)?;
+        let (existing_meta, fingerprint) = self.input_of(part);
+        let record_revision = self.records.get(id).map_or(0, |record| record.revision);
+        let submission = &self.opening.submission;
+        let task = Task {
+            kind: TaskType::V1,
+            task_id: TaskId::derive(&submission.cid, id, &fingerprint, record_revision),
+            run_id: self.opening.id,
+            plugin_id: id.clone(),
+            cid: submission.cid.clone(),
+            path: submission.path.clone(),
+            file: submission.file.clone(),
+            existing_meta,
+            record_revision,
+            fingerprint: fingerprint.clone(),
+            deadline_ms: part.spec.timeout_ms,
+            retry: part.spec.retry.clone(),
+            depth: submission.depth,
+            scan_id: submission.scan_id.clone(),
+        };
+        let queue = self.queue_of(part);
+        if let Some(part) = self.parts.get_mut(id) {
+            part.state =
+                State::Published { fingerprint, since: now, sequence: 0, deferred: false };
+        }
+        Some((queue, task))
+    }
+
+    fn queue_of(&self, part: &Part) -> Queue {
+        if self.opening.submission.override_queue { self.opening.queue } else { part.spec.queue }
+    }
+
+    /// Takes note of the sequence under which a task is stored.
+    pub fn on_published(&mut self, id: &PluginId, stored: u64) {
+        if let Some(State::Published { sequence, .. }) =
+            self.parts.get_mut(id).map(|p| &mut p.state)
+        {
+            *sequence = stored;
+        }
+    }
+
+    /// Takes note that the plugin asked to be called later; says whether it counted until now.
+    pub fn on_deferred(&mut self, id: &PluginId) -> bool {
+        match self.parts.get_mut(id).map(|part| &mut part.state) {
+            Some(State::Published { deferred, .. }) => !std::mem::replace(deferred, true),
+            Some(State::Waiting | State::Wanted | State::Settled { .. }) | None => false,
+        }
+    }
+
+    /// Takes note of a record.
+    pub fn on_record(&mut self, id: &PluginId, record: KnownRecord) -> Left {
+        if self.records.get(id).is_some_and(|known| known.revision >= record.revision) {
+            return Left::No;
+        }
+        let state = self.parts.get(id).map(|part| part.state.clone());
+        let next = match &state {
+            Some(State::Published { fingerprint, .. }) if *fingerprint == record.fingerprint => {
+                Some(self.settled_by(&record))
+            }
+            // Written by somebody who worked on an older task: ours must be published anew,
+            // because it was fenced against the record before this one.
+            Some(State::Published { .. }) => Some(State::Waiting),
+            // Perhaps it is up to date by this.
+            Some(State::Wanted) => Some(State::Waiting),
+            Some(State::Waiting | State::Settled { .. }) | None => None,
+        };
+        self.records.insert(id.clone(), record);
+        let left = state.as_ref().map_or(Left::No, State::left);
+        if let (Some(part), Some(next)) = (self.parts.get_mut(id), next) {
+            part.state = next;
+        }
+        left
+    }
+
+    /// Takes a task for lost, or its publish for failed: it may be published again.
+    pub fn on_lost(&mut self, id: &PluginId) -> Left {
+        let Some(part) = self.parts.get_mut(id) else { return Left::No };
+        let left = part.state.left();
+        if left != Left::No {
+            part.state = State::Waiting;
+        }
+        left
+    }
+
+    /// When the plugin's task was published, if it is in the broker's hands.
+    #[must_use]
+    pub fn published_since(&self, id: &PluginId) -> Option<u64> {
+        match self.parts.get(id)?.state {
+            State::Published { since, .. } => Some(since),
+            State::Waiting | State::Wanted | State::Settled { .. } => None,
+        }
+    }
+
+    /// The plugin as this run has it, with the queue its task goes to.
+    #[must_use]
+    pub fn part(&self, id: &PluginId) -> Option<(&Arc<PluginSpec>, Queue)> {
+        self.parts.get(id).map(|part| (&part.spec, self.queue_of(part)))
+    }
+
+    /// Whether every plugin is done with the file.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.parts.values().all(|part| matches!(part.state, State::Settled { .. }))
+    }
+
+    /// Whether all that it waits for is a time that a plugin asked for.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        let mut parked = false;
+        for part in self.parts.values() {
+            match part.state {
+                State::Published { deferred: true, .. } => parked = true,
+                State::Published { .. } | State::Wanted => return false,
+                State::Waiting | State::Settled { .. } => {}
+            }
+        }
+        parked
+    }
+
+    /// The tasks in the broker's hands.
+    pub fn in_flight(&self) -> impl Iterator<Item = InFlight> + '_ {
+        self.parts.iter().filter_map(|(id, part)| match part.state {
+            State::Published { sequence, since, deferred, .. } => Some(InFlight {
+                plugin: id.clone(),
+                queue: self.queue_of(part),
+                sequence,
+                since,
+                deferred,
+            }),
+            State::Waiting | State::Wanted | State::Settled { .. } => None,
+        })
+    }
+
+    /// The plugins whose tasks may be published, with the queue each would go to.
+    pub fn wanted(&self) -> impl Iterator<Item = (PluginId, Queue)> + '_ {
+        self.parts.iter().filter_map(|(id, part)| {
+            (part.state == State::Wanted).then(|| (id.clone(), self.queue_of(part)))
+        })
+    }
+
+    /// Plugins that the run waits for: published or wanted.
+    pub fn waits_for(&self) -> impl Iterator<Item = &PluginId> {
+        self.parts.iter().filter_map(|(id, part)| {
+            matches!(part.state, State::Published { .. } | State::Wanted).then_some(id)
+        })
+    }
+
+    /// How each plugin's part ended so far, and the numbers.
+    #[must_use]
+    pub fn outcomes(&self) -> (BTreeMap<PluginId, Outcome>, TaskCounts) {
+        let mut counts = TaskCounts::default();
+        let mut outcomes = BTreeMap::new();
+        for (id, part) in &self.parts {
+            if let State::Settled { outcome, .. } = part.state {
+                counts.count(outcome);
+                outcomes.insert(id.clone(), outcome);
+            }
+        }
+        (outcomes, counts)
+    }
+}
