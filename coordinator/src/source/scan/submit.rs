@@ -1,0 +1,62 @@
+//! Hands files in: first the sink, then what they replace, and only then their entries.
+
+use std::mem;
+use std::path::PathBuf;
+
+use broker_config::Cid;
+
+use super::super::found::{Change, FoundFile, Sink, Why};
+use super::super::index::{BATCH, PathIndex};
+use super::super::report::ScanError;
+use super::Scanner;
+
+/// What was acknowledged.
+pub(super) struct Submitted {
+    pub(super) files: u64,
+    /// Content that is now under a path where it was not before.
+    pub(super) appeared: Vec<(Cid, PathBuf)>,
+}
+
+/// Hands files in, tells what they replace, and only then writes their entries.
+pub(super) async fn submit<I: PathIndex, S: Sink>(
+    scanner: &Scanner<'_, I, S>,
+    files: Vec<FoundFile>,
+) -> Result<Submitted, ScanError> {
+    let path = files.first().map(|file| file.path.clone()).unwrap_or_default();
+    let mut submitted = Submitted { files: files.len() as u64, appeared: Vec::new() };
+    let mut changes = Vec::new();
+    for file in &files {
+        match &file.why {
+            Why::New => submitted.appeared.push((file.cid.clone(), file.path.clone())),
+            Why::Changed { from } if *from != file.cid => {
+                submitted.appeared.push((file.cid.clone(), file.path.clone()));
+                changes.push(Change::Replaced {
+                    path: file.path.clone(),
+                    from: from.clone(),
+                    to: file.cid.clone(),
+                });
+            }
+            Why::Changed { .. } | Why::Sidecars | Why::Forced => {}
+        }
+    }
+    let entries = files.iter().map(FoundFile::entry).collect();
+    let refused = |cause| ScanError::Sink { path: path.clone(), cause };
+    scanner.sink.submit(files).await.map_err(refused)?;
+    if !changes.is_empty() {
+        scanner.sink.changes(changes).await.map_err(refused)?;
+    }
+    let put = scanner.index.put(entries).await;
+    put.map_err(|cause| ScanError::Index { path: path.clone(), cause })?;
+    Ok(submitted)
+}
+
+/// Cuts into what one request may hold.
+pub(super) fn chunks<T>(mut items: Vec<T>) -> impl Iterator<Item = Vec<T>> {
+    std::iter::from_fn(move || {
+        if items.is_empty() {
+            return None;
+        }
+        let rest = items.split_off(items.len().min(BATCH));
+        Some(mem::replace(&mut items, rest))
+    })
+}

@@ -1,0 +1,88 @@
+//! What happens when something fails in the middle.
+
+use super::*;
+
+#[tokio::test]
+async fn what_was_handed_in_but_not_noted_is_handed_in_again() {
+    let fixture = Fixture::new();
+    fixture.write("a.txt", "a");
+    fixture.index.puts_fail.store(true, Ordering::Relaxed);
+
+    let error = fixture.try_scan(&[fixture.root()]).await.unwrap_err();
+    let before = fixture.names();
+    fixture.index.puts_fail.store(false, Ordering::Relaxed);
+    let report = fixture.scan().await;
+
+    let ScanError::Index { path, .. } = error else { panic!("{error}") };
+    assert_eq!(path, fixture.root().join("a.txt"));
+    assert_eq!(before, ["a.txt"]);
+    assert_eq!(fixture.names(), ["a.txt"]);
+    assert_eq!(report.counts.submitted, 1);
+}
+
+#[tokio::test]
+async fn what_the_sink_refuses_is_not_noted() {
+    let fixture = Fixture::new();
+    fixture.write("a.txt", "a");
+    fixture.sink.refuse.store(true, Ordering::Relaxed);
+
+    let error = fixture.try_scan(&[fixture.root()]).await.unwrap_err();
+
+    let ScanError::Sink { path, .. } = error else { panic!("{error}") };
+    assert_eq!(path, fixture.root().join("a.txt"));
+    assert!(fixture.known().is_empty());
+}
+
+#[tokio::test]
+async fn a_cancelled_scan_deletes_nothing_and_says_so() {
+    let fixture = Fixture::new();
+    fixture.write("a.txt", "a");
+    fixture.write("b.txt", "b");
+    fixture.scan().await;
+    fs::remove_file(fixture.root().join("a.txt")).unwrap();
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let scanner = Scanner {
+        index: &fixture.index,
+        sink: &fixture.sink,
+        options: &fixture.options,
+        progress: &watch::Sender::new(Progress::default()),
+        cancel: &cancel,
+    };
+
+    let report = scanner.run(&[fixture.root()]).await.unwrap();
+
+    assert!(report.cancelled && !report.is_complete());
+    assert_eq!(fixture.known(), ["a.txt", "b.txt"]);
+}
+
+#[tokio::test]
+async fn the_last_progress_is_the_final_count() {
+    let fixture = Fixture::new();
+    for n in 0..300 {
+        fixture.write(&format!("{}/{n}.txt", n % 7), &format!("{n}"));
+    }
+    let (sender, receiver) = watch::channel(Progress::default());
+    let scanner = Scanner {
+        index: &fixture.index,
+        sink: &fixture.sink,
+        options: &fixture.options,
+        progress: &sender,
+        cancel: &CancellationToken::new(),
+    };
+
+    let report = scanner.run(&[fixture.root()]).await.unwrap();
+
+    assert_eq!(*receiver.borrow(), report.counts);
+    assert_eq!((report.counts.submitted, report.counts.dirs), (300, 8));
+}
+
+#[tokio::test]
+async fn a_root_that_is_no_file_and_no_folder_is_refused() {
+    let fixture = Fixture::new();
+    let _socket = std::os::unix::net::UnixListener::bind(fixture.root()).unwrap();
+
+    let report = fixture.scan().await;
+
+    assert!(matches!(report.failed_roots[..], [RootError::Special { .. }]), "{report:?}");
+}
