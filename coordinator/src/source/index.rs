@@ -104,6 +104,15 @@ impl fmt::Display for EntryKey {
     }
 }
 
+/// Names one entry exactly: where it is kept and what it says is there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryId {
+    /// Where it is kept.
+    pub key: EntryKey,
+    /// The file's content id; `None` for a folder.
+    pub cid: Option<Cid>,
+}
+
 /// What is kept of one path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "wire::PathEntry", into = "wire::PathEntry")]
@@ -155,6 +164,12 @@ impl PathEntry {
         EntryKey::of(&self.path)
     }
 
+    /// Its exact name.
+    #[must_use]
+    pub fn id(&self) -> EntryId {
+        EntryId { key: self.key(), cid: self.file().map(|file| file.cid.clone()) }
+    }
+
     /// What is known of it as a file; `None` for a folder.
     #[must_use]
     pub fn file(&self) -> Option<&FileEntry> {
@@ -174,7 +189,11 @@ pub enum Listing {
     TooMany,
 }
 
-/// Keeps [`PathEntry`]s; every write is durable when its future is done.
+/// Keeps one [`PathEntry`] per key; every write is durable when its future is done.
+///
+/// An index may keep entries under their whole [`EntryId`]. Then the scan's order, first put the
+/// new entry and then remove the old one, shows two under one key after a crash: the newest is
+/// the one to answer with, the others are to be forgotten.
 pub trait PathIndex: Send + Sync {
     /// What is known in each of the folders, in their order.
     fn entries_of(
@@ -196,8 +215,8 @@ pub trait PathIndex: Send + Sync {
     /// Writes at most [`BATCH`] entries, each under its own key.
     fn put(&self, entries: Vec<PathEntry>) -> impl Future<Output = Result<(), PortError>> + Send;
 
-    /// Forgets at most [`BATCH`] keys; unknown ones are no error.
-    fn remove(&self, keys: Vec<EntryKey>) -> impl Future<Output = Result<(), PortError>> + Send;
+    /// Forgets exactly these entries, at most [`BATCH`]: what else is under their keys stays.
+    fn remove(&self, entries: Vec<EntryId>) -> impl Future<Output = Result<(), PortError>> + Send;
 }
 
 /// The entry as JSON: `metafleet.path.v1`.

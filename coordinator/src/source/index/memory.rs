@@ -6,7 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures_util::{Stream, stream};
 
-use super::{DirHash, EntryKey, Listing, MOST_LISTED, NameHash, PathEntry, PathIndex, PortError};
+use super::{
+    DirHash, EntryId, EntryKey, Listing, MOST_LISTED, NameHash, PathEntry, PathIndex, PortError,
+};
 
 /// Keeps the entries in a map.
 #[derive(Debug)]
@@ -71,10 +73,12 @@ impl PathIndex for MemoryIndex {
         Ok(())
     }
 
-    async fn remove(&self, keys: Vec<EntryKey>) -> Result<(), PortError> {
+    async fn remove(&self, ids: Vec<EntryId>) -> Result<(), PortError> {
         let mut entries = self.entries();
-        for key in keys {
-            entries.remove(&key);
+        for id in ids {
+            if entries.get(&id.key).is_some_and(|entry| entry.id() == id) {
+                entries.remove(&id.key);
+            }
         }
         Ok(())
     }

@@ -15,7 +15,7 @@ use tokio::task::spawn_blocking;
 
 use super::super::found::{Change, Sink};
 use super::super::index::{
-    BATCH, DirHash, EntryFacts, EntryKey, Listing, PathEntry, PathIndex, PortError,
+    BATCH, DirHash, EntryFacts, EntryId, EntryKey, Listing, PathEntry, PathIndex, PortError,
 };
 use super::super::report::{RootError, ScanError, ScanReport};
 use super::submit::chunks;
@@ -91,8 +91,8 @@ pub(super) struct RootLedger {
     /// Known files that are not, remembered or not.
     missing: u64,
     gone: Vec<Gone>,
-    /// Folders that were known and are not there; without a key if a file has taken their place.
-    pub(super) vanished: Vec<(Option<EntryKey>, DirHash)>,
+    /// Folders that were known and are not there: where their entry is, and those in them.
+    pub(super) vanished: Vec<(EntryKey, DirHash)>,
     /// Folders with too many entries to compare them with what was found.
     pub(super) large: Vec<PathBuf>,
     trees: Vec<Tree>,
@@ -103,7 +103,7 @@ pub(super) struct RootLedger {
 #[derive(Debug)]
 struct Gone {
     entry: PathEntry,
-    /// Something else is under its key now.
+    /// A folder has taken its place, so it will not come back.
     replaced: bool,
     /// The vanished folder it was in.
     tree: Option<usize>,
@@ -135,7 +135,7 @@ impl RootLedger {
     pub(super) fn add_gone(&mut self, entry: PathEntry, ledger: &mut Ledger) {
         match entry.facts {
             EntryFacts::Dir => {
-                self.vanished.push((Some(entry.key()), DirHash::of(&entry.path)));
+                self.vanished.push((entry.key(), DirHash::of(&entry.path)));
             }
             EntryFacts::File(_) => self.add(Gone { entry, replaced: false, tree: None }, ledger),
         }
@@ -188,7 +188,7 @@ pub(super) async fn complete<I: PathIndex, S: Sink>(
     }
     for (key, dir) in std::mem::take(&mut of_root.vanished) {
         let tree = of_root.trees.len();
-        of_root.trees.push(Tree { dirs: key.into_iter().collect(), waits: false });
+        of_root.trees.push(Tree { dirs: vec![key], waits: false });
         let mut below = vec![dir];
         while !below.is_empty() && !scanner.cancel.is_cancelled() {
             let dirs = below.split_off(below.len().saturating_sub(LISTED_TOGETHER));
@@ -279,8 +279,9 @@ pub(super) async fn settle<I: PathIndex, S: Sink>(
             continue;
         }
         for tree in of_root.trees.into_iter().filter(|tree| !tree.waits) {
-            for keys in chunks(tree.dirs.into_iter().rev().collect()) {
-                let removed = scanner.index.remove(keys).await;
+            let dirs = tree.dirs.into_iter().rev().map(|key| EntryId { key, cid: None });
+            for dirs in chunks(dirs.collect()) {
+                let removed = scanner.index.remove(dirs).await;
                 let path = of_root.root.clone();
                 removed.map_err(|cause| ScanError::Index { path, cause })?;
             }
@@ -293,7 +294,7 @@ pub(super) async fn settle<I: PathIndex, S: Sink>(
 #[derive(Default)]
 struct Batch {
     changes: Vec<Change>,
-    remove: Vec<EntryKey>,
+    remove: Vec<EntryId>,
     wait: Vec<PathEntry>,
 }
 
@@ -311,9 +312,7 @@ impl Batch {
             self.wait.push(PathEntry { missed, ..entry });
             return true;
         }
-        if !replaced {
-            self.remove.push(entry.key());
-        }
+        self.remove.push(entry.id());
         false
     }
 

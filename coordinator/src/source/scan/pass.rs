@@ -17,7 +17,7 @@ use super::super::diff::{Conclusion, conclude};
 use super::super::examine::{Examined, Known, examine};
 use super::super::found::{FoundFile, Sink, Why};
 use super::super::hash::{Hashed, ToHash, hash_all};
-use super::super::index::{DirHash, EntryFacts, PathEntry, PathIndex};
+use super::super::index::{DirHash, EntryFacts, EntryKey, PathEntry, PathIndex};
 use super::super::report::{RootError, ScanError, ScanReport};
 use super::super::sidecar::SidecarHash;
 use super::super::walk::{Folder, Found, Kind, Part, Step, WalkOptions, walk};
@@ -281,7 +281,7 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
             }
             (Conclusion::WasDir, Some(_)) => {
                 counts.new += 1;
-                self.of_root.vanished.push((None, DirHash::of(&path())));
+                self.of_root.vanished.push((EntryKey::of(&path()), DirHash::of(&path())));
                 return queues.to_hash.push_back(to_hash(path(), Why::New, found.sidecars));
             }
             (Conclusion::Changed, Some(PathEntry { path, facts, .. })) => {

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use broker_config::Cid;
 
 use super::super::found::{Change, FoundFile, Sink, Why};
-use super::super::index::{BATCH, PathIndex};
+use super::super::index::{BATCH, EntryId, EntryKey, PathIndex};
 use super::super::report::ScanError;
 use super::Scanner;
 
@@ -24,12 +24,14 @@ pub(super) async fn submit<I: PathIndex, S: Sink>(
 ) -> Result<Submitted, ScanError> {
     let path = files.first().map(|file| file.path.clone()).unwrap_or_default();
     let mut submitted = Submitted { files: files.len() as u64, appeared: Vec::new() };
-    let mut changes = Vec::new();
+    let (mut changes, mut stale) = (Vec::new(), Vec::new());
     for file in &files {
         match &file.why {
             Why::New => submitted.appeared.push((file.cid.clone(), file.path.clone())),
             Why::Changed { from } if *from != file.cid => {
                 submitted.appeared.push((file.cid.clone(), file.path.clone()));
+                let key = EntryKey::of(&file.path);
+                stale.push(EntryId { key, cid: Some(from.clone()) });
                 changes.push(Change::Replaced {
                     path: file.path.clone(),
                     from: from.clone(),
@@ -45,8 +47,11 @@ pub(super) async fn submit<I: PathIndex, S: Sink>(
     if !changes.is_empty() {
         scanner.sink.changes(changes).await.map_err(refused)?;
     }
-    let put = scanner.index.put(entries).await;
-    put.map_err(|cause| ScanError::Index { path: path.clone(), cause })?;
+    let failed = |cause| ScanError::Index { path: path.clone(), cause };
+    scanner.index.put(entries).await.map_err(failed)?;
+    if !stale.is_empty() {
+        scanner.index.remove(stale).await.map_err(failed)?;
+    }
     Ok(submitted)
 }
 

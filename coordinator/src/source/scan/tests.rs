@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::source::found::{Change, FoundFile, Why};
 use crate::source::index::memory::MemoryIndex;
-use crate::source::index::{DirHash, EntryKey, Listing, PathEntry, PortError};
+use crate::source::index::{DirHash, EntryId, EntryKey, Listing, PathEntry, PortError};
 use crate::source::report::{RootError, SkipReason};
 
 mod faults;
@@ -37,7 +37,11 @@ impl Fixture {
     fn with_index(index: MemoryIndex) -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
-            index: FaultyIndex { index, puts_fail: AtomicBool::new(false) },
+            index: FaultyIndex {
+                index,
+                puts_fail: AtomicBool::new(false),
+                removed: Mutex::default(),
+            },
             sink: Recorder::default(),
             options: ScanOptions::default(),
         }
@@ -142,7 +146,9 @@ impl Sink for Recorder {
     }
 }
 
+/// Fails when it is told to, and remembers what it was told to forget.
 struct FaultyIndex {
+    removed: Mutex<Vec<EntryId>>,
     index: MemoryIndex,
     puts_fail: AtomicBool,
 }
@@ -169,8 +175,9 @@ impl PathIndex for FaultyIndex {
         self.index.put(entries).await
     }
 
-    async fn remove(&self, keys: Vec<EntryKey>) -> Result<(), PortError> {
-        assert!(keys.len() <= crate::source::index::BATCH);
-        self.index.remove(keys).await
+    async fn remove(&self, ids: Vec<EntryId>) -> Result<(), PortError> {
+        assert!(ids.len() <= crate::source::index::BATCH);
+        self.removed.lock().unwrap().extend(ids.iter().cloned());
+        self.index.remove(ids).await
     }
 }

@@ -201,6 +201,8 @@ async fn a_changed_file_is_read_again_and_only_that() {
     assert_eq!(fixture.files(), [("a.txt".to_owned(), Why::Changed { from })]);
     assert_eq!(fixture.changes(), ["replaced a.txt"]);
     assert_eq!((report.counts.changed, report.counts.hashed_bytes), (1, 5));
+    let stale = fixture.index.removed.lock().unwrap().pop().and_then(|id| id.cid);
+    assert_eq!(stale, Some(crate::source::midhash::cid_of(3, b"old")));
     assert_eq!(fixture.scan().await.counts.unchanged, 2);
 }
 
