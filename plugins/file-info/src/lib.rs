@@ -1,0 +1,101 @@
+//! The plugin `file-info`: what a file is, for every other plugin to build on.
+
+pub mod kind;
+pub mod mime;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use worker_sdk::{Classify as _, Context, Failure, Manifest, Meta, Outcome, Plugin};
+
+use crate::kind::FileKind;
+
+/// The plugin; it has no state and no settings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileInfo;
+
+impl Plugin for FileInfo {
+    #[expect(clippy::expect_used, reason = "a test reads the same manifest")]
+    fn manifest(&self) -> Manifest {
+        Manifest::from_json(include_str!("../manifest.json")).expect("the manifest is valid")
+    }
+
+    async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
+        let path = ctx.path().to_owned();
+        let beginning =
+            tokio::task::spawn_blocking(move || Beginning::read(&path)).await.retryable()??;
+        Ok(Outcome::Completed(describe(ctx, &beginning)))
+    }
+}
+
+fn describe(ctx: &Context, beginning: &Beginning) -> Meta {
+    let file = ctx.file();
+    let found = mime::media_type(Path::new(&file.name), &beginning.head);
+    // The finder may know a type that is not known here, never a better one for known content.
+    let mime = match found {
+        mime::UNKNOWN if !file.mime.is_empty() => file.mime.as_str(),
+        found => found,
+    };
+    let modified = Some(file.modified.clone()).filter(|time| !time.is_empty());
+    let extension = Some(file.extension.as_str()).filter(|extension| !extension.is_empty());
+    let mut meta = Meta::new();
+    meta.text("file/type", FileKind::of(mime))
+        .text("file/mime", mime)
+        .text("file/size", beginning.size)
+        .text("file/name", &file.name)
+        .text_opt("file/extension", extension)
+        .text_opt("file/modified", modified.or_else(|| beginning.modified.clone()));
+    meta
+}
+
+/// What one look at a file shows.
+struct Beginning {
+    size: u64,
+    modified: Option<String>,
+    head: Vec<u8>,
+}
+
+impl Beginning {
+    fn read(path: &Path) -> Result<Self, Failure> {
+        // Asked before the file is opened: opening a pipe would wait for its writer.
+        let metadata = fs::metadata(path).map_err(|error| unreadable(path, error))?;
+        if !metadata.is_file() {
+            return Err(Failure::permanent(NotAFile(path.to_owned())));
+        }
+        let mut head = Vec::with_capacity(mime::HEAD_BYTES);
+        File::open(path)
+            .and_then(|file| file.take(mime::HEAD_BYTES as u64).read_to_end(&mut head))
+            .map_err(|error| unreadable(path, error))?;
+        let modified = metadata
+            .modified()
+            .ok()
+            .and_then(|time| jiff::Timestamp::try_from(time).ok())
+            .map(|time| time.to_string());
+        Ok(Self { size: metadata.len(), modified, head })
+    }
+}
+
+/// The path leads to something else than a file.
+#[derive(Debug, thiserror::Error)]
+#[error("{} is not a regular file", .0.display())]
+struct NotAFile(PathBuf);
+
+/// The file cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("could not read {}", path.display())]
+struct Unreadable {
+    path: PathBuf,
+    #[source]
+    source: io::Error,
+}
+
+/// A mount may come back; permission does not come by waiting.
+fn unreadable(path: &Path, source: io::Error) -> Failure {
+    let denied = source.kind() == io::ErrorKind::PermissionDenied;
+    let error = Unreadable { path: path.to_owned(), source };
+    if denied { Failure::permanent(error) } else { Failure::retryable(error) }
+}
+
+#[cfg(test)]
+mod tests;
