@@ -1,0 +1,187 @@
+//! The few requests to the broker's JetStream API that commands make.
+
+use std::collections::BTreeMap;
+
+use async_nats::RequestErrorKind;
+use broker_config::Queue;
+use broker_config::id::PluginId;
+use broker_config::names::Names;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Store, StoreError};
+
+/// What a stream holds.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct StreamState {
+    /// Messages kept.
+    pub messages: u64,
+    /// Sequence of the oldest.
+    pub first_seq: u64,
+    /// Sequence of the newest that ever was.
+    pub last_seq: u64,
+    /// Messages by subject, where they were asked for.
+    pub subjects: Option<BTreeMap<String, u64>>,
+}
+
+/// A consumer's numbers.
+#[derive(Clone, Debug, Deserialize)]
+pub struct ConsumerState {
+    /// Its durable name.
+    pub name: String,
+    /// Messages not yet delivered.
+    #[serde(default)]
+    pub num_pending: u64,
+    /// Messages delivered and not yet acknowledged.
+    #[serde(default)]
+    pub num_ack_pending: u64,
+    /// Whether it is paused.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// Far enough that nobody waits for it: a pause ends when somebody ends it.
+const PAUSE_UNTIL: &str = "2999-01-01T00:00:00Z";
+
+impl Store {
+    /// Asks the JetStream API.
+    pub(crate) async fn api<T: DeserializeOwned>(
+        &self,
+        what: &str,
+        body: &Value,
+    ) -> Result<T, StoreError> {
+        #[derive(Deserialize)]
+        struct Refusal {
+            #[serde(default)]
+            code: u64,
+            #[serde(default)]
+            description: String,
+        }
+        let payload = match body {
+            Value::Null => Bytes::new(),
+            body => Bytes::from(body.to_string()),
+        };
+        let answer =
+            self.client.request(format!("$JS.API.{what}"), payload).await.map_err(|error| {
+                match error.kind() {
+                    RequestErrorKind::NoResponders => StoreError::Refused {
+                        what: what.to_owned(),
+                        description: "JetStream is not enabled for this account".to_owned(),
+                    },
+                    RequestErrorKind::TimedOut
+                    | RequestErrorKind::InvalidSubject
+                    | RequestErrorKind::MaxPayloadExceeded
+                    | RequestErrorKind::Other => {
+                        StoreError::Away { what: what.to_owned(), cause: error.into() }
+                    }
+                }
+            })?;
+        let unreadable = |cause| StoreError::Unreadable { what: what.to_owned(), cause };
+        let mut answer: Value = serde_json::from_slice(&answer.payload).map_err(unreadable)?;
+        if let Some(error) = answer.get_mut("error") {
+            let error: Refusal = serde_json::from_value(error.take()).map_err(unreadable)?;
+            return Err(match error.code {
+                404 => StoreError::NotFound { what: what.to_owned() },
+                _ => StoreError::Refused { what: what.to_owned(), description: error.description },
+            });
+        }
+        serde_json::from_value(answer).map_err(unreadable)
+    }
+
+    /// What a stream holds.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotFound`] where no fleet has been on this broker yet.
+    pub async fn stream_state(&self, stream: &str) -> Result<StreamState, StoreError> {
+        self.state(stream, &Value::Null).await
+    }
+
+    /// Messages of a stream by subject.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::stream_state`].
+    pub async fn subjects(
+        &self,
+        stream: &str,
+        filter: &str,
+    ) -> Result<BTreeMap<String, u64>, StoreError> {
+        let state = self.state(stream, &json!({ "subjects_filter": filter })).await?;
+        Ok(state.subjects.unwrap_or_default())
+    }
+
+    async fn state(&self, stream: &str, body: &Value) -> Result<StreamState, StoreError> {
+        #[derive(Deserialize)]
+        struct Info {
+            state: StreamState,
+        }
+        let info: Info = self.api(&format!("STREAM.INFO.{stream}"), body).await?;
+        Ok(info.state)
+    }
+
+    /// All consumers of a stream, by name.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::stream_state`].
+    pub async fn consumers(
+        &self,
+        stream: &str,
+    ) -> Result<BTreeMap<String, ConsumerState>, StoreError> {
+        #[derive(Deserialize)]
+        struct Page {
+            #[serde(default)]
+            total: usize,
+            consumers: Option<Vec<ConsumerState>>,
+        }
+        let (mut all, mut offset) = (BTreeMap::new(), 0);
+        loop {
+            let page: Page =
+                self.api(&format!("CONSUMER.LIST.{stream}"), &json!({ "offset": offset })).await?;
+            let consumers = page.consumers.unwrap_or_default();
+            offset += consumers.len();
+            let last = consumers.is_empty() || offset >= page.total;
+            all.extend(consumers.into_iter().map(|found| (found.name.clone(), found)));
+            if last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Stops or restarts the delivery of a plugin's tasks in both queues, for the whole fleet.
+    ///
+    /// A queue for which the plugin has no consumer is passed over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the broker does not do it.
+    pub async fn hold_tasks(&self, plugin: &PluginId, hold: bool) -> Result<(), StoreError> {
+        let body = if hold { json!({ "pause_until": PAUSE_UNTIL }) } else { json!({}) };
+        for queue in Queue::ALL {
+            let consumer = Names::consumer(plugin, queue);
+            let what = format!("CONSUMER.PAUSE.{}.{consumer}", self.names.task_stream());
+            match self.api::<Value>(&what, &body).await {
+                Ok(_) | Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes one message of a stream; one that is gone already is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the broker does not do it.
+    pub async fn delete_message(&self, stream: &str, sequence: u64) -> Result<(), StoreError> {
+        let what = format!("STREAM.MSG.DELETE.{stream}");
+        match self.api::<Value>(&what, &json!({ "seq": sequence, "no_erase": true })).await {
+            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}

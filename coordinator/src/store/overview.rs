@@ -1,0 +1,151 @@
+//! How a fleet is doing, in numbers.
+
+use std::collections::BTreeMap;
+
+use broker_config::wire::instance::InstanceState;
+use broker_config::wire::lease::{LEASE_KEY, Lease};
+use broker_config::{Names, PluginId, Queue};
+use serde::Serialize;
+
+use super::{Store, StoreError};
+
+/// All numbers of `metafleet status`.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overview {
+    /// The node that led last; whether it still does, its instances tell.
+    pub coordinator: Option<String>,
+    /// Files handed in and not settled.
+    pub files: Files,
+    /// Tasks of all plugins.
+    pub tasks: Tasks,
+    /// Dead letters.
+    pub dead: u64,
+    /// Records, those of files that are gone included.
+    pub records: u64,
+    /// Instances that gave a sign of life lately.
+    pub instances: u64,
+    /// By plugin, also of those that are known and do not run.
+    pub plugins: Vec<PluginNumbers>,
+}
+
+/// Files handed in.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Files {
+    /// Not yet looked at.
+    pub waiting: u64,
+    /// Being processed.
+    pub in_flight: u64,
+}
+
+/// Tasks published.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Tasks {
+    /// Not yet delivered.
+    pub pending: u64,
+    /// With a worker, or waiting for their next attempt.
+    pub running: u64,
+    /// Waiting for their time.
+    pub delayed: u64,
+}
+
+/// Numbers of one plugin.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginNumbers {
+    /// Which.
+    pub id: String,
+    /// Its version; empty when its entry is gone and tasks or letters are left.
+    pub version: String,
+    /// Whether it takes part in new runs.
+    pub enabled: bool,
+    /// Whether its tasks wait.
+    pub paused: bool,
+    /// Instances that gave a sign of life lately.
+    pub instances: u64,
+    /// Those of them that take tasks.
+    pub ready: u64,
+    /// Tasks not yet delivered.
+    pub pending: u64,
+    /// Tasks with a worker, or waiting for their next attempt.
+    pub running: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+impl Store {
+    /// Reads all numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`]; [`StoreError::NotFound`] where no fleet has been on this broker yet.
+    pub async fn overview(&self) -> Result<Overview, StoreError> {
+        let names = &self.names;
+        let (submit_stream, task_stream) = (names.submit_stream(), names.task_stream());
+        let (dead_stream, record_stream) = (names.dead_stream(), names.record_stream());
+        let (all_dead, all_later) = (names.all_dead(), names.all_later());
+        let lease_bucket = names.lease_bucket();
+        let (submitted, readers, queues, later, dead, records) = tokio::try_join!(
+            self.stream_state(&submit_stream),
+            self.consumers(&submit_stream),
+            self.consumers(&task_stream),
+            self.subjects(&task_stream, &all_later),
+            self.subjects(&dead_stream, &all_dead),
+            self.stream_state(&record_stream),
+        )?;
+        let (known, instances, lease) = tokio::try_join!(
+            self.plugins(),
+            self.instances(),
+            self.value(&lease_bucket, LEASE_KEY),
+        )?;
+        let in_flight: u64 = readers.values().map(|reader| reader.num_ack_pending).sum();
+        let mut numbers: BTreeMap<String, PluginNumbers> = BTreeMap::new();
+        for (id, known) in &known {
+            let of_plugin = at(&mut numbers, id.as_str());
+            of_plugin.version = known.entry.manifest.version.to_string();
+            of_plugin.enabled = known.entry.enabled;
+            of_plugin.paused = known.entry.paused;
+            for queue in Queue::ALL {
+                if let Some(consumer) = queues.get(&Names::consumer(id, queue)) {
+                    of_plugin.pending += consumer.num_pending;
+                    of_plugin.running += consumer.num_ack_pending;
+                    of_plugin.paused |= consumer.paused;
+                }
+            }
+        }
+        for (id, instances) in &instances {
+            let of_plugin = at(&mut numbers, id.as_str());
+            of_plugin.instances = instances.len() as u64;
+            let is_ready = |state: InstanceState| state == InstanceState::Ready;
+            of_plugin.ready = instances.iter().filter(|i| is_ready(i.state)).count() as u64;
+        }
+        for (subject, count) in &dead {
+            if let Some(Ok(id)) = subject.rsplit('.').next().map(str::parse::<PluginId>) {
+                at(&mut numbers, id.as_str()).dead += count;
+            }
+        }
+        Ok(Overview {
+            coordinator: lease
+                .and_then(|stored| serde_json::from_slice::<Lease>(&stored.payload).ok())
+                .map(|lease| lease.holder),
+            files: Files { waiting: submitted.messages.saturating_sub(in_flight), in_flight },
+            tasks: Tasks {
+                pending: queues.values().map(|queue| queue.num_pending).sum(),
+                running: queues.values().map(|queue| queue.num_ack_pending).sum(),
+                delayed: later.values().sum(),
+            },
+            dead: dead.values().sum(),
+            records: records.messages,
+            instances: instances.values().map(|list| list.len() as u64).sum(),
+            plugins: numbers.into_values().collect(),
+        })
+    }
+}
+
+fn at<'a>(numbers: &'a mut BTreeMap<String, PluginNumbers>, id: &str) -> &'a mut PluginNumbers {
+    numbers
+        .entry(id.to_owned())
+        .or_insert_with(|| PluginNumbers { id: id.to_owned(), ..PluginNumbers::default() })
+}

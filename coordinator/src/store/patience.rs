@@ -1,0 +1,123 @@
+//! Trying again while the broker is away: a scan goes on where it was, without a person.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use broker_config::publish::PublishError;
+use broker_config::read::{ReadError, Stored, last_messages};
+use bytes::Bytes;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use super::Store;
+
+/// For so long a broker that does not answer is waited for.
+const AWAY: Duration = Duration::from_secs(300);
+/// For so long one that says no: a full disk needs a person, and a person should hear of it.
+const REFUSING: Duration = Duration::from_secs(20);
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Tries again what may pass by itself, until it is told to stop.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// Ends the waiting; what is on its way to the broker still arrives.
+    pub cancel: CancellationToken,
+}
+
+impl Patience {
+    /// Publishes until the stream has stored it.
+    ///
+    /// # Errors
+    ///
+    /// The last error, when trying again cannot help or was tried for long enough.
+    pub async fn publish(
+        &self,
+        store: &Store,
+        subject: &str,
+        headers: &HeaderMap,
+        body: &Bytes,
+    ) -> Result<u64, PublishError> {
+        let mut tries = Tries::new(self);
+        loop {
+            let error = match store
+                .publisher()
+                .publish(subject.to_owned(), headers.clone(), body.clone())
+                .await
+            {
+                Ok(sequence) => return Ok(sequence),
+                Err(error) => error,
+            };
+            let most = match error {
+                PublishError::Unacknowledged { .. } | PublishError::NoStream { .. } => AWAY,
+                PublishError::Refused { .. } => REFUSING,
+                PublishError::WrongLastSequence { .. }
+                | PublishError::TooLarge { .. }
+                | PublishError::Closed => return Err(error),
+            };
+            if !tries.pause(most, &error).await {
+                return Err(error);
+            }
+        }
+    }
+
+    /// Reads the last messages until there is an answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Patience::publish`]; [`ReadError::TooMany`] at once.
+    pub async fn read(
+        &self,
+        store: &Store,
+        stream: &str,
+        filters: &[String],
+    ) -> Result<Vec<Stored>, ReadError> {
+        let mut tries = Tries::new(self);
+        loop {
+            let error = match last_messages(store.client(), stream, filters).await {
+                Ok(found) => return Ok(found),
+                Err(error) => error,
+            };
+            let most = match error {
+                ReadError::TimedOut { .. } => AWAY,
+                // While a server starts, nobody answers for its streams yet.
+                ReadError::Refused { status, .. } if status == 503 => AWAY,
+                ReadError::Refused { .. } => REFUSING,
+                ReadError::TooMany | ReadError::Closed => return Err(error),
+            };
+            if !tries.pause(most, &error).await {
+                return Err(error);
+            }
+        }
+    }
+}
+
+struct Tries<'a> {
+    patience: &'a Patience,
+    since: Instant,
+    pause: Duration,
+}
+
+impl<'a> Tries<'a> {
+    fn new(patience: &'a Patience) -> Self {
+        Self { patience, since: Instant::now(), pause: FIRST_PAUSE }
+    }
+
+    /// Waits before the next try; `false` when there is to be none.
+    async fn pause(
+        &mut self,
+        most: Duration,
+        error: &(dyn std::error::Error + Send + Sync),
+    ) -> bool {
+        if self.since.elapsed() > most {
+            return false;
+        }
+        if self.pause == FIRST_PAUSE {
+            warn!(%error, "the broker does not take part; trying again");
+        }
+        let waited = self.patience.cancel.run_until_cancelled(sleep(self.pause)).await;
+        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        waited.is_some()
+    }
+}
