@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message, Subject};
+use async_nats::{Client, HeaderMap, Message};
 use broker_config::header::ATTEMPTS_USED;
 use bytes::Bytes;
 use tokio::time::Instant;
@@ -99,15 +99,6 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         self.leases.end(&self.held);
-    }
-}
-
-/// Gives a delivery back that was never begun.
-pub(crate) async fn give_back(client: &Client, reply: Subject) {
-    let nanos = GIVE_BACK.as_nanos();
-    let answer = Bytes::from(format!(r#"-NAK {{"delay":{nanos}}}"#));
-    if let Err(error) = crate::tell(client, reply, answer).await {
-        warn!(error = %error, "could not give a delivery back");
     }
 }
 

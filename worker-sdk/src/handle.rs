@@ -18,7 +18,7 @@ use tracing::{Instrument as _, Span, debug, error, field, info_span};
 
 use crate::attempt::{self, time_limit};
 use crate::context::{BoxFuture, Context, Port, SubmitError};
-use crate::delivery::{Delivery, GIVE_BACK};
+use crate::delivery::Delivery;
 use crate::lease::Held;
 use crate::metrics::count;
 use crate::outcome::Failure;
@@ -120,12 +120,23 @@ async fn process<P: Plugin>(
     let outcome = attempt::run(&inner.plugin, &rim.manifest, &ctx).await;
     let took = begun.elapsed();
     rim.totals.busy_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
+    let attempt = Attempt { rim, task: &ctx.task, queue, headers, took };
     if outcome.is_err() && rim.abort.is_cancelled() {
-        // Not the task's fault: somebody else is to run it.
-        return delivery.nak(GIVE_BACK).await;
+        return attempt.give_back(delivery).await;
     }
     let ended = outcome.and_then(|outcome| attempt::check(&rim.manifest, outcome));
-    Attempt { rim, task: &ctx.task, queue, headers, took }.settle(delivery, ended).await;
+    attempt.settle(delivery, ended).await;
+}
+
+/// Gives back a delivery that came when nothing was to be begun any more.
+pub(crate) async fn give_back<P: Plugin>(inner: Arc<Inner<P>>, message: Message) {
+    let rim = &inner.rim;
+    let Some(address) = rim.names.parse_task(&message.subject) else { return };
+    let permit = rim.permits.take(address.queue);
+    let Some(delivery) = begin(&inner, &message, permit) else { return };
+    let Ok(task) = read(&message.payload, &address) else { return };
+    let (queue, headers) = (address.queue, message.headers.as_ref());
+    Attempt { rim, task: &task, queue, headers, took: Duration::ZERO }.give_back(delivery).await;
 }
 
 /// Reads a task; which plugin and which file it is about, its subject says.

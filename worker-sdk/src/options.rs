@@ -113,7 +113,7 @@ impl WorkerOptions {
         let file = |name| var(name).map(PathBuf::from);
         let concurrency = parsed::<NonZeroUsize>("METAFLEET_CONCURRENCY", &var)?;
         let grace = match var("METAFLEET_GRACE") {
-            Some(text) => duration(&text).ok_or(InvalidOptions {
+            Some(text) => duration(&text).ok_or_else(|| InvalidOptions {
                 name: "METAFLEET_GRACE",
                 problem: format!("`{text}` must be seconds, e.g. `30`, `30s` or `500ms`"),
             })?,

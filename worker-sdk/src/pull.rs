@@ -20,7 +20,6 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::connect::Link;
-use crate::delivery::give_back;
 use crate::permit::{Permit, Permits};
 use crate::reply::DeliveryInfo;
 use crate::share::{Ask, Policy, Sides, Wait, plan};
@@ -116,13 +115,13 @@ impl Puller {
         Ok(Self { link, permits, gate, policy, lost, lines, sides, home, tokens: 0 })
     }
 
-    /// Pulls until `stop`, and hands each delivery over with its permit; then gives back what was
-    /// still on its way.
+    /// Pulls until `stop`, and hands each delivery over with its permit; returns what was still on
+    /// its way then, to be given back.
     pub(crate) async fn run(
         mut self,
         stop: &CancellationToken,
         mut deliver: impl FnMut(Message, Permit),
-    ) -> Result<(), SubscribeError> {
+    ) -> Result<Vec<Message>, SubscribeError> {
         let permits = self.permits.clone();
         let mut epoch = self.link.epoch.clone();
         epoch.mark_unchanged();
@@ -153,8 +152,7 @@ impl Puller {
             }
             self.take_what_is_there(&mut deliver);
         }
-        self.finish().await;
-        Ok(())
+        Ok(self.finish().await)
     }
 
     /// Sends what the plan says; returns when to look again.
@@ -280,22 +278,23 @@ impl Puller {
         Ok(())
     }
 
-    async fn finish(mut self) {
-        let client = &self.link.client;
+    async fn finish(mut self) -> Vec<Message> {
+        let mut late = Vec::new();
         for line in &mut self.lines {
             if line.answers.drain().await.is_err() {
-                return;
+                break;
             }
-            let late = async {
+            let rest = async {
                 while let Some(answer) = line.answers.next().await {
-                    if let (None, Some(reply)) = (answer.status, answer.reply) {
-                        give_back(client, reply).await;
+                    if answer.status.is_none() {
+                        late.push(answer);
                     }
                 }
             };
             // Without a connection nothing more will come, and nothing will end the wait.
-            drop(timeout(LAST_ANSWERS, late).await);
+            drop(timeout(LAST_ANSWERS, rest).await);
         }
+        late
     }
 }
 

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use tracing::{Span, debug, info, warn};
 
 use crate::attempt::{Ended, short};
-use crate::delivery::Delivery;
+use crate::delivery::{Delivery, GIVE_BACK};
 use crate::lease::millis;
 use crate::metrics::count;
 use crate::outcome::Failure;
@@ -80,6 +80,19 @@ impl Attempt<'_> {
             }
             Err(failure) => self.fail(delivery, failure).await,
         }
+    }
+
+    /// Gives the task back, because this worker stops: somebody else is to run it soon.
+    ///
+    /// The last delivery that the broker would make goes through the coordinator instead: a nak
+    /// would make a dead letter of it.
+    pub(crate) async fn give_back(&self, delivery: Delivery) {
+        let attempt = delivery.attempt();
+        if attempt < self.task.retry.max_attempts {
+            return delivery.nak(GIVE_BACK).await;
+        }
+        let reason = "the worker was stopped".to_owned();
+        self.defer(delivery, GIVE_BACK, reason, attempt.get() - 1).await;
     }
 
     async fn record(

@@ -86,12 +86,13 @@ impl<P: Plugin> Bench<P> {
 
     /// The settings an operator gives, as a JSON object; defaults are filled in.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "callers write `json!({..})` in place")]
     pub fn settings(mut self, given: serde_json::Value) -> Self {
-        self.settings = match given {
-            serde_json::Value::Object(given) => {
-                self.plugin.manifest().settings(&given).map_err(|reasons| reasons.join("; "))
+        self.settings = match given.as_object() {
+            Some(given) => {
+                self.plugin.manifest().settings(given).map_err(|reasons| reasons.join("; "))
             }
-            _ => Err("settings must be a JSON object".to_owned()),
+            None => Err("settings must be a JSON object".to_owned()),
         };
         self
     }

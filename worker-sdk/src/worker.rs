@@ -249,7 +249,12 @@ async fn pull<P: Plugin>(
     };
     tokio::select! {
         biased;
-        pulled = pulling => Ok(pulled?),
+        pulled = pulling => {
+            for late in pulled? {
+                handlers.spawn(handle::give_back(inner.clone(), late));
+            }
+            Ok(())
+        }
         kept = announce::keep(inner, &rim.drain) => kept,
         () = watching => Ok(()),
     }

@@ -1,0 +1,8 @@
+//! The worker against a real broker; the test plays the coordinator.
+
+mod drain;
+mod faults;
+mod harness;
+mod outcomes;
+mod queues;
+mod standing;
