@@ -1,0 +1,274 @@
+//! `plugins.yml`: which plugins run, how many of each, with which settings.
+//!
+//! An entry that breaks a rule is told as a [`Problem`] and skipped; the others load. A field that
+//! nobody knows is a broken rule, so that a typing error is seen.
+
+mod decode;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use broker_config::manifest::OnDependencyFailure;
+use broker_config::retry::RetryOptions;
+use broker_config::{PluginId, Queue};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+
+use super::problem::Problem;
+use super::vars::Vars;
+use super::yaml::{self, Value};
+
+/// A file larger than this is not a list of plugins.
+const MAX_BYTES: u64 = 4 << 20;
+
+/// What `plugins.yml` says.
+#[derive(Clone, Debug, Default)]
+pub struct PluginsFile {
+    /// The valid entries.
+    pub entries: BTreeMap<PluginId, PluginEntry>,
+    /// What is wrong, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// One plugin, as the person wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PluginEntry {
+    /// Whether it is to run at all.
+    pub enabled: bool,
+    /// What starts it.
+    pub runtime: Runtime,
+    /// Program and arguments; `None` = as the plugin's manifest says.
+    pub command: Option<Vec<String>>,
+    /// Its folder, with `manifest.json`; `None` = the one found in the plugin folders.
+    pub dir: Option<PathBuf>,
+    /// How many of it run.
+    pub instances: NonZeroU32,
+    /// Tasks that one instance runs at once; overrides the manifest.
+    pub concurrency: Option<NonZeroU32>,
+    /// Tasks at once over the whole fleet; overrides the manifest.
+    pub max_in_flight: Option<NonZeroU32>,
+    /// Where its tasks wait; overrides the manifest.
+    pub queue: Option<Queue>,
+    /// Time for one attempt; overrides the manifest.
+    pub timeout: Option<Duration>,
+    /// How failures are tried again; overrides the manifest.
+    pub retry: Option<RetryOptions>,
+    /// Whether it runs although something it depends on has failed; overrides the manifest.
+    pub on_dependency_failure: Option<OnDependencyFailure>,
+    /// What one instance may use.
+    pub resources: Resources,
+    /// The container image.
+    pub image: Option<String>,
+    /// Settings for the plugin.
+    pub config: PluginConfig,
+    /// What the person grants it.
+    pub permissions: Vec<String>,
+}
+
+/// What starts a plugin.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Runtime {
+    /// This machine, as a child process.
+    #[default]
+    Process,
+    /// Somebody else; it only announces itself.
+    Remote,
+    /// A container.
+    Docker,
+    /// The coordinator itself.
+    Internal,
+}
+
+impl Runtime {
+    /// Whether this version can start it.
+    #[must_use]
+    pub fn is_available(self) -> bool {
+        match self {
+            Self::Process | Self::Remote => true,
+            Self::Docker | Self::Internal => false,
+        }
+    }
+}
+
+/// What one instance may use.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Resources {
+    /// Bytes of memory.
+    pub memory: Option<NonZeroU64>,
+    /// Processor cores.
+    pub cpus: Option<f64>,
+}
+
+/// Settings of a plugin; `Debug` prints their names only, because a value may be a secret.
+#[derive(Clone, Default, PartialEq)]
+pub struct PluginConfig(pub Map<String, Json>);
+
+impl fmt::Debug for PluginConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Default for PluginEntry {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            runtime: Runtime::default(),
+            command: None,
+            dir: None,
+            instances: NonZeroU32::MIN,
+            concurrency: None,
+            max_in_flight: None,
+            queue: None,
+            timeout: None,
+            retry: None,
+            on_dependency_failure: None,
+            resources: Resources::default(),
+            image: None,
+            config: PluginConfig::default(),
+            permissions: Vec::new(),
+        }
+    }
+}
+
+/// The file cannot be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadPluginsError {
+    /// The operating system refuses.
+    #[error("could not read {path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// It is too large to be what it should be.
+    #[error("{path} has {bytes} bytes, more than the {MAX_BYTES} a list of plugins may have")]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+}
+
+impl PluginsFile {
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadPluginsError`] when there is no readable file. What is wrong *in* the file is in
+    /// [`PluginsFile::problems`].
+    pub fn read(path: &Path, vars: &dyn Vars) -> Result<Self, ReadPluginsError> {
+        let failed = |source| ReadPluginsError::Io { path: path.to_owned(), source };
+        let bytes = std::fs::metadata(path).map_err(failed)?.len();
+        if bytes > MAX_BYTES {
+            return Err(ReadPluginsError::TooLarge { path: path.to_owned(), bytes });
+        }
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        Ok(Self::parse(path, &text, vars))
+    }
+
+    /// Reads `text`, which came from `path`.
+    ///
+    /// A relative `dir` is relative to the folder of `path`.
+    #[must_use]
+    pub fn parse(path: &Path, text: &str, vars: &dyn Vars) -> Self {
+        let mut file = Self::default();
+        let problem = |line: Option<u64>, rule: String| Problem {
+            file: path.to_owned(),
+            line: line.filter(|line| *line > 0),
+            plugin: None,
+            rule,
+        };
+        let root = match yaml::parse(text) {
+            Ok(root) => root,
+            Err(broken) => {
+                file.problems.push(problem(broken.line, broken.reason));
+                return file;
+            }
+        };
+        let fields = match root.value {
+            Value::Map(fields) => fields,
+            // An empty file asks for nothing.
+            Value::Null => return file,
+            Value::Bool(_) | Value::Number(_) | Value::Text { .. } | Value::List(_) => {
+                file.problems.push(problem(Some(root.line), "must begin with `plugins:`".into()));
+                return file;
+            }
+        };
+        for field in fields {
+            match (field.key.as_str(), field.node.value) {
+                ("plugins", Value::Map(entries)) => {
+                    for entry in entries {
+                        file.add(path, entry, vars);
+                    }
+                }
+                ("plugins", Value::Null) => {}
+                ("plugins", _) => file.problems.push(problem(
+                    Some(field.line),
+                    "`plugins` must map the id of each plugin to its fields".to_owned(),
+                )),
+                // Compose's place for pieces that are used by anchor.
+                (key, _) if key.starts_with("x-") => {}
+                (key, _) => {
+                    let key = key.escape_debug();
+                    let rule = format!("unknown field `{key}`; there is only `plugins`");
+                    file.problems.push(problem(Some(field.line), rule));
+                }
+            }
+        }
+        file
+    }
+
+    fn add(&mut self, path: &Path, field: yaml::Field, vars: &dyn Vars) {
+        let yaml::Field { key, line, node } = field;
+        let problem = |line: u64, rule: String| Problem {
+            file: path.to_owned(),
+            line: (line > 0).then_some(line),
+            plugin: Some(key.clone()),
+            rule,
+        };
+        let id: PluginId = match key.parse() {
+            Ok(id) => id,
+            Err(error) => {
+                let error: broker_config::id::InvalidId = error;
+                self.problems.push(problem(line, format!("the id {}", error.rule)));
+                return;
+            }
+        };
+        if id.is_user() {
+            let rule = "the id is kept for the person's own edits".to_owned();
+            self.problems.push(problem(line, rule));
+            return;
+        }
+        match decode::entry(line, node, vars) {
+            Ok(mut entry) => {
+                if let (Some(dir), Some(base)) = (&entry.dir, path.parent()) {
+                    entry.dir = Some(base.join(dir));
+                }
+                if entry.enabled && !entry.runtime.is_available() {
+                    let runtime = match entry.runtime {
+                        Runtime::Docker => "docker",
+                        Runtime::Internal => "internal",
+                        Runtime::Process | Runtime::Remote => "",
+                    };
+                    let rule = format!("`runtime: {runtime}` is not available in this version");
+                    self.problems.push(problem(line, rule));
+                }
+                self.entries.insert(id, entry);
+            }
+            Err(findings) => {
+                let found = findings.into_iter().map(|found| problem(found.line, found.rule));
+                self.problems.extend(found);
+            }
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! PURE: one entry of `plugins.yml`, field by field.
+//!
+//! Each broken rule is found, not the first only. Rules say what must be there and never what is.
+
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use broker_config::retry::RetryOptions;
+use serde::de::DeserializeOwned;
+
+use super::super::substitute::{asks, substitute};
+use super::super::vars::Vars;
+use super::super::yaml::{Field, Node, Value};
+use super::{PluginConfig, PluginEntry, Resources};
+
+/// No machine runs more of one plugin.
+const MAX_INSTANCES: u32 = 1_000;
+/// Seven days, as in manifests.
+const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
+
+const FIELDS: &str = "enabled, runtime, command, dir, instances, concurrency, maxInFlight, queue, \
+                      timeout, retry, onDependencyFailure, resources, image, config, permissions";
+const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
+const RESOURCE_FIELDS: &str = "memory, cpus";
+
+/// A broken rule.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) line: u64,
+    pub(super) rule: String,
+}
+
+type Findings = Vec<Finding>;
+
+/// Reads the fields under the id of a plugin, which stands on `line`.
+pub(super) fn entry(
+    line: u64,
+    mut node: Node,
+    vars: &dyn Vars,
+) -> Result<PluginEntry, Vec<Finding>> {
+    let mut found = Findings::new();
+    fill_in(&mut node, vars, &mut found);
+    let mut entry = PluginEntry::default();
+    match node.value {
+        // `ffmpeg:` alone: everything as by default.
+        Value::Null => {}
+        Value::Map(fields) => {
+            for field in &fields {
+                let result = set(&mut entry, field, &mut found);
+                note(&mut found, field, result);
+            }
+        }
+        Value::Bool(_) | Value::Number(_) | Value::Text { .. } | Value::List(_) => {
+            let rule = format!("must be a map of fields ({FIELDS})");
+            found.push(Finding { line, rule });
+        }
+    }
+    if found.is_empty() { Ok(entry) } else { Err(found) }
+}
+
+/// Replaces the variables in all texts below `node`.
+fn fill_in(node: &mut Node, vars: &dyn Vars, found: &mut Findings) {
+    match &mut node.value {
+        Value::Text { text, plain } if asks(text) => match substitute(text, vars) {
+            Ok(filled) if *plain => node.value = infer(filled),
+            Ok(filled) => *text = filled,
+            Err(error) => found.push(Finding { line: node.line, rule: error.to_string() }),
+        },
+        Value::List(items) => {
+            for item in items {
+                fill_in(item, vars, found);
+            }
+        }
+        Value::Map(fields) => {
+            for field in fields {
+                fill_in(&mut field.node, vars, found);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text { .. } => {}
+    }
+}
+
+/// What an unquoted text means once its variables are filled in: `${N:-2}` is a number.
+fn infer(text: String) -> Value {
+    match text.as_str() {
+        "true" => Value::Bool(true),
+        "false" => Value::Bool(false),
+        _ => match serde_json::from_str(&text) {
+            Ok(number) => Value::Number(number),
+            Err(_) => Value::Text { text, plain: true },
+        },
+    }
+}
+
+/// `Err` is what must hold for the field.
+type Set = Result<(), String>;
+
+fn note(found: &mut Findings, field: &Field, result: Set) {
+    if let Err(rule) = result {
+        found.push(Finding { line: field.line, rule });
+    }
+}
+
+fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
+    let value = &field.node;
+    match field.key.as_str() {
+        "enabled" => read(field, "true or false").map(|value| entry.enabled = value),
+        "runtime" => {
+            read(field, "process, remote, docker or internal").map(|value| entry.runtime = value)
+        }
+        "command" => {
+            let expected = "a list of texts: the program and its arguments";
+            let command: Vec<String> = read(field, expected)?;
+            if command.first().is_none_or(String::is_empty) {
+                return Err(rule(field, expected));
+            }
+            entry.command = Some(command);
+            Ok(())
+        }
+        "dir" => read(field, "the path of a folder").map(|value| entry.dir = Some(value)),
+        "instances" => {
+            let expected = format!("a whole number from 1 to {MAX_INSTANCES}");
+            let count: NonZeroU32 = read(field, &expected)?;
+            if count.get() > MAX_INSTANCES {
+                return Err(rule(field, &expected));
+            }
+            entry.instances = count;
+            Ok(())
+        }
+        "concurrency" => count(field).map(|value| entry.concurrency = Some(value)),
+        "maxInFlight" => count(field).map(|value| entry.max_in_flight = Some(value)),
+        "queue" => read(field, "fast or background").map(|value| entry.queue = Some(value)),
+        "timeout" => {
+            let expected = format!("milliseconds from 1 to {MAX_TIMEOUT_MS}");
+            let ms: u64 = read(field, &expected)?;
+            if !(1..=MAX_TIMEOUT_MS).contains(&ms) {
+                return Err(rule(field, &expected));
+            }
+            entry.timeout = Some(Duration::from_millis(ms));
+            Ok(())
+        }
+        "retry" => {
+            let mut retry = RetryOptions::default();
+            each(field, RETRY_FIELDS, found, |part| set_retry(&mut retry, part))?;
+            entry.retry = Some(retry);
+            Ok(())
+        }
+        "onDependencyFailure" => {
+            read(field, "run or skip").map(|value| entry.on_dependency_failure = Some(value))
+        }
+        "resources" => {
+            each(field, RESOURCE_FIELDS, found, |part| set_resource(&mut entry.resources, part))
+        }
+        "image" => read(field, "the name of an image").map(|value| entry.image = Some(value)),
+        "config" => {
+            let expected = "a map of settings";
+            entry.config = match value.value {
+                Value::Null => PluginConfig::default(),
+                _ => PluginConfig(read(field, expected)?),
+            };
+            Ok(())
+        }
+        "permissions" => read(field, "a list of texts").map(|value| entry.permissions = value),
+        _ => Err(unknown(field, FIELDS)),
+    }
+}
+
+fn set_retry(retry: &mut RetryOptions, field: &Field) -> Set {
+    match field.key.as_str() {
+        "maxAttempts" => count(field).map(|value| retry.max_attempts = value),
+        "backoff" => read(field, "exponential or fixed").map(|value| retry.backoff = value),
+        "initialDelay" => read(field, "milliseconds").map(|value| retry.initial_delay = value),
+        "maxDelay" => read(field, "milliseconds").map(|value| retry.max_delay = value),
+        "delaysMs" => {
+            read(field, "a list of milliseconds").map(|value| retry.delays_ms = Some(value))
+        }
+        _ => Err(unknown(field, RETRY_FIELDS)),
+    }
+}
+
+fn set_resource(resources: &mut Resources, field: &Field) -> Set {
+    match field.key.as_str() {
+        "memory" => {
+            let expected = "bytes, or a text like `512m` or `4g`";
+            let bytes = match &field.node.value {
+                Value::Text { text, .. } => memory(text),
+                Value::Number(number) => number.as_u64().and_then(NonZeroU64::new),
+                Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => None,
+            };
+            resources.memory = Some(bytes.ok_or_else(|| rule(field, expected))?);
+            Ok(())
+        }
+        "cpus" => {
+            let expected = "a number above 0";
+            let cpus: f64 = read(field, expected)?;
+            if cpus <= 0.0 {
+                return Err(rule(field, expected));
+            }
+            resources.cpus = Some(cpus);
+            Ok(())
+        }
+        _ => Err(unknown(field, RESOURCE_FIELDS)),
+    }
+}
+
+/// Compose's spelling: a number with `b`, `k`, `m` or `g` (and `kb`, `mb`, `gb`), powers of 1024.
+fn memory(text: &str) -> Option<NonZeroU64> {
+    let text = text.trim().to_ascii_lowercase();
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" | "b" => 0,
+        "k" | "kb" => 10,
+        "m" | "mb" => 20,
+        "g" | "gb" => 30,
+        _ => return None,
+    };
+    NonZeroU64::new(number.parse::<u64>().ok()?.checked_mul(1 << shift)?)
+}
+
+fn each(
+    field: &Field,
+    names: &str,
+    found: &mut Findings,
+    mut set: impl FnMut(&Field) -> Set,
+) -> Set {
+    match &field.node.value {
+        Value::Map(parts) => {
+            for part in parts {
+                let result = set(part).map_err(|rule| format!("`{}`: {rule}", field.key));
+                note(found, part, result);
+            }
+            Ok(())
+        }
+        Value::Null => Ok(()),
+        Value::Bool(_) | Value::Number(_) | Value::Text { .. } | Value::List(_) => {
+            Err(rule(field, &format!("a map of fields ({names})")))
+        }
+    }
+}
+
+fn count(field: &Field) -> Result<NonZeroU32, String> {
+    read(field, "a whole number from 1")
+}
+
+fn read<T: DeserializeOwned>(field: &Field, expected: &str) -> Result<T, String> {
+    // The library's message would quote the value.
+    serde_json::from_value(field.node.to_json()).map_err(|_| rule(field, expected))
+}
+
+fn rule(field: &Field, expected: &str) -> String {
+    format!("`{}` must be {expected}", field.key)
+}
+
+fn unknown(field: &Field, names: &str) -> String {
+    format!("unknown field `{}`; known are {names}", field.key.escape_debug())
+}

@@ -1,0 +1,164 @@
+use super::super::vars::vars;
+use super::*;
+
+fn parse(text: &str) -> PluginsFile {
+    let vars = vars(&[("KEY", "hush-1"), ("N", "3"), ("WORD", "hush-2")]);
+    PluginsFile::parse(Path::new("/etc/mf/plugins.yml"), text, &vars)
+}
+
+/// The plugin `x` with one line of YAML in it.
+fn with(line: &str) -> PluginsFile {
+    parse(&format!("plugins:\n  x:\n    {line}\n  good: {{}}\n"))
+}
+
+fn entry(line: &str) -> PluginEntry {
+    let file = with(line);
+    assert_eq!(file.problems, [], "{line}");
+    file.entries[&"x".parse::<PluginId>().unwrap()].clone()
+}
+
+#[test]
+fn every_field_is_read() {
+    let file = parse(
+        r#"
+x-shared: &shared { memory: 512m, cpus: 1.5 }
+plugins:
+  whisper:
+    enabled: true
+    runtime: process
+    command: [python3, "-m", whisper]
+    dir: ../whisper
+    instances: ${N}
+    concurrency: 2
+    maxInFlight: ${UNSET:-8}
+    queue: background
+    timeout: 600000
+    retry: { maxAttempts: 5, backoff: exponential, initialDelay: 100, maxDelay: 2000 }
+    onDependencyFailure: skip
+    resources: *shared
+    image: example/whisper:1
+    config:
+      apiKey: "${KEY}"
+      plain: ${KEY}
+      level: ${N}
+      quoted: "${N}"
+      language: no
+      nested: { list: ["a${N}", "$${N}"] }
+    permissions: [network]
+  remote: { runtime: remote }
+  bare:
+"#,
+    );
+    assert_eq!(file.problems, []);
+    let entry = &file.entries[&"whisper".parse::<PluginId>().unwrap()];
+    let expected = PluginEntry {
+        command: Some(["python3", "-m", "whisper"].map(str::to_owned).to_vec()),
+        dir: Some(PathBuf::from("/etc/mf/../whisper")),
+        instances: NonZeroU32::new(3).unwrap(),
+        concurrency: NonZeroU32::new(2),
+        max_in_flight: NonZeroU32::new(8),
+        queue: Some(Queue::Background),
+        timeout: Some(Duration::from_secs(600)),
+        retry: Some(RetryOptions {
+            max_attempts: NonZeroU32::new(5).unwrap(),
+            initial_delay: 100,
+            max_delay: 2000,
+            ..RetryOptions::default()
+        }),
+        on_dependency_failure: Some(OnDependencyFailure::Skip),
+        resources: Resources { memory: NonZeroU64::new(512 << 20), cpus: Some(1.5) },
+        image: Some("example/whisper:1".to_owned()),
+        config: PluginConfig(
+            serde_json::from_value(serde_json::json!({
+                "apiKey": "hush-1", "plain": "hush-1", "level": 3, "quoted": "3",
+                "language": "no", "nested": { "list": ["a3", "${N}"] }
+            }))
+            .unwrap(),
+        ),
+        permissions: vec!["network".to_owned()],
+        ..PluginEntry::default()
+    };
+    assert_eq!(*entry, expected);
+    assert_eq!(file.entries[&"remote".parse::<PluginId>().unwrap()].runtime, Runtime::Remote);
+    assert_eq!(file.entries[&"bare".parse::<PluginId>().unwrap()], PluginEntry::default());
+    assert!(!format!("{file:?}").contains("hush"), "Debug shows a setting");
+}
+
+#[test]
+fn a_broken_rule_names_file_line_and_rule_and_spares_the_others() {
+    for (line, rule) in [
+        ("enabled: maybe", "`enabled` must be true or false"),
+        ("runtime: vm", "`runtime` must be process, remote, docker or internal"),
+        ("command: ffprobe", "`command` must be a list of texts"),
+        ("command: []", "`command` must be a list of texts"),
+        ("instances: 0", "`instances` must be a whole number from 1"),
+        ("instances: 1001", "`instances` must be a whole number from 1 to 1000"),
+        ("instances: ${WORD}", "`instances` must be a whole number"),
+        ("instances: \"2\"", "`instances` must be a whole number"),
+        ("concurrency: -1", "`concurrency` must be a whole number from 1"),
+        ("queue: slow", "`queue` must be fast or background"),
+        ("timeout: 0", "`timeout` must be milliseconds"),
+        ("retry: 3", "`retry` must be a map of fields"),
+        ("retry: {maxAttempts: 0}", "`retry`: `maxAttempts` must be a whole number from 1"),
+        ("retry: {attempts: 2}", "`retry`: unknown field `attempts`; known are maxAttempts"),
+        ("resources: {memory: 1.5g}", "`memory` must be bytes, or a text like `512m`"),
+        ("resources: {cpus: 0}", "`cpus` must be a number above 0"),
+        ("onDependencyFailure: stop", "must be run or skip"),
+        ("config: ${WORD}", "`config` must be a map of settings"),
+        ("permissions: all", "`permissions` must be a list of texts"),
+        ("instance: 2", "unknown field `instance`; known are enabled"),
+        ("image: ${NOT_SET}", "the variable `NOT_SET` is not set"),
+        ("image: ${KEY", "`${` must be followed by"),
+    ] {
+        let file = with(line);
+        let problems: Vec<String> = file.problems.iter().map(ToString::to_string).collect();
+        assert_eq!(problems.len(), 1, "{line}: {problems:?}");
+        assert!(problems[0].starts_with("/etc/mf/plugins.yml:3: plugin `x`: "), "{problems:?}");
+        assert!(problems[0].contains(rule), "{line}: {problems:?}");
+        assert!(!problems[0].contains("hush"), "{line} shows a value: {problems:?}");
+        assert_eq!(file.entries.len(), 1, "{line}: the other entry is lost");
+    }
+}
+
+#[test]
+fn all_that_is_wrong_is_told_each_on_its_line() {
+    let file = parse(
+        "plugins:\n  Bad_Id: {}\n  user: {}\n  x:\n    queue: slow\n    config:\n      a:\n        \
+         - ${GONE}\n    nope: 1\n  y: 5\nother: 1\n",
+    );
+    let lines: Vec<_> = file.problems.iter().map(|problem| problem.line).collect();
+    let some = |lines: &[u64]| lines.iter().map(|line| Some(*line)).collect::<Vec<_>>();
+    assert_eq!(lines, some(&[2, 3, 8, 5, 9, 10, 11]), "{:#?}", file.problems);
+    assert!(file.entries.is_empty());
+}
+
+#[test]
+fn a_file_without_plugins_is_empty_and_one_that_is_not_yaml_is_a_problem() {
+    for (text, problems) in
+        [("", 0), ("# nothing\n", 0), ("plugins:\n", 0), ("- a\n", 1), ("plugins: [a]\n", 1)]
+    {
+        let file = parse(text);
+        assert_eq!((file.entries.len(), file.problems.len()), (0, problems), "{text}");
+    }
+    let file = parse("plugins:\n  a: {}\n  b: [hush\n");
+    assert_eq!((file.entries.len(), file.problems.len()), (0, 1));
+    assert!(!file.problems[0].to_string().contains("hush"));
+    let twice = parse("plugins:\n  a: {}\n  a: {}\n");
+    assert_eq!(twice.problems[0].to_string(), "/etc/mf/plugins.yml:3: a key is there twice");
+}
+
+#[test]
+fn what_this_version_cannot_start_is_said_and_kept() {
+    let file = with("runtime: docker");
+    assert!(file.problems[0].rule.contains("`runtime: docker` is not available"));
+    assert_eq!(file.entries.len(), 2);
+    assert_eq!(with("{runtime: docker, enabled: false}").problems, []);
+}
+
+#[test]
+fn memory_is_written_as_in_compose() {
+    for (text, bytes) in [("64", 64), ("2k", 2048), ("512M", 512 << 20), ("4gb", 4 << 30)] {
+        let memory = entry(&format!("resources: {{memory: {text}}}")).resources.memory;
+        assert_eq!(memory.map(NonZeroU64::get), Some(bytes), "{text}");
+    }
+}

@@ -1,0 +1,2 @@
+//! Plugins as child processes.
+pub mod restart;
