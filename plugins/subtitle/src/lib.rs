@@ -1,0 +1,132 @@
+//! The plugin `subtitle`: subtitle files, beside a video or on their own.
+
+pub mod content;
+pub mod encoding;
+pub mod file;
+pub mod language;
+pub mod name;
+pub mod sidecar;
+
+use std::io;
+use std::path::Path;
+
+use worker_sdk::{Classify as _, Context, Failure, Manifest, Meta, Outcome, Plugin};
+
+use crate::file::{FileError, Found};
+use crate::name::{Flag, NameTags};
+
+/// The plugin; it has no state and no settings.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Subtitle;
+
+impl Plugin for Subtitle {
+    #[expect(clippy::expect_used, reason = "a test reads the same manifest")]
+    fn manifest(&self) -> Manifest {
+        Manifest::from_json(include_str!("../manifest.json")).expect("the manifest is valid")
+    }
+
+    async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
+        let mime = ctx.existing_text("file/mime").unwrap_or(&ctx.file().mime);
+        if mime.starts_with("video/") { files_beside(ctx).await } else { file_itself(ctx).await }
+    }
+}
+
+/// Describes the subtitle files of a video; one that cannot be read is listed with its problem.
+async fn files_beside(ctx: &Context) -> Result<Outcome, Failure> {
+    let names = sidecar::names(ctx.existing().get("file/sidecars"));
+    let owner = ctx.file().name.clone();
+    let folder = ctx.path().parent().unwrap_or_else(|| Path::new("/")).to_owned();
+    let found = tokio::task::spawn_blocking(move || {
+        let look = |name: String| {
+            let found = file::look(&file::beside(&folder, &name));
+            (name, found)
+        };
+        names.into_iter().map(look).filter(|(name, found)| is_subtitle(name, found)).collect()
+    });
+    let found: Vec<(String, Result<Found, FileError>)> = found.await.retryable()?;
+    if found.is_empty() {
+        return Ok(Outcome::skipped("no subtitle files beside it"));
+    }
+    let mut meta = Meta::new();
+    meta.text("subtitle/externalCount", found.len());
+    for (n, (name, found)) in found.iter().enumerate() {
+        let prefix = format!("subtitle/external/{n}");
+        meta.text(format!("{prefix}/name"), name);
+        describe(&mut meta, &prefix, &NameTags::beside(name, &owner), found);
+    }
+    Ok(Outcome::Completed(meta))
+}
+
+/// Any text may stand beside a video, and a file may have gone since the scan.
+fn is_subtitle(name: &str, found: &Result<Found, FileError>) -> bool {
+    match found {
+        Err(FileError::Unknown) => !name.to_ascii_lowercase().ends_with(".txt"),
+        Err(FileError::Read(error)) => error.kind() != io::ErrorKind::NotFound,
+        Ok(_) | Err(FileError::NotAFile | FileError::TooLarge) => true,
+    }
+}
+
+async fn file_itself(ctx: &Context) -> Result<Outcome, Failure> {
+    let path = ctx.path().to_owned();
+    let found = tokio::task::spawn_blocking(move || file::look(&path)).await.retryable()?;
+    match found {
+        Ok(_) => {
+            let mut meta = Meta::new();
+            describe(&mut meta, "subtitle", &NameTags::alone(&ctx.file().name), &found);
+            Ok(Outcome::Completed(meta))
+        }
+        Err(FileError::Unknown) => Ok(Outcome::skipped(FileError::Unknown.to_string())),
+        Err(FileError::Read(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
+            Err(Failure::retryable(FileError::Read(error)))
+        }
+        Err(error) => Err(Failure::permanent(error)),
+    }
+}
+
+fn describe(meta: &mut Meta, prefix: &str, tags: &NameTags, found: &Result<Found, FileError>) {
+    let mut write = |property: &str, value: Option<String>| {
+        meta.text_opt(format!("{prefix}/{property}"), value);
+    };
+    for (property, flag) in [
+        ("forced", Flag::Forced),
+        ("sdh", Flag::Sdh),
+        ("default", Flag::Default),
+        ("commentary", Flag::Commentary),
+    ] {
+        write(property, Some(tags.is(flag).to_string()));
+    }
+    let mut languages: Vec<String> = tags.language.iter().cloned().collect();
+    match found {
+        Ok(Found::Text(content)) => {
+            write("format", Some(content.format.as_str().to_owned()));
+            write("encoding", Some(content.encoding.as_str().to_owned()));
+            write("cues", Some(content.cues.to_string()));
+            write("first", content.first.map(seconds));
+            write("last", content.last.map(seconds));
+            languages.extend(content.languages.iter().cloned());
+        }
+        Ok(Found::Pictures(format)) => write("format", Some(format.as_str().to_owned())),
+        Err(error) => write("problem", Some(problem(error))),
+    }
+    write("language", languages.first().cloned());
+    for language in languages {
+        meta.add("subtitle/languages", language);
+    }
+}
+
+/// The error with its cause, as text.
+fn problem(error: &FileError) -> String {
+    match error {
+        FileError::Read(cause) => format!("{error}: {cause}"),
+        FileError::NotAFile | FileError::TooLarge | FileError::Unknown => error.to_string(),
+    }
+}
+
+/// Milliseconds as seconds, without needless zeros.
+fn seconds(milliseconds: u64) -> String {
+    let text = format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests;
