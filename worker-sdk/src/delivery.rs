@@ -4,19 +4,20 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap, Message};
+use async_nats::{Client, HeaderMap, Message, Subject};
 use broker_config::header::ATTEMPTS_USED;
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::lease::{Held, Leases};
+use crate::lease::{Begun, Held, Leases};
 use crate::permit::Permit;
 use crate::reply::DeliveryInfo;
 
 /// Delay before a task that is given back is delivered elsewhere; a nak without one would come
 /// back at once.
 pub(crate) const GIVE_BACK: Duration = Duration::from_millis(100);
+const ACK: &[u8] = b"+ACK";
 /// Longest reason in a term.
 const REASON: usize = 256;
 
@@ -37,25 +38,38 @@ pub(crate) struct Delivery {
     _permit: Permit,
 }
 
+/// What is to be done with a message that came.
+#[derive(Debug)]
+pub(crate) enum Beginning {
+    /// Run it.
+    Run(Delivery),
+    /// Acknowledge it again: it was settled here, but the broker had not heard of that.
+    Settled(Subject),
+    /// Nothing: an attempt that runs has taken it over, or it is no delivery at all.
+    Nothing,
+}
+
 impl Delivery {
-    /// Takes hold of `message`, for a handler that must have begun by `until`; `None` if an
-    /// attempt that still runs here has taken it over, or if it is no delivery at all.
+    /// Takes hold of `message`, for a handler that must have begun by `until`.
     pub(crate) fn begin(
         client: &Client,
         leases: &Arc<Leases>,
         message: &Message,
         permit: Permit,
         until: Instant,
-    ) -> Option<Self> {
-        let reply = message.reply.clone()?;
-        let info = DeliveryInfo::parse(&reply)?;
-        if leases.adopt(&message.subject, &reply, info.delivered) {
-            return None;
+    ) -> Beginning {
+        let Some(reply) = message.reply.clone() else { return Beginning::Nothing };
+        let Some(info) = DeliveryInfo::parse(&reply) else { return Beginning::Nothing };
+        match leases.begin(message.subject.clone(), reply.clone(), info, until) {
+            Begun::New(held) => {
+                let (client, leases) = (client.clone(), leases.clone());
+                let used = attempts_used(message.headers.as_ref());
+                let sequence = info.message.sequence;
+                Beginning::Run(Self { client, leases, held, used, sequence, _permit: permit })
+            }
+            Begun::Running => Beginning::Nothing,
+            Begun::Settled => Beginning::Settled(reply),
         }
-        let held = leases.begin(message.subject.clone(), reply, info.delivered, until);
-        let (client, leases) = (client.clone(), leases.clone());
-        let used = attempts_used(message.headers.as_ref());
-        Some(Self { client, leases, held, used, sequence: info.sequence, _permit: permit })
     }
 
     /// The lease.
@@ -71,7 +85,8 @@ impl Delivery {
 
     /// The task is settled; call it when its record is acknowledged, never before.
     pub(crate) async fn ack(self) {
-        self.end(Bytes::from_static(b"+ACK")).await;
+        self.leases.remember(&self.held);
+        self.end(Bytes::from_static(ACK)).await;
     }
 
     /// Deliver the task again after `delay`.
@@ -83,6 +98,7 @@ impl Delivery {
     /// Never deliver the task again; call it when its failure is reported, never before.
     pub(crate) async fn term(self, reason: &str) {
         let reason = reason.get(..reason.floor_char_boundary(REASON)).unwrap_or_default();
+        self.leases.remember(&self.held);
         let reason = reason.replace(|c: char| c.is_control(), " ");
         self.end(Bytes::from(format!("+TERM {reason}"))).await;
     }
@@ -99,6 +115,13 @@ impl Delivery {
 impl Drop for Delivery {
     fn drop(&mut self) {
         self.leases.end(&self.held);
+    }
+}
+
+/// Acknowledges a delivery of a task that was settled here before.
+pub(crate) async fn ack_again(client: &Client, reply: Subject) {
+    if let Err(error) = crate::tell(client, reply, Bytes::from_static(ACK)).await {
+        warn!(error = %error, "could not answer a delivery");
     }
 }
 

@@ -18,7 +18,7 @@ use tracing::{Instrument as _, Span, debug, error, field, info_span};
 
 use crate::attempt::{self, time_limit};
 use crate::context::{BoxFuture, Context, Port, SubmitError};
-use crate::delivery::Delivery;
+use crate::delivery::{Beginning, Delivery};
 use crate::lease::Held;
 use crate::metrics::count;
 use crate::outcome::Failure;
@@ -33,18 +33,14 @@ const AFTER_DEADLINE: Duration = Duration::from_secs(2);
 /// Shortest time between two reports of progress.
 const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
-/// Takes hold of a delivery; `None` if there is nothing to run.
+/// Takes hold of a delivery.
 ///
 /// Quick, because it runs on the thread that talks to the broker.
-pub(crate) fn begin<P>(inner: &Inner<P>, message: &Message, permit: Permit) -> Option<Delivery> {
+pub(crate) fn begin<P>(inner: &Inner<P>, message: &Message, permit: Permit) -> Beginning {
     let rim = &inner.rim;
     // A handler that blocks may keep others from beginning, but not for ever.
     let until = Instant::now() + rim.manifest.deadline() * 2 + AFTER_DEADLINE;
-    let delivery = Delivery::begin(&rim.link.client, &rim.leases, message, permit, until);
-    if delivery.is_none() {
-        debug!(subject = %message.subject, "the task is running here already");
-    }
-    delivery
+    Delivery::begin(&rim.link.client, &rim.leases, message, permit, until)
 }
 
 /// Runs one delivery to its end.
@@ -133,7 +129,7 @@ pub(crate) async fn give_back<P: Plugin>(inner: Arc<Inner<P>>, message: Message)
     let rim = &inner.rim;
     let Some(address) = rim.names.parse_task(&message.subject) else { return };
     let permit = rim.permits.take(address.queue);
-    let Some(delivery) = begin(&inner, &message, permit) else { return };
+    let Beginning::Run(delivery) = begin(&inner, &message, permit) else { return };
     let Ok(task) = read(&message.payload, &address) else { return };
     let (queue, headers) = (address.queue, message.headers.as_ref());
     Attempt { rim, task: &task, queue, headers, took: Duration::ZERO }.give_back(delivery).await;

@@ -6,10 +6,11 @@
 //! ([`Held::hold_until`]): a handler that hangs for ever must lose the task.
 //!
 //! The broker may deliver a task again that still runs here, after a restart or a reconnect. The
-//! running attempt then takes over the new delivery ([`Leases::adopt`]) and ends that one; it is
-//! not run a second time.
+//! running attempt then takes over the new delivery ([`Leases::begin`]) and ends that one; it is
+//! not run a second time. Nor is one that was settled here a moment ago: its answer was lost, or
+//! was still on its way, and is given again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,9 +23,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::connect::Link;
+use crate::reply::{DeliveryInfo, MessageKey};
 
 /// Most tasks that a sign of life lists.
 const LISTED: usize = 16;
+/// Settled tasks that are remembered: some seconds' worth for a busy worker.
+const REMEMBERED: usize = 16_384;
 /// Lease until the coordinator has said how long it is.
 const FIRST_GUESS: Duration = Duration::from_secs(3);
 
@@ -32,6 +36,7 @@ const FIRST_GUESS: Duration = Duration::from_secs(3);
 #[derive(Debug)]
 pub(crate) struct Held {
     subject: Subject,
+    message: MessageKey,
     since: Instant,
     state: Mutex<State>,
 }
@@ -74,20 +79,43 @@ impl Held {
     }
 }
 
+/// What is to be done with a delivery.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// Run it.
+    New(Arc<Held>),
+    /// Nothing: the attempt that runs answers for it.
+    Running,
+    /// Answer once more: it was settled here.
+    Settled,
+}
+
 /// All deliveries that are held, by the subject of their task.
 #[derive(Debug)]
 pub(crate) struct Leases {
     lease: Mutex<Duration>,
     held: Mutex<BTreeMap<Subject, Arc<Held>>>,
+    settled: Mutex<Settled>,
+}
+
+/// The tasks that were settled last.
+#[derive(Debug, Default)]
+struct Settled {
+    order: VecDeque<MessageKey>,
+    all: HashSet<MessageKey>,
 }
 
 impl Leases {
     pub(crate) fn new() -> Self {
-        Self { lease: Mutex::new(FIRST_GUESS), held: Mutex::default() }
+        Self { lease: Mutex::new(FIRST_GUESS), held: Mutex::default(), settled: Mutex::default() }
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<Subject, Arc<Held>>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn settled(&self) -> MutexGuard<'_, Settled> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long the broker lends a delivery.
@@ -99,35 +127,48 @@ impl Leases {
         *self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a repeated delivery to the attempt that still runs; false if there is none, or if
-    /// that one has had its time.
-    pub(crate) fn adopt(&self, subject: &Subject, reply: &Subject, delivered: u32) -> bool {
-        let Some(held) = self.held().get(subject).cloned() else { return false };
-        let mut state = held.state();
-        let now = Instant::now();
-        if state.until <= now {
-            return false;
-        }
-        state.reply = reply.clone();
-        state.delivered = delivered;
-        state.renewed = now;
-        true
-    }
-
-    /// Begins to renew a delivery, until `until` at most.
+    /// Begins to renew a delivery, until `until` at most; unless the same message runs here or
+    /// was settled here. An attempt that has had its time does not count as running.
     pub(crate) fn begin(
         &self,
         subject: Subject,
         reply: Subject,
-        delivered: u32,
+        info: DeliveryInfo,
         until: Instant,
-    ) -> Arc<Held> {
+    ) -> Begun {
         let now = Instant::now();
+        if self.settled().all.contains(&info.message) {
+            return Begun::Settled;
+        }
+        let mut all = self.held();
+        if let Some(held) = all.get(&subject).filter(|held| held.message == info.message) {
+            let mut state = held.state();
+            if state.until > now {
+                state.reply = reply;
+                state.delivered = info.delivered;
+                state.renewed = now;
+                return Begun::Running;
+            }
+        }
+        let delivered = info.delivered;
         let state = State { reply, delivered, renewed: now, until, task: None, fraction: None };
-        let held =
-            Arc::new(Held { subject: subject.clone(), since: now, state: Mutex::new(state) });
-        self.held().insert(subject, held.clone());
-        held
+        let (message, state) = (info.message, Mutex::new(state));
+        let held = Arc::new(Held { subject: subject.clone(), message, since: now, state });
+        all.insert(subject, held.clone());
+        Begun::New(held)
+    }
+
+    /// Remembers that a delivery was settled.
+    pub(crate) fn remember(&self, held: &Held) {
+        let mut settled = self.settled();
+        if settled.all.insert(held.message) {
+            settled.order.push_back(held.message);
+        }
+        if settled.order.len() > REMEMBERED
+            && let Some(oldest) = settled.order.pop_front()
+        {
+            settled.all.remove(&oldest);
+        }
     }
 
     /// Ends the renewal.
@@ -200,11 +241,24 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn delivery(sequence: u64, delivered: u32) -> DeliveryInfo {
+        let message = MessageKey { sequence, stored: 0 };
+        DeliveryInfo { delivered, message, pending: 0 }
+    }
+
+    /// Begins a delivery of `task` that is taken for a new one.
+    fn begin(leases: &Leases, reply: &str, info: DeliveryInfo, until: Instant) -> Arc<Held> {
+        match leases.begin("task".into(), reply.into(), info, until) {
+            Begun::New(held) => held,
+            other @ (Begun::Running | Begun::Settled) => panic!("{reply}: {other:?}"),
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_renewed_every_third_until_its_time_is_up() {
         let leases = Leases::new();
         let start = Instant::now();
-        leases.begin("task".into(), "reply".into(), 1, start + SECOND * 10);
+        begin(&leases, "reply", delivery(1, 1), start + SECOND * 10);
 
         let renewed: Vec<u32> = (1..20_u32)
             .filter(|&s| !leases.due(start + SECOND * s, SECOND * 3, SECOND).is_empty())
@@ -214,28 +268,54 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_running_attempt_adopts_a_repeated_delivery() {
+    async fn the_same_message_is_not_run_twice() {
         let leases = Leases::new();
-        let held = leases.begin("task".into(), "first".into(), 1, Instant::now() + SECOND);
+        let until = Instant::now() + SECOND;
+        let held = begin(&leases, "first", delivery(1, 1), until);
+        let again = || leases.begin("task".into(), "again".into(), delivery(1, 2), until);
 
-        assert!(leases.adopt(&"task".into(), &"second".into(), 2));
-        assert!(!leases.adopt(&"other".into(), &"x".into(), 1));
-        assert_eq!(held.latest(), ("second".into(), 2));
-
-        tokio::time::advance(SECOND * 2).await;
-        assert!(!leases.adopt(&"task".into(), &"third".into(), 3), "it has had its time");
+        assert!(matches!(again(), Begun::Running));
+        assert_eq!(held.latest(), ("again".into(), 2));
+        leases.remember(&held);
+        leases.end(&held);
+        assert!(matches!(again(), Begun::Settled));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn ending_a_hung_attempt_leaves_its_successor_alone() {
+    async fn a_task_that_was_published_anew_is_another_one() {
         let leases = Leases::new();
         let until = Instant::now() + SECOND;
-        let hung = leases.begin("task".into(), "first".into(), 1, until);
-        let next = leases.begin("task".into(), "second".into(), 2, until);
+        let first = begin(&leases, "first", delivery(1, 1), until);
+        begin(&leases, "anew, while the first runs", delivery(2, 1), until);
+        leases.remember(&first);
+        begin(&leases, "anew, after it was settled", delivery(3, 1), until);
+        assert_eq!(first.latest(), ("first".into(), 1));
+    }
 
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_that_has_had_its_time_gives_way() {
+        let leases = Leases::new();
+        let hung = begin(&leases, "first", delivery(1, 1), Instant::now() + SECOND);
+        tokio::time::advance(SECOND * 2).await;
+        let until = Instant::now() + SECOND;
+
+        let next = begin(&leases, "second", delivery(1, 2), until);
         leases.end(&hung);
-        assert!(leases.adopt(&"task".into(), &"third".into(), 3));
-        leases.end(&next);
-        assert!(!leases.adopt(&"task".into(), &"fourth".into(), 4));
+        let third = leases.begin("task".into(), "third".into(), delivery(1, 3), until);
+
+        assert!(matches!(third, Begun::Running), "the end of the first left the second alone");
+        assert_eq!(next.latest(), ("third".into(), 3));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn memory_of_what_was_settled_is_bounded() {
+        let leases = Leases::new();
+        for sequence in 0..40_000 {
+            let held = begin(&leases, "reply", delivery(sequence, 1), Instant::now() + SECOND);
+            leases.remember(&held);
+            leases.end(&held);
+        }
+        let settled = leases.settled();
+        assert_eq!((settled.order.len(), settled.all.len()), (REMEMBERED, REMEMBERED));
     }
 }

@@ -25,10 +25,14 @@ use crate::reply::DeliveryInfo;
 use crate::share::{Ask, Policy, Sides, Wait, plan};
 use crate::standing::Gate;
 
-/// How long a request waits, by kind.
-const LONG: Duration = Duration::from_secs(5);
+/// How long a request waits, by kind: a permit that is promised to one queue cannot serve the other.
+const LONG: Duration = Duration::from_secs(2);
 const SHORT: Duration = Duration::from_millis(500);
-/// How often the server says that a long request still waits; two in a row must not be missed.
+/// How long any request waits when nothing has come for a while.
+const QUIET: Duration = Duration::from_secs(5);
+/// When that is.
+const QUIET_AFTER: Duration = Duration::from_secs(10);
+/// How often the server says that a quiet request still waits; two in a row must not be missed.
 const HEARTBEAT: Duration = Duration::from_millis(1_500);
 /// After this much more than its time a request is over, answered or not.
 const MARGIN: Duration = Duration::from_secs(2);
@@ -53,6 +57,8 @@ struct Line {
     answers: Subscriber,
     asks: VecDeque<Sent>,
     heard: Instant,
+    /// When a task came last.
+    last: Instant,
     refused: Option<Duration>,
     not_before: Instant,
     look: Duration,
@@ -167,6 +173,7 @@ impl Puller {
             side.held = self.permits.held(line.queue);
             side.due = line.next_look <= now;
         }
+        let quiet = self.lines.iter().all(|line| now > line.last + QUIET_AFTER);
         let asks = plan(self.policy, gate.permits, self.home, &self.sides);
         self.sides.note(&asks);
         for ask in asks {
@@ -175,7 +182,7 @@ impl Puller {
                 continue;
             }
             self.tokens += 1;
-            if line.send(&self.link.client, ask, self.tokens, now).await {
+            if line.send(&self.link.client, ask, self.tokens, quiet).await {
                 self.sides.of_mut(ask.queue).promised += ask.batch;
             }
         }
@@ -309,6 +316,7 @@ impl Line {
             answers,
             asks: VecDeque::new(),
             heard: now,
+            last: now,
             refused: None,
             not_before: now,
             look: LOOK[0],
@@ -323,27 +331,29 @@ impl Line {
         Ok(())
     }
 
-    async fn send(&mut self, client: &Client, ask: Ask, token: u64, now: Instant) -> bool {
+    async fn send(&mut self, client: &Client, ask: Ask, token: u64, quiet: bool) -> bool {
+        let now = Instant::now();
         let batch = ask.batch;
-        let (body, lasts) = match ask.wait {
-            Wait::No => (format!(r#"{{"batch":{batch},"no_wait":true}}"#), Duration::ZERO),
-            Wait::Short => {
-                (format!(r#"{{"batch":{batch},"expires":{}}}"#, SHORT.as_nanos()), SHORT)
+        let lasts = match ask.wait {
+            Wait::No => Duration::ZERO,
+            Wait::Turn => SHORT,
+            Wait::Short | Wait::Long if quiet => QUIET,
+            Wait::Short => SHORT,
+            Wait::Long => LONG,
+        };
+        let heartbeat = lasts == QUIET;
+        let body = match (lasts.as_nanos(), HEARTBEAT.as_nanos()) {
+            (0, _) => format!(r#"{{"batch":{batch},"no_wait":true}}"#),
+            (expires, every) if heartbeat => {
+                format!(r#"{{"batch":{batch},"expires":{expires},"idle_heartbeat":{every}}}"#)
             }
-            Wait::Long => {
-                let (expires, heartbeat) = (LONG.as_nanos(), HEARTBEAT.as_nanos());
-                let body = format!(
-                    r#"{{"batch":{batch},"expires":{expires},"idle_heartbeat":{heartbeat}}}"#
-                );
-                (body, LONG)
-            }
+            (expires, _) => format!(r#"{{"batch":{batch},"expires":{expires}}}"#),
         };
         let reply = format!("{}.{token}", self.inbox);
         let sent = client.publish_with_reply(self.next.clone(), reply, Bytes::from(body)).await;
         if sent.is_err() {
             return false;
         }
-        let heartbeat = ask.wait == Wait::Long;
         if heartbeat {
             self.heard = now;
         }
@@ -363,7 +373,8 @@ impl Line {
     fn found_something(&mut self) {
         self.refused = None;
         self.look = LOOK[0];
-        self.next_look = Instant::now();
+        self.last = Instant::now();
+        self.next_look = self.last;
     }
 
     fn found_nothing(&mut self) {

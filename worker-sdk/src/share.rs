@@ -137,6 +137,8 @@ pub struct Ask {
 pub enum Wait {
     /// Not at all: takes what is there.
     No,
+    /// A moment, because it is the only permit and the other queue is to get its turn.
+    Turn,
     /// A moment, because the permit may soon be wanted elsewhere.
     Short,
     /// As long as requests may wait.
@@ -189,7 +191,7 @@ fn idle(home: Queue, free: usize, permits: usize, sides: &Sides) -> Vec<Ask> {
     let away = other(home);
     if permits == 1 {
         let look = sides.of(away).due;
-        let (queue, wait) = if look { (away, Wait::No) } else { (home, Wait::Short) };
+        let (queue, wait) = if look { (away, Wait::No) } else { (home, Wait::Turn) };
         return vec![Ask { queue, batch: 1, wait }];
     }
     let mut free = free;

@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::connect::{ConnectError, Link};
+use crate::delivery::{Beginning, ack_again};
 use crate::lease::Leases;
 use crate::metrics::Counters;
 use crate::options::{InvalidOptions, WorkerOptions};
@@ -234,12 +235,18 @@ async fn pull<P: Plugin>(
         lost: rim.announce.clone(),
     };
     let puller = Puller::open(rim.link.clone(), puller).await?;
-    let pulling = puller.run(&rim.drain, |message, permit| {
-        if let Some(delivery) = handle::begin(inner, &message, permit) {
-            let run = handle::run(inner.clone(), message, delivery);
-            handlers.spawn_on(run, &rim.handlers);
-        }
-    });
+    let pulling =
+        puller.run(&rim.drain, |message, permit| match handle::begin(inner, &message, permit) {
+            Beginning::Run(delivery) => {
+                let run = handle::run(inner.clone(), message, delivery);
+                handlers.spawn_on(run, &rim.handlers);
+            }
+            Beginning::Settled(reply) => {
+                let client = rim.link.client.clone();
+                handlers.spawn(async move { ack_again(&client, reply).await });
+            }
+            Beginning::Nothing => {}
+        });
     let watching = async {
         let mut standing = rim.standing.subscribe();
         while standing.changed().await.is_ok() {

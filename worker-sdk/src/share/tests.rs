@@ -47,7 +47,7 @@ fn free_permits_are_split_so_that_background_gets_a_fourth() {
 #[test]
 fn plans_follow_what_waits() {
     use Queue::{Background, Fast};
-    use Wait::{Long, No, Short};
+    use Wait::{Long, No, Short, Turn};
     let idle = side(0, 0, 0);
     // what, permits, home, fast, background, expected
     let table = [
@@ -64,7 +64,7 @@ fn plans_follow_what_waits() {
         ),
         ("idle, half used up", 64, Fast, side(0, 9, 7), side(0, 0, 1), vec![ask(Fast, 9, Long)]),
         ("idle, enough asked", 64, Fast, side(0, 2, 14), side(0, 0, 1), vec![]),
-        ("one permit", 1, Fast, idle, idle, vec![ask(Fast, 1, Short)]),
+        ("one permit", 1, Fast, idle, idle, vec![ask(Fast, 1, Turn)]),
         ("one permit, a look", 1, Fast, idle, due(idle), vec![ask(Background, 1, No)]),
         ("fast busy", 8, Fast, side(99, 2, 0), idle, vec![ask(Fast, 6, No)]),
         (

@@ -6,27 +6,31 @@ use std::time::Duration;
 use broker_config::Queue;
 use tokio::time::{Instant, sleep};
 
-use crate::harness::{Fleet, Script, completed, lock, tally, task};
+use crate::harness::{Fleet, LEASE, Script, completed, lock, tally, task};
 
 #[tokio::test]
 async fn no_more_is_held_than_can_run() -> anyhow::Result<()> {
     let fleet = Fleet::start().await?;
-    let script = Script::new(|_| async {
-        sleep(Duration::from_millis(20)).await;
-        Ok(completed())
+    let (go, gate) = tokio::sync::watch::channel(false);
+    let script = Script::new(move |_| {
+        let mut gate = gate.clone();
+        async move {
+            drop(gate.wait_for(|open| *open).await);
+            Ok(completed())
+        }
     });
-    fleet.publish_many(Queue::Fast, "f", 60).await?;
-    fleet.publish_many(Queue::Background, "b", 60).await?;
+    fleet.publish_many(Queue::Fast, "f", 30).await?;
+    fleet.publish_many(Queue::Background, "b", 30).await?;
     let worker =
         fleet.worker(script.clone(), |options| options.concurrency = 3.try_into().ok()).await?;
 
-    let mut most = 0;
-    while fleet.open_tasks().await? > 0 {
-        most = most.max(fleet.held().await?);
-    }
+    script.begun(3).await?;
+    sleep(LEASE).await;
+    assert_eq!(fleet.held().await?, 3, "deliveries held by three permits");
+    go.send_replace(true);
+    fleet.all_done().await?;
 
-    assert!(most <= 3, "{most} deliveries held by three permits");
-    assert_eq!(script.most.load(SeqCst), 3, "and all of them were used");
+    assert_eq!(script.most.load(SeqCst), 3);
     assert!(tally(&script.order()).values().all(|&attempts| attempts == 1));
     worker.stop().await
 }
@@ -62,11 +66,11 @@ async fn one_queue_alone_gets_every_permit() -> anyhow::Result<()> {
     for queue in Queue::ALL {
         let fleet = Fleet::start().await?;
         let script = Script::new(|_| async {
-            sleep(Duration::from_millis(30)).await;
+            sleep(Duration::from_millis(40)).await;
             Ok(completed())
         });
         let worker = fleet.worker(script.clone(), |_| {}).await?;
-        fleet.publish_many(queue, "x", 80).await?;
+        fleet.publish_many(queue, "x", 300).await?;
         fleet.all_done().await?;
         assert_eq!(script.most.load(SeqCst), 4, "{queue}");
         worker.stop().await?;
