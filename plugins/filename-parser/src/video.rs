@@ -131,8 +131,7 @@ impl Reading<'_> {
             .filter(|(_, word)| word.bracket.is_none())
             .filter(|(_, word)| anchor.is_none_or(|anchor| word.start < anchor))
             .filter_map(|(_, word)| Some((year_of(word.text)?, word.start..word.end)))
-            .filter(|(_, span)| !self.is_marked(span))
-            .next_back()?;
+            .rfind(|(_, span)| !self.is_marked(span))?;
         self.parsed.year = Some(year);
         self.marks.push(span.clone());
         Some(span)
