@@ -178,7 +178,7 @@ impl Publisher {
     ) -> Result<u64, PublishError> {
         // Some room for headers, which count too.
         let bytes = payload.len() + headers.len() * 96;
-        let limit = self.client.server_info().max_payload;
+        let limit = self.client.max_payload();
         if limit > 0 && bytes > limit {
             return Err(PublishError::TooLarge { subject, bytes, limit });
         }

@@ -24,6 +24,18 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Pause before asking again after the server refused.
 const REFUSED_PAUSE: Duration = Duration::from_millis(500);
 
+/// What came of waiting for a message.
+#[derive(Debug)]
+pub enum Pulled {
+    /// A message.
+    Message(Box<Message>),
+    /// The server refused the request, for example because the consumer is gone (503, 409); the
+    /// next call asks again after a pause.
+    Refused(u16),
+    /// The connection is closed for good.
+    Closed,
+}
+
 /// Pulls the messages of one consumer.
 #[derive(Debug)]
 pub struct Puller {
@@ -37,6 +49,7 @@ pub struct Puller {
     asked: usize,
     heard: Instant,
     not_before: Option<Instant>,
+    refused: Option<u16>,
     was_away: bool,
     look: Interval,
 }
@@ -65,6 +78,7 @@ impl Puller {
             asked: 0,
             heard: Instant::now(),
             not_before: None,
+            refused: None,
             was_away: false,
             look,
         })
@@ -81,26 +95,29 @@ impl Puller {
         self.asked
     }
 
-    /// Waits for the next message; `None` when the connection is closed for good.
+    /// Waits for the next message.
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: a message that has come is returned by this call or the next.
-    pub async fn next(&mut self) -> Option<Message> {
+    pub async fn next(&mut self) -> Pulled {
         loop {
             self.ask().await;
             tokio::select! {
                 biased;
                 answer = self.answers.next() => {
-                    let answer = answer?;
+                    let Some(answer) = answer else { return Pulled::Closed };
                     self.heard = Instant::now();
                     match answer.status {
                         None | Some(StatusCode::OK) => {
                             self.asked = self.asked.saturating_sub(1);
                             self.room = self.room.saturating_sub(1);
-                            return Some(answer);
+                            return Pulled::Message(Box::new(answer));
                         }
                         Some(status) => self.on_status(status, &answer),
+                    }
+                    if let Some(status) = self.refused.take() {
+                        return Pulled::Refused(status);
                     }
                 }
                 _ = self.look.tick() => self.on_look(),
@@ -139,7 +156,6 @@ impl Puller {
             EXPIRES.as_nanos(),
             HEARTBEAT.as_nanos()
         ));
-        #[expect(clippy::disallowed_methods, reason = "a request: its answers are the messages")]
         let sent =
             self.client.publish_with_reply(self.subject.clone(), self.inbox.clone(), request).await;
         if sent.is_ok() {
@@ -164,8 +180,9 @@ impl Puller {
                 self.asked = self.asked.saturating_sub(left.unwrap_or(self.asked));
             }
             // Refused: the consumer is gone or full, or nobody is there. Ask again a little later.
-            _ => {
+            other => {
                 self.asked = 0;
+                self.refused = Some(other);
                 self.not_before = Some(Instant::now() + REFUSED_PAUSE);
             }
         }

@@ -119,7 +119,6 @@ async fn get(
     let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| ReadError::Closed)?;
     let single = body.get("seq").is_some();
     let request = Bytes::from(body.to_string());
-    #[expect(clippy::disallowed_methods, reason = "a request: its answer is the acknowledgement")]
     client
         .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request)
         .await

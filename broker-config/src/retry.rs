@@ -69,7 +69,8 @@ impl RetryPolicy {
     #[must_use]
     pub fn delay(&self, attempt: NonZeroU32) -> Duration {
         let at = usize::try_from(attempt.get() - 1).unwrap_or(usize::MAX);
-        let delay = self.delays_ms.get(at).or(self.delays_ms.last()).copied().unwrap_or(1_000);
+        let delay =
+            self.delays_ms.get(at).or_else(|| self.delays_ms.last()).copied().unwrap_or(1_000);
         Duration::from_millis(delay.max(1))
     }
 }

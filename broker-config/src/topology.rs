@@ -58,6 +58,7 @@ pub enum Discard {
 /// One stream as it should be.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "they are the server's own switches")]
 pub struct StreamSpec {
     /// Its name.
     pub name: String,

@@ -53,6 +53,8 @@ const CHECK_BATCH: usize = 400;
 pub enum Event {
     /// A submission was read, and then what is recorded of its file.
     Opened { opening: Arc<Opening>, records: BTreeMap<PluginId, KnownRecord> },
+    /// The records of these files are about to be read: what is written from here on counts.
+    Opening { cids: Vec<Cid> },
     /// A record was written.
     Record { cid: Cid, plugin: PluginId, record: KnownRecord },
     /// A task is stored.
@@ -139,6 +141,8 @@ pub struct Dispatcher {
     timing: Timing,
     runs: BTreeMap<RunId, Run>,
     files: HashMap<Cid, PerFile>,
+    /// Records that came while the records of their file were being read.
+    opening: HashMap<Cid, Vec<(PluginId, KnownRecord)>>,
     waiting: usize,
     limits: Limits,
     retries: BTreeSet<(u64, RunId, PluginId)>,
@@ -158,6 +162,7 @@ impl Dispatcher {
             timing,
             runs: BTreeMap::new(),
             files: HashMap::new(),
+            opening: HashMap::new(),
             waiting: 0,
             limits: Limits::default(),
             retries: BTreeSet::new(),
@@ -201,6 +206,11 @@ impl Dispatcher {
     pub fn on_event(&mut self, event: Event, commands: &mut Vec<Command>) {
         match event {
             Event::Opened { opening, records } => self.on_opened(opening, records, commands),
+            Event::Opening { cids } => {
+                for cid in cids {
+                    self.opening.entry(cid).or_default();
+                }
+            }
             Event::Record { cid, plugin, record } => {
                 self.on_record(&cid, &plugin, record, commands);
             }
@@ -218,7 +228,8 @@ impl Dispatcher {
             Event::Deferred { cid, plugin } => {
                 self.progress(commands);
                 let run = self.files.get(&cid).map(|file| file.open);
-                if run.and_then(|id| self.runs.get_mut(&id)).is_some_and(|r| r.on_deferred(&plugin)) {
+                if run.and_then(|id| self.runs.get_mut(&id)).is_some_and(|r| r.on_deferred(&plugin))
+                {
                     self.release(&plugin, commands);
                 }
             }
@@ -232,9 +243,14 @@ impl Dispatcher {
     fn on_opened(
         &mut self,
         opening: Arc<Opening>,
-        records: BTreeMap<PluginId, KnownRecord>,
+        mut records: BTreeMap<PluginId, KnownRecord>,
         commands: &mut Vec<Command>,
     ) {
+        for (plugin, record) in self.opening.remove(&opening.submission.cid).unwrap_or_default() {
+            if records.get(&plugin).is_none_or(|read| read.revision < record.revision) {
+                records.insert(plugin, record);
+            }
+        }
         let id = opening.id;
         let cid = &opening.submission.cid;
         match self.files.get_mut(cid) {
@@ -264,6 +280,9 @@ impl Dispatcher {
         record: KnownRecord,
         commands: &mut Vec<Command>,
     ) {
+        if let Some(since) = self.opening.get_mut(cid) {
+            since.push((plugin.clone(), record.clone()));
+        }
         let Some(id) = self.files.get(cid).map(|file| file.open) else { return };
         let Some(run) = self.runs.get_mut(&id) else { return };
         let left = run.on_record(plugin, record);

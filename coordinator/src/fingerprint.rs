@@ -20,8 +20,7 @@ const FACTS: &str = "file/";
 pub fn inputs(spec: &PluginSpec, merged: MetaMap, file: &FileFacts, path: &str) -> MetaMap {
     let Some(reads) = &spec.manifest.reads else { return merged };
     let wanted = |key: &str| reads.iter().any(|pattern| matches_pattern(pattern, key));
-    let mut inputs: MetaMap =
-        merged.into_iter().filter(|(key, _)| wanted(key.as_str())).collect();
+    let mut inputs: MetaMap = merged.into_iter().filter(|(key, _)| wanted(key.as_str())).collect();
     if reads.iter().any(|pattern| pattern.starts_with(FACTS)) {
         for (name, value) in facts(file, path) {
             if wanted(name)

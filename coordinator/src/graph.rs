@@ -100,8 +100,7 @@ impl Graph {
             }
         }
         let mut inputs: Vec<PluginId> = all.into_iter().collect();
-        let priority =
-            |id: &PluginId| self.nodes.get(id).map_or(0, |n| n.spec.manifest.priority);
+        let priority = |id: &PluginId| self.nodes.get(id).map_or(0, |n| n.spec.manifest.priority);
         inputs.sort_by_key(|id| (priority(id), id.clone()));
         inputs
     }

@@ -1,8 +1,25 @@
-
+pub mod advisories;
+pub mod broker;
+pub mod config;
 pub mod dispatcher;
+pub mod durable;
+pub mod engine;
+pub mod exec;
+pub mod feeder;
 pub mod fingerprint;
 pub mod graph;
+pub mod lease;
 pub mod limits;
 pub mod merge;
+pub mod metrics;
+pub mod nats_server;
+pub mod presence;
+pub mod process;
+pub mod registry;
 pub mod run;
+pub mod service;
+pub mod shutdown;
+pub mod signals;
+pub mod slots;
 pub mod source;
+pub mod store;

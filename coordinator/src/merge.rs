@@ -147,17 +147,27 @@ mod tests {
     fn later_priorities_win_sets_unite_and_the_person_is_on_top() {
         let sources = [
             source("user", 10, &[("title", "Mine".into()), ("genres", set(&["My"]))], &["plot"]),
-            source("b", 30, &[("title", "B".into()), ("year", "2".into()), ("plot", "p".into())], &[]),
-            source("a", 20, &[("title", "A".into()), ("year", "1".into()), ("genres", set(&["X"]))], &[]),
+            source(
+                "b",
+                30,
+                &[("title", "B".into()), ("year", "2".into()), ("plot", "p".into())],
+                &[],
+            ),
+            source(
+                "a",
+                20,
+                &[("title", "A".into()), ("year", "1".into()), ("genres", set(&["X"]))],
+                &[],
+            ),
             source("c", 30, &[("genres", set(&["Y"])), ("year", "3".into())], &[]),
         ];
 
         let merged = view(&sources);
 
-        let flat: Vec<_> = merged.iter().map(|(k, m)| format!("{k}={}", m.value.to_flat())).collect();
+        let flat: Vec<_> =
+            merged.iter().map(|(k, m)| format!("{k}={}", m.value.to_flat())).collect();
         assert_eq!(flat, ["genres=My|X|Y", "title=Mine", "year=3"]);
-        let authors: Vec<_> =
-            merged["genres"].from.iter().map(|f| f.plugin.to_string()).collect();
+        let authors: Vec<_> = merged["genres"].from.iter().map(|f| f.plugin.to_string()).collect();
         assert_eq!(authors, ["a", "c", "user"]);
         assert_eq!(merged["year"].from[0].plugin.to_string(), "c");
     }

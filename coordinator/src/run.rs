@@ -303,8 +303,7 @@ impl Run {
         };
         let queue = self.queue_of(part);
         if let Some(part) = self.parts.get_mut(id) {
-            part.state =
-                State::Published { fingerprint, since: now, sequence: 0, deferred: false };
+            part.state = State::Published { fingerprint, since: now, sequence: 0, deferred: false };
         }
         Some((queue, task))
     }

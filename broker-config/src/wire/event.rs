@@ -160,9 +160,12 @@ pub enum Fact {
         attempts: u32,
         error: String,
     },
+    /// A message that was handed in as a file could not be read.
+    #[serde(rename = "submission.rejected")]
+    SubmissionRejected { run_id: RunId, reason: String },
     /// A task was lost and published again.
     #[serde(rename = "task.repaired")]
-    TaskRepaired { cid: Cid, plugin_id: PluginId, task_id: TaskId },
+    TaskRepaired { cid: Cid, plugin_id: PluginId },
     /// A plugin is known now, or in another version.
     #[serde(rename = "plugin.registered")]
     PluginRegistered {
@@ -254,6 +257,7 @@ impl Fact {
             Self::TaskRetrying { .. } => "task.retrying",
             Self::TaskDeferred { .. } => "task.deferred",
             Self::TaskDead { .. } => "task.dead",
+            Self::SubmissionRejected { .. } => "submission.rejected",
             Self::TaskRepaired { .. } => "task.repaired",
             Self::PluginRegistered { .. } => "plugin.registered",
             Self::PluginRejected { .. } => "plugin.rejected",

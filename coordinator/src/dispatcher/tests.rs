@@ -201,3 +201,13 @@ fn a_plugin_that_comes_in_mid_run_is_published_and_one_that_leaves_releases_the_
     let commands = bench.tell(Event::GraphChanged(Arc::new(one_plugin(None))));
     assert_eq!(kinds(&commands), ["settle"]);
 }
+
+#[test]
+fn a_record_written_while_the_records_are_read_is_not_missed() {
+    let mut bench = Bench::new(one_plugin(None));
+    let task = tasks(&bench.open(1, "x")).remove(0);
+    let mut later = Bench::new(one_plugin(None));
+    later.tell(Event::Opening { cids: vec!["x".parse().unwrap()] });
+    assert!(later.answer(&task).is_empty());
+    assert_eq!(kinds(&later.open(1, "x")), ["settle"]);
+}

@@ -253,8 +253,12 @@ fn a_plugin_that_leaves_or_comes_in_mid_run_is_handled() {
     let mut run = run_of(opening(), BTreeMap::new(), &diamond());
     assert_eq!(run.advance(), [id("a")]);
     let (_, task) = run.publish(&id("a"), 0).unwrap();
-    let without_b =
-        vec![spec("a", 10, &[]), spec("c", 21, &["a"]), spec("e", 22, &["a"]), spec("d", 30, &["c"])];
+    let without_b = vec![
+        spec("a", 10, &[]),
+        spec("c", 21, &["a"]),
+        spec("e", 22, &["a"]),
+        spec("d", 30, &["c"]),
+    ];
     run.adopt(&Graph::build(without_b).0);
     run.on_record(&id("a"), record(&task, 5, RecordStatus::Completed, "v"));
     assert_eq!(drive(&mut run, completed), ["c", "e", "d"]);

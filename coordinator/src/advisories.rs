@@ -1,0 +1,117 @@
+//! Tasks that were delivered as often as they may be, or that a worker ended without a word.
+
+use std::time::Duration;
+
+use broker_config::header::ATTEMPTS_USED;
+use broker_config::read::{Stored, message_at};
+use broker_config::wire::dead::Cause;
+use broker_config::{Chain, Names, Task};
+use serde::Deserialize;
+
+use crate::broker::dead::GiveUp;
+use crate::broker::{Broker, trace_of};
+
+/// What the server says when it stops delivering a message.
+#[derive(Debug, Deserialize)]
+pub struct Advisory {
+    /// Which kind.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The message.
+    pub stream_seq: u64,
+    /// How often it was delivered.
+    #[serde(default)]
+    pub deliveries: u32,
+}
+
+impl Advisory {
+    /// Whether deliveries ran out, as opposed to: a worker ended the task.
+    #[must_use]
+    pub fn is_exhausted(&self) -> bool {
+        self.kind.ends_with("max_deliver")
+    }
+}
+
+/// Handles one advisory; `false` = something failed, do it again.
+///
+/// An ended task is gone from its stream, and whoever ended it has said why before (the signal
+/// `failed`); if not, the reconciler finds it missing and it runs again.
+pub async fn handle(broker: &Broker, payload: &[u8], lease: Duration) -> bool {
+    let Ok(advisory) = serde_json::from_slice::<Advisory>(payload) else {
+        tracing::warn!("an advisory cannot be read");
+        return true;
+    };
+    if !advisory.is_exhausted() {
+        return true;
+    }
+    let stream = broker.names.task_stream();
+    match message_at(&broker.client, &stream, advisory.stream_seq).await {
+        Ok(Some(stored)) => exhausted(broker, &stored, lease).await,
+        Ok(None) => true,
+        Err(error) => {
+            tracing::debug!(error = %Chain(&error), "the task of an advisory cannot be read");
+            false
+        }
+    }
+}
+
+/// Gives up on a task that is not delivered any more and takes it out of its stream; `false` =
+/// something failed, do it again.
+pub async fn exhausted(broker: &Broker, stored: &Stored, lease: Duration) -> bool {
+    let Some(address) = broker.names.parse_task(&stored.subject) else { return true };
+    let used: u32 = stored
+        .headers
+        .get(ATTEMPTS_USED)
+        .and_then(|value| value.as_str().parse().ok())
+        .unwrap_or(0);
+    if let Ok(mut task) = serde_json::from_slice::<Task>(&stored.payload) {
+        // Identity is what the subject says.
+        task.cid = address.cid.clone();
+        task.plugin_id = address.plugin.clone();
+        let attempts = task.retry.max_attempts.get().max(used);
+        let error = format!(
+            "its workers died, hung or lost their lease ({} s) in each of {attempts} attempts",
+            lease.as_secs()
+        );
+        let dead = GiveUp {
+            task,
+            queue: address.queue,
+            cause: Cause::Exhausted,
+            error,
+            attempts,
+            duration_ms: 0,
+            instance: None,
+            trace: trace_of(Some(&stored.headers)),
+        };
+        if let Err(error) = broker.give_up(dead).await {
+            tracing::warn!(error = %Chain(&error), "could not give up on a task, trying again");
+            return false;
+        }
+    } else {
+        tracing::warn!(subject = stored.subject, "a task that cannot be read is taken out");
+    }
+    let stream = broker.names.task_stream();
+    let consumer = Names::consumer(&address.plugin, address.queue);
+    tracing::warn!(plugin.id = %address.plugin, file.cid = %address.cid, consumer, "task exhausted");
+    let request = serde_json::json!({ "seq": stored.sequence, "no_erase": true });
+    let subject = format!("STREAM.MSG.DELETE.{stream}");
+    let deleted: Result<serde_json::Value, _> = broker.js.request(subject, &request).await;
+    deleted.is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_kinds_are_told_apart() {
+        for (kind, exhausted) in [
+            ("io.nats.jetstream.advisory.v1.max_deliver", true),
+            ("io.nats.jetstream.advisory.v1.terminated", false),
+        ] {
+            let json = format!(r#"{{"type":"{kind}","stream_seq":3,"deliveries":2,"id":"x"}}"#);
+            let advisory: Advisory = serde_json::from_str(&json).unwrap();
+            assert_eq!(advisory.is_exhausted(), exhausted, "{kind}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! The rim: what the coordinator does to the broker.
+
+pub mod dead;
+pub mod deliver;
+pub mod records;
+pub mod tail;
+
+use async_nats::jetstream;
+use async_nats::{Client, HeaderMap};
+use broker_config::Names;
+use broker_config::header::{MESSAGE_ID, TRACE_PARENT, TRACE_STATE};
+use broker_config::publish::{PublishError, Publisher};
+use broker_config::wire::event::{Event, Fact};
+use bytes::Bytes;
+
+use crate::run::Trace;
+
+/// One connection with all that the coordinator needs of it; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Broker {
+    /// The connection.
+    pub client: Client,
+    /// Its JetStream API.
+    pub js: jetstream::Context,
+    /// Acknowledged publishing.
+    pub publisher: Publisher,
+    /// How things are called.
+    pub names: Names,
+}
+
+impl Broker {
+    /// Prepares a connection.
+    ///
+    /// # Errors
+    ///
+    /// When the connection is closed.
+    pub async fn open(client: Client, names: Names) -> Result<Self, async_nats::SubscribeError> {
+        let publisher = Publisher::open(client.clone()).await?;
+        let js = jetstream::new(client.clone());
+        Ok(Self { client, js, publisher, names })
+    }
+
+    /// Tells subscribers something, once per `id` where there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]
+    pub async fn tell(&self, fact: Fact, id: Option<String>) -> Result<(), PublishError> {
+        let subject = self.names.event(fact.name());
+        let mut headers = HeaderMap::new();
+        if let Some(id) = id {
+            headers.insert(MESSAGE_ID, id);
+        }
+        let event = Event::new(now(), fact);
+        self.publisher.publish(subject, headers, json(&event)).await.map(drop)
+    }
+}
+
+/// The present time, RFC 3339 in UTC with milliseconds.
+#[must_use]
+pub fn now() -> String {
+    let now = jiff::Timestamp::now();
+    format!("{now:.3}")
+}
+
+/// A message's body.
+#[must_use]
+pub fn json<T: serde::Serialize>(value: &T) -> Bytes {
+    // Our own messages are maps with text keys, which serialise.
+    Bytes::from(serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// Headers that carry a trace on.
+#[must_use]
+pub fn trace_headers(trace: &Trace) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Some(parent) = &trace.parent {
+        headers.insert(TRACE_PARENT, parent.as_str());
+    }
+    if let Some(state) = &trace.state {
+        headers.insert(TRACE_STATE, state.as_str());
+    }
+    headers
+}
+
+/// The trace that a message carries.
+#[must_use]
+pub fn trace_of(headers: Option<&HeaderMap>) -> Trace {
+    let text = |name: &str| {
+        headers.and_then(|headers| headers.get(name)).map(|value| value.as_str().to_owned())
+    };
+    Trace { parent: text(TRACE_PARENT), state: text(TRACE_STATE) }
+}

@@ -1,0 +1,153 @@
+//! Reading and writing records.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use broker_config::publish::PublishError;
+use broker_config::read::{ReadError, Stored, last_messages};
+use broker_config::{Cid, PluginId, Record, RecordStatus};
+
+use super::{Broker, json};
+use crate::run::KnownRecord;
+
+/// Files whose records are read in one request.
+pub const READ_BATCH: usize = 64;
+
+/// What a stored message in the bucket of records tells a run.
+///
+/// A deleted or unreadable record is one that nothing can be up to date with; its sequence still
+/// counts, because the next record is fenced against it.
+#[must_use]
+pub fn known(payload: &[u8], deleted: bool, revision: u64, stored_at: i64) -> KnownRecord {
+    let record = if deleted { None } else { serde_json::from_slice::<Record>(payload).ok() };
+    match record {
+        Some(record) => from_record(record, revision, stored_at),
+        None => KnownRecord {
+            revision,
+            stored_at,
+            status: RecordStatus::Failed,
+            fingerprint: String::new(),
+            meta: Arc::default(),
+            hidden: Arc::new([]),
+        },
+    }
+}
+
+/// What a record tells a run.
+#[must_use]
+pub fn from_record(record: Record, revision: u64, stored_at: i64) -> KnownRecord {
+    KnownRecord {
+        revision,
+        stored_at,
+        status: record.status,
+        fingerprint: record.fingerprint,
+        meta: Arc::new(record.meta),
+        hidden: record.hidden.into(),
+    }
+}
+
+fn stored_at(stored: &Stored) -> i64 {
+    stored
+        .headers
+        .get("Nats-Time-Stamp")
+        .and_then(|value| value.as_str().parse::<jiff::Timestamp>().ok())
+        .map_or(0, |time| i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX))
+}
+
+impl Broker {
+    /// Reads the records of several files at once.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]
+    pub async fn records_of(
+        &self,
+        cids: &[Cid],
+    ) -> Result<BTreeMap<Cid, BTreeMap<PluginId, KnownRecord>>, ReadError> {
+        let mut found: BTreeMap<Cid, BTreeMap<PluginId, KnownRecord>> =
+            cids.iter().map(|cid| (cid.clone(), BTreeMap::new())).collect();
+        let unique: Vec<&Cid> = found.keys().collect();
+        let mut batches: Vec<Vec<String>> = unique
+            .chunks(READ_BATCH)
+            .map(|chunk| chunk.iter().map(|cid| self.names.records_of(cid)).collect())
+            .collect();
+        while let Some(mut filters) = batches.pop() {
+            let stream = self.names.record_stream();
+            match last_messages(&self.client, &stream, &filters).await {
+                Ok(messages) => {
+                    for stored in messages {
+                        let Some(address) = self.names.parse_record(&stored.subject) else {
+                            continue;
+                        };
+                        let record = known(
+                            &stored.payload,
+                            stored.is_deletion(),
+                            stored.sequence,
+                            stored_at(&stored),
+                        );
+                        found.entry(address.cid).or_default().insert(address.plugin, record);
+                    }
+                }
+                Err(ReadError::TooMany) if filters.len() > 1 => {
+                    let half = filters.split_off(filters.len() / 2);
+                    batches.extend([filters, half]);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The records of several files, tried again until they can be read.
+    pub async fn records_of_patiently(
+        &self,
+        cids: &[Cid],
+    ) -> BTreeMap<Cid, BTreeMap<PluginId, KnownRecord>> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.records_of(cids).await {
+                Ok(records) => return records,
+                Err(error) => {
+                    tracing::debug!(%error, "records cannot be read, trying again");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+            }
+        }
+    }
+
+    /// The record of one plugin on one file as it is stored.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]
+    pub async fn record(
+        &self,
+        cid: &Cid,
+        plugin: &PluginId,
+    ) -> Result<Option<(u64, Option<Record>)>, ReadError> {
+        let filters = [self.names.record(cid, plugin)];
+        let found = last_messages(&self.client, &self.names.record_stream(), &filters).await?;
+        Ok(found.into_iter().next().map(|stored| {
+            let record = serde_json::from_slice(&stored.payload).ok();
+            (stored.sequence, record.filter(|_| !stored.is_deletion()))
+        }))
+    }
+
+    /// Writes a record if the last one has this revision.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::WrongLastSequence`] if somebody was faster, the others as they say.
+    pub async fn put_record(
+        &self,
+        record: &Record,
+        replaces: u64,
+        headers: HeaderMap,
+    ) -> Result<u64, PublishError> {
+        let subject = self.names.record(&record.cid, &record.plugin_id);
+        self.publisher.publish_after(subject, replaces, headers, json(record)).await
+    }
+}

@@ -1,0 +1,260 @@
+//! The actor that owns the dispatcher: feeds it events, carries out its commands.
+//!
+//! One task owns all state and never waits for the broker. Commands become effects that run
+//! beside it, bounded by the number of open files, and report back as events. A submission is
+//! acknowledged only after its `file.settled` event is stored; until then its delivery is renewed.
+
+mod check;
+mod effect;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_config::wire::event::Fact;
+use broker_config::{Cid, PluginId, RunId};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::broker::deliver::{Answer, answer};
+use crate::dispatcher::{Command, Dispatcher, Event, Numbers, Timing};
+use crate::graph::Graph;
+use crate::metrics::Metrics;
+use crate::run::{KnownRecord, Opening};
+use crate::slots::Slots;
+
+/// Events that may wait; a full inbox slows those who read from the broker, on purpose.
+const INBOX: usize = 4096;
+/// Events handled before the clock and the effects get a look.
+const BURST: usize = 256;
+/// How often the dispatcher hears the time.
+const TICK: Duration = Duration::from_millis(50);
+/// How often deliveries of open submissions are renewed.
+const RENEW: Duration = Duration::from_secs(8);
+/// How long a submission's delivery lasts without renewal.
+pub const SUBMISSION_LEASE: Duration = Duration::from_secs(30);
+/// How often the numbers for status are counted.
+const COUNT: Duration = Duration::from_millis(500);
+/// How long effects may take to end when the engine stops.
+const LAST_EFFECTS: Duration = Duration::from_secs(5);
+
+/// What the engine is told.
+#[derive(Debug)]
+pub enum Input {
+    /// Something for the dispatcher.
+    Event(Event),
+    /// A submission with the reply subject of its delivery.
+    Opened { opening: Arc<Opening>, records: BTreeMap<PluginId, KnownRecord>, reply: String },
+    /// A submission whose turn has come after another one of the same file.
+    Reopened { opening: Arc<Opening>, records: BTreeMap<PluginId, KnownRecord> },
+    /// A record, with the event that tells subscribers of it, if they are to be told.
+    Record { cid: Cid, plugin: PluginId, record: KnownRecord, tell: Option<(Fact, String)> },
+    /// A submission is acknowledged.
+    Closed(RunId),
+}
+
+/// What effects need; shared by all of them.
+#[derive(Debug)]
+struct Shared {
+    broker: Broker,
+    inputs: mpsc::Sender<Input>,
+    lease: Duration,
+    metrics: Arc<Metrics>,
+}
+
+/// Owns all runs.
+#[derive(Debug)]
+pub struct Engine {
+    dispatcher: Dispatcher,
+    inbox: mpsc::Receiver<Input>,
+    shared: Arc<Shared>,
+    effects: JoinSet<()>,
+    replies: BTreeMap<RunId, (Arc<Opening>, String)>,
+    slots: Arc<Slots>,
+    numbers: watch::Sender<Numbers>,
+    started: Instant,
+}
+
+/// Speaks to the engine; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct EngineHandle {
+    inputs: mpsc::Sender<Input>,
+    numbers: watch::Receiver<Numbers>,
+}
+
+impl EngineHandle {
+    /// Tells the engine something; waits while it has much to do. An engine that has stopped
+    /// hears nothing, which is harmless: the next one rebuilds everything from the broker.
+    pub async fn tell(&self, input: Input) {
+        if self.inputs.send(input).await.is_err() {
+            tracing::trace!("engine has stopped");
+        }
+    }
+
+    /// The latest numbers.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        self.numbers.borrow().clone()
+    }
+}
+
+impl Engine {
+    /// An engine without runs.
+    #[must_use]
+    pub fn new(
+        broker: Broker,
+        slots: Arc<Slots>,
+        metrics: Arc<Metrics>,
+        lease: Duration,
+        timing: Timing,
+    ) -> (Self, EngineHandle) {
+        let (inputs, inbox) = mpsc::channel(INBOX);
+        let (numbers, watched) = watch::channel(Numbers::default());
+        let shared = Arc::new(Shared { broker, inputs: inputs.clone(), lease, metrics });
+        let engine = Self {
+            dispatcher: Dispatcher::new(Arc::new(Graph::default()), timing),
+            inbox,
+            shared,
+            effects: JoinSet::new(),
+            replies: BTreeMap::new(),
+            slots,
+            numbers,
+            started: Instant::now(),
+        };
+        (engine, EngineHandle { inputs, numbers: watched })
+    }
+
+    /// Runs until `stop`; effects that have begun may end.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut renew = interval(RENEW);
+        let mut count = interval(COUNT);
+        let mut commands = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                _ = tick.tick() => {
+                    let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                    self.dispatcher.on_event(Event::Tick { now }, &mut commands);
+                }
+                Some(_) = self.effects.join_next() => {
+                    while self.effects.try_join_next().is_some() {}
+                }
+                Some(input) = self.inbox.recv() => {
+                    self.on_input(input, &mut commands);
+                    for _ in 0..BURST {
+                        let Ok(input) = self.inbox.try_recv() else { break };
+                        self.on_input(input, &mut commands);
+                    }
+                }
+                _ = count.tick() => self.count(),
+                _ = renew.tick() => self.renew(),
+            }
+            for command in commands.drain(..) {
+                self.perform(command);
+            }
+        }
+        let ends = async { while self.effects.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_EFFECTS, ends).await.is_err() {
+            tracing::debug!("effects were cut short; they are done again at the next start");
+        }
+    }
+
+    fn on_input(&mut self, input: Input, commands: &mut Vec<Command>) {
+        match input {
+            Input::Event(event) => self.dispatcher.on_event(event, commands),
+            Input::Opened { opening, records, reply } => {
+                let queue = opening.queue;
+                // A second delivery of what is in hand already: only the reply subject is new.
+                if self.replies.insert(opening.id, (opening.clone(), reply)).is_some() {
+                    self.slots.release(queue);
+                    return;
+                }
+                self.dispatcher.on_event(Event::Opened { opening, records }, commands);
+            }
+            Input::Reopened { opening, records } => {
+                self.dispatcher.on_event(Event::Opened { opening, records }, commands);
+            }
+            Input::Record { cid, plugin, record, tell } => {
+                if let Some((fact, id)) = tell {
+                    let shared = self.shared.clone();
+                    self.effects.spawn(async move { shared.tell(fact, Some(id)).await });
+                }
+                self.shared.metrics.record(&plugin, record.status);
+                self.dispatcher.on_event(Event::Record { cid, plugin, record }, commands);
+            }
+            Input::Closed(id) => {
+                if let Some((opening, _)) = self.replies.remove(&id) {
+                    self.slots.release(opening.queue);
+                }
+            }
+        }
+    }
+
+    fn perform(&mut self, command: Command) {
+        let shared = self.shared.clone();
+        match command {
+            Command::Publish { opening, queue, task } => {
+                self.shared.metrics.published(&task.plugin_id);
+                self.effects.spawn(async move { shared.publish(opening, queue, *task).await });
+            }
+            Command::Settle { opening, plugins, tasks, duration_ms } => {
+                let reply = self.replies.get(&opening.id).map(|(_, reply)| reply.clone());
+                let fact = Fact::FileSettled {
+                    cid: opening.submission.cid.clone(),
+                    run_id: opening.id,
+                    path: opening.submission.path.file_path.clone(),
+                    scan_id: opening.submission.scan_id.clone(),
+                    tasks,
+                    plugins,
+                    duration_ms,
+                };
+                self.effects.spawn(async move { shared.settle(opening.id, fact, reply).await });
+            }
+            Command::Reopen { opening } => {
+                self.effects.spawn(async move { shared.reopen(opening).await });
+            }
+            Command::Check { suspects } => {
+                self.effects.spawn(async move { shared.check(suspects).await });
+            }
+            Command::Repaired { cid, plugin } => {
+                tracing::warn!(file.cid = %cid, plugin.id = %plugin, "a lost task is published again");
+                self.shared.metrics.repaired(&plugin);
+                let fact = Fact::TaskRepaired { cid, plugin_id: plugin };
+                self.effects.spawn(async move { shared.tell(fact, None).await });
+            }
+            Command::Alarm { open_files, for_ms, waiting_for } => {
+                tracing::error!(open_files, for_ms, ?waiting_for, "files wait and nothing moves");
+                let fact = Fact::FleetStalled { open_files, for_ms, waiting_for };
+                self.effects.spawn(async move { shared.tell(fact, None).await });
+            }
+            Command::Recovered { for_ms } => {
+                tracing::info!(for_ms, "it moves again");
+                let fact = Fact::FleetRecovered { for_ms };
+                self.effects.spawn(async move { shared.tell(fact, None).await });
+            }
+        }
+    }
+
+    fn count(&self) {
+        let numbers = self.dispatcher.numbers();
+        self.slots.set_parked(numbers.parked);
+        self.shared.metrics.open_files(numbers.open, numbers.parked);
+        self.numbers.send_replace(numbers);
+    }
+
+    fn renew(&mut self) {
+        let replies: Vec<String> = self.replies.values().map(|(_, reply)| reply.clone()).collect();
+        let shared = self.shared.clone();
+        self.effects.spawn(async move {
+            for reply in replies {
+                answer(&shared.broker.client, &reply, Answer::Progress).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,94 @@
+//! Looks for published tasks: are they still waiting, delivered too often, or gone?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_config::read::{Stored, last_messages};
+use broker_config::{Cid, Names, PluginId, Queue};
+
+use super::{Input, Shared};
+use crate::advisories::exhausted;
+use crate::dispatcher::{Event, Suspect};
+
+/// Subjects asked for in one request; two per task.
+const BATCH: usize = 256;
+
+impl Shared {
+    /// Reports every suspect whose task is nowhere, after its record if that has changed; gives up
+    /// those that were delivered as often as they may be and that no advisory told us of.
+    pub(super) async fn check(&self, suspects: Vec<Suspect>) {
+        let Some(found) = self.find(&suspects).await else { return };
+        let mut missing = Vec::new();
+        let mut stuck: BTreeMap<(PluginId, Queue), Vec<&Stored>> = BTreeMap::new();
+        for suspect in &suspects {
+            let names = &self.broker.names;
+            let task = found.get(&names.task(suspect.queue, &suspect.plugin, &suspect.cid));
+            let later = found.get(&names.later(&suspect.plugin, &suspect.cid));
+            match (task, later) {
+                (None, None) => missing.push(suspect),
+                (Some(task), _) => {
+                    let of = (suspect.plugin.clone(), suspect.queue);
+                    stuck.entry(of).or_default().push(task);
+                }
+                (None, Some(_)) => {}
+            }
+        }
+        for ((plugin, queue), tasks) in stuck {
+            self.sweep(&plugin, queue, tasks).await;
+        }
+        if missing.is_empty() {
+            return;
+        }
+        let cids: BTreeSet<Cid> = missing.iter().map(|suspect| suspect.cid.clone()).collect();
+        let cids: Vec<Cid> = cids.into_iter().collect();
+        let Ok(records) = self.broker.records_of(&cids).await else { return };
+        for suspect in missing {
+            let record = records.get(&suspect.cid).and_then(|of| of.get(&suspect.plugin));
+            let (cid, plugin) = (suspect.cid.clone(), suspect.plugin.clone());
+            if let Some(record) = record.cloned() {
+                self.send(Event::Record { cid, plugin: plugin.clone(), record }).await;
+            }
+            self.send(Event::Missing { run: suspect.run, plugin, since: suspect.since }).await;
+        }
+    }
+
+    async fn send(&self, event: Event) {
+        if self.inputs.send(Input::Event(event)).await.is_err() {
+            tracing::trace!("engine has stopped");
+        }
+    }
+
+    async fn find(&self, suspects: &[Suspect]) -> Option<BTreeMap<String, Stored>> {
+        let names = &self.broker.names;
+        let subjects: BTreeSet<String> = suspects
+            .iter()
+            .flat_map(|s| [names.task(s.queue, &s.plugin, &s.cid), names.later(&s.plugin, &s.cid)])
+            .collect();
+        let subjects: Vec<String> = subjects.into_iter().collect();
+        let mut found = BTreeMap::new();
+        for batch in subjects.chunks(BATCH) {
+            let stream = names.task_stream();
+            let stored = last_messages(&self.broker.client, &stream, batch).await.ok()?;
+            found.extend(stored.into_iter().map(|stored| (stored.subject.clone(), stored)));
+        }
+        Some(found)
+    }
+
+    /// A task below the acknowledgement floor of its consumer is not coming again by itself: it
+    /// was delivered as often as it may be. Advisories say so too, but at most once.
+    async fn sweep(&self, plugin: &PluginId, queue: Queue, tasks: Vec<&Stored>) {
+        let stream = self.broker.names.task_stream();
+        let name = Names::consumer(plugin, queue);
+        let info = self
+            .broker
+            .js
+            .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
+                name, stream,
+            )
+            .await;
+        let Ok(consumer) = info else { return };
+        let floor = consumer.cached_info().ack_floor.stream_sequence;
+        for task in tasks.into_iter().filter(|task| task.sequence <= floor) {
+            exhausted(&self.broker, task, self.lease).await;
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! What the engine's commands do to the broker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker_config::publish::PublishError;
+use broker_config::read::last_messages;
+use broker_config::wire::dead::Cause;
+use broker_config::wire::event::Fact;
+use broker_config::{Chain, Queue, RunId, Task};
+
+use super::{Input, Shared};
+use crate::broker::dead::GiveUp;
+use crate::broker::deliver::{Answer, answer};
+use crate::broker::{json, trace_headers};
+use crate::dispatcher::Event;
+use crate::run::Opening;
+
+/// Longest pause between two tries of something that must be done.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What became of a publish.
+enum Fate {
+    Stored(u64),
+    Blocked,
+    Failed,
+    TooLarge(String),
+}
+
+impl Shared {
+    async fn report(&self, event: Event) {
+        if self.inputs.send(Input::Event(event)).await.is_err() {
+            tracing::trace!("engine has stopped");
+        }
+    }
+
+    pub(super) async fn publish(&self, opening: Arc<Opening>, queue: Queue, task: Task) {
+        let (run, plugin) = (opening.id, task.plugin_id.clone());
+        match self.publish_task(&opening, queue, &task).await {
+            Fate::Stored(sequence) => {
+                self.report(Event::Published { run, plugin, sequence }).await;
+            }
+            Fate::Blocked => self.report(Event::Blocked { run, plugin }).await,
+            Fate::Failed => self.report(Event::PublishFailed { run, plugin }).await,
+            Fate::TooLarge(error) => {
+                let dead = GiveUp {
+                    task,
+                    queue,
+                    cause: Cause::Permanent,
+                    error,
+                    attempts: 0,
+                    duration_ms: 0,
+                    instance: None,
+                    trace: opening.trace.clone(),
+                };
+                // What makes a task too large is the metadata it carries; the letter would be too.
+                let dead = GiveUp { task: without_meta(dead.task), ..dead };
+                if let Err(error) = self.broker.give_up(dead).await {
+                    tracing::warn!(error = %Chain(&error), plugin.id = %plugin, "could not give up");
+                    self.report(Event::PublishFailed { run, plugin }).await;
+                }
+            }
+        }
+    }
+
+    async fn publish_task(&self, opening: &Opening, queue: Queue, task: &Task) -> Fate {
+        let subject = self.broker.names.task(queue, &task.plugin_id, &task.cid);
+        let headers = trace_headers(&opening.trace);
+        let publisher = &self.broker.publisher;
+        match publisher.publish_after(subject.clone(), 0, headers, json(task)).await {
+            Ok(sequence) => Fate::Stored(sequence),
+            Err(PublishError::WrongLastSequence { .. }) => self.who_is_there(subject, task).await,
+            Err(error @ PublishError::TooLarge { .. }) => Fate::TooLarge(error.to_string()),
+            Err(error) => {
+                tracing::debug!(error = %Chain(&error), task.id = %task.task_id, "not published");
+                Fate::Failed
+            }
+        }
+    }
+
+    /// The subject is taken: by this very task, published before a restart, or by an older one.
+    async fn who_is_there(&self, subject: String, task: &Task) -> Fate {
+        let stream = self.broker.names.task_stream();
+        let Ok(found) = last_messages(&self.broker.client, &stream, &[subject]).await else {
+            return Fate::Failed;
+        };
+        let there = found.first().and_then(|stored| {
+            let there = serde_json::from_slice::<Task>(&stored.payload).ok()?;
+            Some((there.task_id, stored.sequence))
+        });
+        match there {
+            Some((id, sequence)) if id == task.task_id => Fate::Stored(sequence),
+            _ => Fate::Blocked,
+        }
+    }
+
+    pub(super) async fn settle(&self, run: RunId, fact: Fact, reply: Option<String>) {
+        self.tell(fact, Some(format!("settled.{run}"))).await;
+        if let Some(reply) = reply {
+            answer(&self.broker.client, &reply, Answer::Ack).await;
+        }
+        self.metrics.settled();
+        if self.inputs.send(Input::Closed(run)).await.is_err() {
+            tracing::trace!("engine has stopped");
+        }
+    }
+
+    pub(super) async fn reopen(&self, opening: Arc<Opening>) {
+        let cid = opening.submission.cid.clone();
+        self.report(Event::Opening { cids: vec![cid.clone()] }).await;
+        let mut found = self.broker.records_of_patiently(std::slice::from_ref(&cid)).await;
+        let records = found.remove(&cid).unwrap_or_default();
+        if self.inputs.send(Input::Reopened { opening, records }).await.is_err() {
+            tracing::trace!("engine has stopped");
+        }
+    }
+
+    /// Tells subscribers, trying again until it is stored.
+    pub(super) async fn tell(&self, fact: Fact, id: Option<String>) {
+        let mut pause = Duration::from_millis(100);
+        while let Err(error) = self.broker.tell(fact.clone(), id.clone()).await {
+            tracing::debug!(error = %Chain(&error), event = fact.name(), "event not stored yet");
+            if matches!(error, PublishError::Closed | PublishError::TooLarge { .. }) {
+                return;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+fn without_meta(mut task: Task) -> Task {
+    task.existing_meta.clear();
+    task
+}

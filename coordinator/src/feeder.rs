@@ -1,0 +1,191 @@
+//! Takes submissions out of their stream while there are places, and hands them to the engine with
+//! what is recorded of their files.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Message;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use broker_config::pull::{Pulled, Puller};
+use broker_config::wire::event::Fact;
+use broker_config::wire::submission::MAX_DEPTH;
+use broker_config::{Queue, RunId, Submission};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::deliver::{Answer, answer, place_of};
+use crate::broker::records::READ_BATCH;
+use crate::broker::{Broker, trace_of};
+use crate::dispatcher::Event;
+use crate::engine::{EngineHandle, Input, SUBMISSION_LEASE};
+use crate::run::Opening;
+use crate::slots::Slots;
+
+/// Batches of files whose records are read at the same time, per queue.
+const READS: usize = 4;
+/// How long to look for more submissions before a small batch is read.
+const GATHER: Duration = Duration::from_micros(300);
+/// Pause before trying again what the server refused.
+const PAUSE: Duration = Duration::from_millis(500);
+/// Deliveries of one queue at once; places are counted here, so this only must not be less.
+const MAX_ACK_PENDING: i64 = 100_000;
+
+/// Feeds the engine from one queue.
+#[derive(Debug)]
+pub struct Feeder {
+    /// The connection.
+    pub broker: Broker,
+    /// Where submissions go.
+    pub engine: EngineHandle,
+    /// How many.
+    pub slots: Arc<Slots>,
+    /// From where.
+    pub queue: Queue,
+    /// The leadership in whose name; it is in the consumer's name, so that what a deposed leader
+    /// still acknowledges hits nothing.
+    pub epoch: u64,
+}
+
+impl Feeder {
+    /// Feeds until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            let fed = stop.run_until_cancelled(self.feed()).await;
+            if let Some(Err(error)) = fed {
+                tracing::warn!(error, queue = %self.queue, "submissions cannot be read, trying again");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+
+    async fn feed(&self) -> Result<(), String> {
+        let stream = self.broker.names.submit_stream();
+        let consumer = self.take_over(&stream).await?;
+        let client = self.broker.client.clone();
+        let mut puller =
+            Puller::open(client, &stream, &consumer).await.map_err(|error| error.to_string())?;
+        let mut reads = JoinSet::new();
+        let ended = self.feed_from(&mut puller, &mut reads).await;
+        // What was taken has taken a place; it must reach the engine.
+        while reads.join_next().await.is_some() {}
+        ended
+    }
+
+    async fn feed_from(&self, puller: &mut Puller, reads: &mut JoinSet<()>) -> Result<(), String> {
+        let permits = Arc::new(Semaphore::new(READS));
+        loop {
+            let room = self.slots.room(self.queue);
+            puller.set_room(room);
+            let first = tokio::select! {
+                pulled = puller.next() => match pulled {
+                    Pulled::Message(message) => *message,
+                    Pulled::Refused(status) => return Err(format!("refused with status {status}")),
+                    Pulled::Closed => return Err("the connection is closed".to_owned()),
+                },
+                () = self.slots.freed() => continue,
+                () = tokio::time::sleep(PAUSE), if room == 0 => continue,
+                Some(_) = reads.join_next() => continue,
+            };
+            let mut batch = vec![first];
+            let more = tokio::time::sleep(GATHER);
+            tokio::pin!(more);
+            while batch.len() < READ_BATCH {
+                match puller.try_next() {
+                    Some(message) => batch.push(message),
+                    // One look later is enough: whoever comes alone is not to wait.
+                    None if batch.len() == 1 || more.is_elapsed() => break,
+                    None => more.as_mut().await,
+                }
+            }
+            let permit = permits.clone().acquire_owned().await.map_err(|e| e.to_string())?;
+            let opened = self.parse(batch).await;
+            let (broker, engine) = (self.broker.clone(), self.engine.clone());
+            reads.spawn(async move {
+                open(&broker, &engine, opened).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// Makes a consumer of our own; the one of an earlier leader goes, and with it all that was
+    /// delivered to it is delivered to us, at once.
+    async fn take_over(&self, stream: &str) -> Result<String, String> {
+        use futures_util::StreamExt as _;
+
+        let name = format!("coordinator_{}_{}", self.queue, self.epoch);
+        let stem = format!("coordinator_{}_", self.queue);
+        let handle = self.broker.js.get_stream(stream).await.map_err(|error| error.to_string())?;
+        let mut names = handle.consumer_names();
+        while let Some(found) = names.next().await {
+            let found = found.map_err(|error| error.to_string())?;
+            if found.starts_with(&stem) && found != name {
+                handle.delete_consumer(&found).await.map_err(|error| error.to_string())?;
+            }
+        }
+        let config = pull::Config {
+            durable_name: Some(name.clone()),
+            filter_subject: self.broker.names.submit(self.queue),
+            deliver_policy: DeliverPolicy::All,
+            ack_policy: AckPolicy::Explicit,
+            ack_wait: SUBMISSION_LEASE,
+            max_ack_pending: MAX_ACK_PENDING,
+            ..pull::Config::default()
+        };
+        handle.create_consumer(config).await.map_err(|error| error.to_string())?;
+        Ok(name)
+    }
+
+    /// Reads submissions; one that is not readable is ended and told of.
+    async fn parse(&self, batch: Vec<Message>) -> Vec<(Arc<Opening>, String)> {
+        let mut opened = Vec::with_capacity(batch.len());
+        for message in batch {
+            let (Some(place), Some(reply)) = (place_of(&message), message.reply.clone()) else {
+                continue;
+            };
+            self.slots.take(self.queue);
+            match read(&message.payload) {
+                Ok(submission) => {
+                    let opening = Opening {
+                        id: RunId(place.stream_sequence),
+                        queue: self.queue,
+                        submitted_at: place.stored_at,
+                        submission,
+                        trace: trace_of(message.headers.as_ref()),
+                    };
+                    opened.push((Arc::new(opening), reply.into_string()));
+                }
+                Err(reason) => {
+                    self.slots.release(self.queue);
+                    let run_id = RunId(place.stream_sequence);
+                    tracing::warn!(run.id = %run_id, reason, "a submission cannot be read");
+                    let fact = Fact::SubmissionRejected { run_id, reason };
+                    let id = Some(format!("rejected.{run_id}"));
+                    if self.broker.tell(fact, id).await.is_ok() {
+                        answer(&self.broker.client, &reply, Answer::Term).await;
+                    }
+                }
+            }
+        }
+        opened
+    }
+}
+
+fn read(payload: &[u8]) -> Result<Submission, String> {
+    let submission: Submission =
+        serde_json::from_slice(payload).map_err(|error| error.to_string())?;
+    if submission.depth > MAX_DEPTH {
+        return Err(format!("made from a file that was made from a file, over {MAX_DEPTH} times"));
+    }
+    Ok(submission)
+}
+
+async fn open(broker: &Broker, engine: &EngineHandle, opened: Vec<(Arc<Opening>, String)>) {
+    let cids: Vec<_> = opened.iter().map(|(o, _)| o.submission.cid.clone()).collect();
+    engine.tell(Input::Event(Event::Opening { cids: cids.clone() })).await;
+    let found = broker.records_of_patiently(&cids).await;
+    for (opening, reply) in opened {
+        let records = found.get(&opening.submission.cid).cloned().unwrap_or_default();
+        engine.tell(Input::Opened { opening, records, reply }).await;
+    }
+}

@@ -1,0 +1,168 @@
+//! Which coordinator leads: a key in the broker, changed by compare-and-set only.
+//!
+//! Whoever writes the key leads until it was not renewed for its time to live. No clock is shared:
+//! a candidate watches the key and takes it when it has not changed for as long as it says. The
+//! node that held it last takes it back at once, because it knows that its earlier self is gone.
+//! Every change of hands raises the epoch, which is in the names of the leader's consumers: what a
+//! deposed leader still acknowledges hits nothing, and its tasks and records are fenced by the
+//! sequence of what they replace.
+
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use broker_config::publish::PublishError;
+use broker_config::read::last_messages;
+use broker_config::wire::lease::{LEASE_KEY, Lease, LeaseType};
+use broker_config::{Chain, Names};
+use tokio::time::{Instant, sleep};
+
+use crate::broker::{Broker, json};
+
+/// How long a lease lasts without renewal.
+pub const TTL: Duration = Duration::from_secs(5);
+/// How often a candidate looks.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// The lease, held.
+#[derive(Debug)]
+pub struct Held {
+    broker: Broker,
+    lease: Lease,
+    revision: u64,
+    renewed: Instant,
+}
+
+/// What a candidate does about what it sees; pure.
+#[derive(Debug, PartialEq, Eq)]
+enum Move {
+    Take { epoch: u64 },
+    Wait,
+}
+
+fn decide(found: Option<&Lease>, node: &str, unchanged_for: Duration) -> Move {
+    match found {
+        None => Move::Take { epoch: 1 },
+        Some(lease)
+            if lease.holder == node || unchanged_for >= Duration::from_millis(lease.ttl_ms) =>
+        {
+            Move::Take { epoch: lease.epoch + 1 }
+        }
+        Some(_) => Move::Wait,
+    }
+}
+
+/// Waits until this node leads.
+///
+/// # Cancel safety
+///
+/// When dropped, the lease may have been taken; the same node takes it again at once.
+pub async fn acquire(broker: &Broker, node: &str) -> Held {
+    let mut seen: Option<(u64, Instant)> = None;
+    loop {
+        match read(broker).await {
+            Ok((revision, found)) => {
+                let since = match seen {
+                    Some((same, since)) if same == revision => since,
+                    _ => Instant::now(),
+                };
+                seen = Some((revision, since));
+                if let Move::Take { epoch } = decide(found.as_ref(), node, since.elapsed()) {
+                    let ttl_ms = u64::try_from(TTL.as_millis()).unwrap_or(u64::MAX);
+                    let holder = node.to_owned();
+                    let lease = Lease { kind: LeaseType::V1, holder, epoch, ttl_ms };
+                    match write(broker, &lease, revision).await {
+                        Ok(revision) => {
+                            let (broker, renewed) = (broker.clone(), Instant::now());
+                            return Held { broker, lease, revision, renewed };
+                        }
+                        Err(error) => tracing::debug!(error = %Chain(&error), "lease not taken"),
+                    }
+                }
+            }
+            Err(error) => tracing::debug!(error, "lease cannot be read"),
+        }
+        sleep(LOOK).await;
+    }
+}
+
+impl Held {
+    /// How often the lease has changed hands, counted from 1.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.lease.epoch
+    }
+
+    /// Renews the lease until it is lost.
+    pub async fn keep(&mut self) {
+        loop {
+            sleep(TTL / 5).await;
+            match write(&self.broker, &self.lease, self.revision).await {
+                Ok(revision) => {
+                    self.revision = revision;
+                    self.renewed = Instant::now();
+                }
+                Err(PublishError::WrongLastSequence { .. }) => match read(&self.broker).await {
+                    // Ours after all: the acknowledgement of an earlier renewal was lost.
+                    Ok((revision, Some(lease))) if lease == self.lease => {
+                        self.revision = revision;
+                        self.renewed = Instant::now();
+                    }
+                    _ => return,
+                },
+                Err(error) => tracing::debug!(error = %Chain(&error), "lease not renewed"),
+            }
+            if self.renewed.elapsed() > TTL {
+                return;
+            }
+        }
+    }
+
+    /// Lets another node lead at once.
+    pub async fn release(self) {
+        let lease = Lease { ttl_ms: 0, ..self.lease };
+        if let Err(error) = write(&self.broker, &lease, self.revision).await {
+            tracing::debug!(error = %Chain(&error), "lease runs out by itself");
+        }
+    }
+}
+
+async fn read(broker: &Broker) -> Result<(u64, Option<Lease>), String> {
+    let bucket = broker.names.lease_bucket();
+    let subject = Names::key_subject(&bucket, LEASE_KEY);
+    let stream = Names::bucket_stream(&bucket);
+    let found = last_messages(&broker.client, &stream, &[subject]).await;
+    let found = found.map_err(|error| error.to_string())?.into_iter().next();
+    Ok(found.map_or((0, None), |stored| {
+        (stored.sequence, serde_json::from_slice(&stored.payload).ok())
+    }))
+}
+
+async fn write(broker: &Broker, lease: &Lease, revision: u64) -> Result<u64, PublishError> {
+    let subject = Names::key_subject(&broker.names.lease_bucket(), LEASE_KEY);
+    broker.publisher.publish_after(subject, revision, HeaderMap::new(), json(lease)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_taken_when_free_ours_or_run_out() {
+        let lease = |holder: &str, ttl_ms| Lease {
+            kind: LeaseType::V1,
+            holder: holder.into(),
+            epoch: 7,
+            ttl_ms,
+        };
+        let seconds = Duration::from_secs;
+        for (case, found, unchanged, expected) in [
+            ("free", None, seconds(0), Move::Take { epoch: 1 }),
+            ("ours", Some(lease("me", 5_000)), seconds(0), Move::Take { epoch: 8 }),
+            ("held", Some(lease("you", 5_000)), seconds(4), Move::Wait),
+            ("run out", Some(lease("you", 5_000)), seconds(5), Move::Take { epoch: 8 }),
+            ("released", Some(lease("you", 0)), seconds(0), Move::Take { epoch: 8 }),
+        ] {
+            assert_eq!(decide(found.as_ref(), "me", unchanged), expected, "{case}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! Answers announcements, keeps the bucket of plugins and the consumers, and tells the engine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, Message, Subscriber};
+use broker_config::apply::apply_consumer;
+use broker_config::read::is_deletion;
+use broker_config::topology::TaskConsumerSpec;
+use broker_config::wire::event::Fact;
+use broker_config::wire::instance::HEARTBEAT_MS;
+use broker_config::wire::plugin::PluginEntry;
+use broker_config::wire::signal::ANNOUNCE;
+use broker_config::{Announce, AnnounceReply, Chain, Names, PluginId, Queue};
+use futures_util::StreamExt as _;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::{Granted, Known, Policies, decide, graph};
+use crate::broker::tail::Tail;
+use crate::broker::{Broker, json, now};
+use crate::dispatcher::Event;
+use crate::engine::{EngineHandle, Input};
+use crate::graph::Refusal;
+use crate::presence::PresenceHandle;
+
+/// What the registry needs.
+#[derive(Debug)]
+pub struct Registry {
+    /// The connection.
+    pub broker: Broker,
+    /// Who is told of the graph.
+    pub engine: EngineHandle,
+    /// Who lives.
+    pub presence: PresenceHandle,
+    /// The operator's word.
+    pub policies: Policies,
+    /// Plugins that this fleet starts.
+    pub expected: BTreeSet<PluginId>,
+    /// The lease of tasks.
+    pub lease: Duration,
+    /// Plugins that have announced themselves, granted or not.
+    pub heard: watch::Sender<BTreeSet<PluginId>>,
+    /// Subscription to announcements, made before anything else so that none is missed.
+    pub announcements: Subscriber,
+    /// Whether plugins that an earlier fleet started, and this one does not, leave the graph.
+    pub drop_unexpected: bool,
+}
+
+#[derive(Default)]
+struct State {
+    entries: BTreeMap<PluginId, PluginEntry>,
+    refused: BTreeMap<PluginId, Refusal>,
+    ready: BTreeSet<PluginId>,
+}
+
+impl Registry {
+    /// Serves until `stop`.
+    pub async fn run(mut self, stop: CancellationToken) {
+        let bucket = Names::bucket_stream(&self.broker.names.plugins_bucket());
+        let mut tail = Tail::new(self.broker.clone(), bucket, Vec::new(), 1);
+        let mut state = State::default();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changed = tail.next() => {
+                    let Some((message, _)) = changed else { return };
+                    self.on_change(&mut state, &message).await;
+                }
+                announced = self.announcements.next() => {
+                    let Some(message) = announced else { return };
+                    self.on_announcement(&mut state, &message).await;
+                }
+            }
+        }
+    }
+
+    async fn on_change(&self, state: &mut State, message: &Message) {
+        let Some(id) = message.subject.rsplit('.').next().and_then(|id| id.parse().ok()) else {
+            return;
+        };
+        let entry = serde_json::from_slice::<PluginEntry>(&message.payload)
+            .ok()
+            .filter(|entry| entry.manifest.id == id && !is_deletion(message.headers.as_ref()));
+        match entry {
+            Some(mut entry) => {
+                let left = entry.managed && !self.expected.contains(&id) && self.drop_unexpected;
+                if left {
+                    entry.enabled = false;
+                }
+                if state.entries.get(&id) == Some(&entry) {
+                    return;
+                }
+                self.make_ready(state, &entry).await;
+                state.entries.insert(id, entry);
+            }
+            None => {
+                if state.entries.remove(&id).is_none() {
+                    return;
+                }
+                self.take_out(state, &id).await;
+            }
+        }
+        self.publish_graph(state).await;
+    }
+
+    async fn on_announcement(&self, state: &mut State, message: &Message) {
+        let Some((plugin, ANNOUNCE)) = self.broker.names.parse_signal(&message.subject) else {
+            return;
+        };
+        let reply = match serde_json::from_slice::<Announce>(&message.payload) {
+            Ok(announce) => self.consider(state, &plugin, announce).await,
+            Err(error) => Err(vec![error.to_string()]),
+        };
+        let reply = reply.unwrap_or_else(|reasons| {
+            tracing::warn!(plugin.id = %plugin, ?reasons, "a plugin may not serve");
+            AnnounceReply::Rejected { reasons }
+        });
+        if let AnnounceReply::Rejected { reasons } = &reply {
+            let reasons = reasons.clone();
+            let fact = Fact::PluginRejected { plugin_id: plugin.clone(), reasons };
+            self.tell(fact).await;
+        }
+        if let Some(to) = &message.reply {
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a reply; who does not get it asks again"
+            )]
+            let sent = self.broker.client.publish(to.clone(), json(&reply)).await;
+            if sent.is_err() {
+                tracing::debug!("connection closed before an announcement was answered");
+            }
+        }
+        self.heard.send_if_modified(|heard| heard.insert(plugin));
+    }
+
+    async fn consider(
+        &self,
+        state: &mut State,
+        plugin: &PluginId,
+        announce: Announce,
+    ) -> Result<AnnounceReply, Vec<String>> {
+        let present = state.entries.get(plugin).map(|entry| entry.manifest.version.to_string());
+        let lives = |version: &String| self.presence.version_lives(plugin, version);
+        let known = Known {
+            entries: &state.entries,
+            policies: &self.policies,
+            expected: &self.expected,
+            recorded_version_lives: present.as_ref().is_some_and(lives),
+        };
+        let Granted { entry, settings, concurrency, paused } =
+            decide(plugin, &announce.manifest, known, &now())?;
+        if let Some(entry) = entry {
+            self.keep(state, entry, &settings, present).await.map_err(|error| vec![error])?;
+        } else if let Some(entry) = state.entries.get(plugin).cloned() {
+            self.make_ready(state, &entry).await;
+        }
+        if !state.ready.contains(plugin) {
+            return Err(vec!["its consumers could not be made; try again".to_owned()]);
+        }
+        let (instance, version) = (announce.instance, announce.manifest.version.to_string());
+        tracing::info!(plugin.id = %plugin, instance.id = %instance, version, "instance announced");
+        let plugin_id = plugin.clone();
+        self.tell(Fact::InstanceStarted { plugin_id, instance, version }).await;
+        Ok(AnnounceReply::Accepted {
+            settings,
+            lease_ms: u64::try_from(self.lease.as_millis()).unwrap_or(u64::MAX),
+            heartbeat_ms: HEARTBEAT_MS,
+            max_payload: self.broker.client.max_payload(),
+            concurrency,
+            paused,
+        })
+    }
+
+    /// Keeps a new or changed entry, makes its consumers and tells everybody.
+    async fn keep(
+        &self,
+        state: &mut State,
+        entry: PluginEntry,
+        settings: &serde_json::Map<String, serde_json::Value>,
+        previous: Option<String>,
+    ) -> Result<(), String> {
+        let id = entry.manifest.id.clone();
+        let names = &self.broker.names;
+        let publisher = &self.broker.publisher;
+        let masked = entry.manifest.masked(settings);
+        let subject = Names::key_subject(&names.config_bucket(), id.as_str());
+        publisher
+            .publish(subject, HeaderMap::new(), json(&masked))
+            .await
+            .map_err(|error| Chain(&error).to_string())?;
+        let subject = Names::key_subject(&names.plugins_bucket(), id.as_str());
+        publisher
+            .publish(subject, HeaderMap::new(), json(&entry))
+            .await
+            .map_err(|error| Chain(&error).to_string())?;
+        self.make_ready(state, &entry).await;
+        let version = entry.manifest.version.to_string();
+        state.entries.insert(id.clone(), entry);
+        self.publish_graph(state).await;
+        if previous.as_ref() != Some(&version) {
+            tracing::info!(plugin.id = %id, version, "plugin registered");
+            self.tell(Fact::PluginRegistered { plugin_id: id, version, previous }).await;
+        }
+        Ok(())
+    }
+
+    /// Makes the consumers of a plugin's tasks; what cannot be made is tried again at the next
+    /// announcement.
+    async fn make_ready(&self, state: &mut State, entry: &PluginEntry) {
+        let id = &entry.manifest.id;
+        let known = state.entries.get(id);
+        let same = known.is_some_and(|known| known.manifest.retry == entry.manifest.retry);
+        if same && state.ready.contains(id) {
+            return;
+        }
+        let policy = self.policies.get(id).and_then(|policy| policy.retry.as_ref());
+        let attempts = policy.unwrap_or(&entry.manifest.retry).max_attempts.get();
+        for queue in Queue::ALL {
+            let names = &self.broker.names;
+            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
+            if let Err(error) = apply_consumer(&self.broker.js, names, &spec).await {
+                tracing::error!(error = %Chain(&error), plugin.id = %id, "no consumer");
+                return;
+            }
+        }
+        state.ready.insert(id.clone());
+    }
+
+    /// A plugin was removed: its consumers and what waits for them go, open files go on without.
+    async fn take_out(&self, state: &mut State, id: &PluginId) {
+        state.ready.remove(id);
+        let stream = self.broker.names.task_stream();
+        for queue in Queue::ALL {
+            let filter = self.broker.names.tasks_of(queue, id);
+            let purge = serde_json::json!({ "filter": filter });
+            let subject = format!("STREAM.PURGE.{stream}");
+            let purged: Result<serde_json::Value, _> =
+                self.broker.js.request(subject, &purge).await;
+            let consumer = Names::consumer(id, queue);
+            let deleted = self.broker.js.delete_consumer_from_stream(consumer, &stream).await;
+            if purged.is_err() || deleted.is_err() {
+                tracing::warn!(plugin.id = %id, %queue, "tasks of a removed plugin may be left");
+            }
+        }
+        tracing::info!(plugin.id = %id, "plugin removed");
+        self.tell(Fact::PluginRemoved { plugin_id: id.clone() }).await;
+    }
+
+    async fn publish_graph(&self, state: &mut State) {
+        let (graph, refused) = graph(&state.entries, &self.policies);
+        for (id, refusal) in &refused {
+            if state.refused.get(id) != Some(refusal) {
+                tracing::warn!(plugin.id = %id, reason = %refusal, "plugin takes no part");
+                let reasons = vec![refusal.to_string()];
+                self.tell(Fact::PluginRejected { plugin_id: id.clone(), reasons }).await;
+            }
+        }
+        state.refused = refused;
+        self.engine.tell(Input::Event(Event::GraphChanged(Arc::new(graph)))).await;
+    }
+
+    async fn tell(&self, fact: Fact) {
+        let name = fact.name();
+        if let Err(error) = self.broker.tell(fact, None).await {
+            tracing::warn!(error = %Chain(&error), event = name, "event not stored");
+        }
+    }
+}

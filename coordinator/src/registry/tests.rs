@@ -1,0 +1,110 @@
+use serde_json::json;
+
+use super::*;
+
+fn manifest(id: &str, version: &str, dependencies: &[&str]) -> Manifest {
+    let manifest = json!({
+        "id": id, "name": id, "version": version, "priority": 20, "queue": "fast",
+        "dataSchema": {}, "dependencies": dependencies,
+        "configSchema": {"key": {"type": "string", "secret": true}},
+    });
+    Manifest::from_json(&manifest.to_string()).unwrap()
+}
+
+fn entry(manifest: Manifest) -> PluginEntry {
+    PluginEntry {
+        kind: PluginType::V1,
+        manifest,
+        enabled: true,
+        managed: false,
+        paused: false,
+        registered_at: "then".into(),
+    }
+}
+
+fn id(text: &str) -> PluginId {
+    text.parse().unwrap()
+}
+
+#[test]
+fn who_may_serve_and_why_not() {
+    let entries = BTreeMap::from([
+        (id("base"), entry(manifest("base", "1.0.0", &[]))),
+        (id("loop"), entry(manifest("loop", "1.0.0", &["x"]))),
+    ]);
+    let policies = BTreeMap::from([
+        (id("off"), PluginPolicy { disabled: true, ..PluginPolicy::default() }),
+        (
+            id("odd"),
+            PluginPolicy {
+                config: json!({"nokey": "hush"}).as_object().unwrap().clone(),
+                ..PluginPolicy::default()
+            },
+        ),
+    ]);
+    let expected = BTreeSet::from([id("soon")]);
+    let known = Known {
+        entries: &entries,
+        policies: &policies,
+        expected: &expected,
+        recorded_version_lives: false,
+    };
+    for (case, subject, manifest, reason) in [
+        ("new", "x", manifest("x", "1.0.0", &["base"]), None),
+        ("another's subject", "y", manifest("x", "1.0.0", &[]), Some("the subject of `y`")),
+        ("disabled", "off", manifest("off", "1.0.0", &[]), Some("disabled in plugins.yml")),
+        ("bad settings", "odd", manifest("odd", "1.0.0", &[]), Some("settings: nokey")),
+        ("cycle", "x", manifest("x", "1.0.0", &["loop"]), Some("x → loop → x")),
+        ("itself", "x", manifest("x", "1.0.0", &["x"]), Some("x → x")),
+        ("unknown", "x", manifest("x", "1.0.0", &["zz"]), Some("x → zz")),
+        ("comes later", "x", manifest("x", "1.0.0", &["soon"]), None),
+    ] {
+        let decision = decide(&id(subject), &manifest, known, "now");
+        match (decision, reason) {
+            (Ok(_), None) => {}
+            (Err(reasons), Some(reason)) => {
+                let text = reasons.join("; ");
+                assert!(text.contains(reason), "{case}: {text}");
+                assert!(!text.contains("hush"), "{case}: {text}");
+            }
+            (decision, reason) => panic!("{case}: {decision:?}, expected {reason:?}"),
+        }
+    }
+}
+
+#[test]
+fn which_version_is_on_record() {
+    let at = |version: &str| manifest("p", version, &[]);
+    for (case, announced, newer_lives, expected) in [
+        ("the same", "1.1.0", true, None),
+        ("newer", "1.2.0", true, Some("1.2.0")),
+        ("older beside newer", "1.0.0", true, None),
+        ("rolled back", "1.0.0", false, Some("1.0.0")),
+    ] {
+        let entries = BTreeMap::from([(id("p"), entry(at("1.1.0")))]);
+        let (policies, expected_plugins) = (Policies::new(), BTreeSet::new());
+        let known = Known {
+            entries: &entries,
+            policies: &policies,
+            expected: &expected_plugins,
+            recorded_version_lives: newer_lives,
+        };
+        let granted = decide(&id("p"), &at(announced), known, "now").unwrap();
+        let version = granted.entry.map(|entry| entry.manifest.version.to_string());
+        assert_eq!(version.as_deref(), expected, "{case}");
+    }
+}
+
+#[test]
+fn settings_change_the_hash_and_limits_do_not() {
+    let manifest = manifest("p", "1.0.0", &[]);
+    let hash = |policy: PluginPolicy| spec(&manifest, &policy).settings_hash;
+    let base = hash(PluginPolicy::default());
+    let limited = PluginPolicy { timeout_ms: Some(1), ..PluginPolicy::default() };
+    let set = PluginPolicy {
+        config: json!({"key": "k"}).as_object().unwrap().clone(),
+        ..PluginPolicy::default()
+    };
+    assert_eq!(base, hash(limited));
+    assert_ne!(base, hash(set));
+}

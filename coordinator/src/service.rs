@@ -1,0 +1,415 @@
+//! The coordinator as a service: waits for the lease, leads while it has it, stops on drain.
+//!
+//! Leading means: answer announcements, follow records, signals, advisories and signs of life,
+//! and, once the plugins it was told to expect have been heard, open files. Stopping needs no
+//! goodbye: everything that is not finished is still in a stream, and whoever leads next finds it
+//! there.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::Client;
+use broker_config::apply::{ApplyError, apply, check_server};
+use broker_config::read::last_messages;
+use broker_config::topology::{LEASE, Topology};
+use broker_config::wire::event::{Event as Told, Fact};
+use broker_config::{Chain, Names, PluginId, Queue, Record};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::broker::Broker;
+use crate::broker::records::{from_record, known};
+use crate::broker::tail::Tail;
+use crate::dispatcher::{Numbers, Timing};
+use crate::engine::{Engine, EngineHandle, Input};
+use crate::feeder::Feeder;
+use crate::metrics::Metrics;
+use crate::presence::{self, PresenceHandle};
+use crate::registry::Policies;
+use crate::registry::service::Registry;
+use crate::slots::Slots;
+use crate::{advisories, durable, lease, signals};
+
+/// Events of settled tasks that may have been lost with the leader who was to send them; they are
+/// sent again, and recognised by their id.
+const RESEND: u64 = 2_000;
+
+/// What a coordinator is told at its start.
+#[derive(Clone, Debug)]
+pub struct CoordinatorOptions {
+    /// How the fleet's things are called.
+    pub names: Names,
+    /// Stable id of this node; the same node takes its own lease back at once.
+    pub node: String,
+    /// The lease of tasks.
+    pub lease: Duration,
+    /// Files in hand at once.
+    pub max_files_in_flight: usize,
+    /// Whether background files wait while a fast one is in hand.
+    pub strict_priority: bool,
+    /// Whether every settled task is an event.
+    pub task_events: bool,
+    /// Copies of every message in a cluster.
+    pub replicas: usize,
+    /// Times of checks and alarms.
+    pub timing: Timing,
+    /// The operator's word on plugins.
+    pub policies: Policies,
+    /// Plugins that this fleet starts; files are opened when all have been heard.
+    pub expected: BTreeSet<PluginId>,
+    /// How long to wait for them.
+    pub expected_timeout: Duration,
+    /// Whether plugins that an earlier fleet started, and this one does not, leave the graph.
+    pub drop_unexpected: bool,
+}
+
+impl Default for CoordinatorOptions {
+    fn default() -> Self {
+        Self {
+            names: Names::default(),
+            node: "coordinator".to_owned(),
+            lease: LEASE,
+            max_files_in_flight: 1024,
+            strict_priority: false,
+            task_events: true,
+            replicas: 1,
+            timing: Timing::default(),
+            policies: Policies::new(),
+            expected: BTreeSet::new(),
+            expected_timeout: Duration::from_secs(30),
+            drop_unexpected: false,
+        }
+    }
+}
+
+/// What a coordinator is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Another one leads, or the broker is away.
+    Waiting,
+    /// It leads, and waits for these plugins before it opens files.
+    Starting {
+        /// Plugins not heard yet.
+        waiting_for: BTreeSet<PluginId>,
+    },
+    /// It leads and opens files.
+    Leading,
+}
+
+/// Why a coordinator cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum CoordinatorError {
+    /// The server cannot carry the fleet, or carries it in another shape.
+    #[error("the broker is not fit for the fleet")]
+    Broker(#[source] ApplyError),
+    /// The connection is closed.
+    #[error("the connection to the broker is closed")]
+    Closed(#[from] async_nats::SubscribeError),
+}
+
+/// A coordinator that is to run.
+#[derive(Debug)]
+pub struct Coordinator {
+    client: Client,
+    options: CoordinatorOptions,
+    phase: watch::Sender<Phase>,
+    numbers: watch::Sender<Numbers>,
+    metrics: Arc<Metrics>,
+}
+
+/// Looks at a running coordinator; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct CoordinatorHandle {
+    phase: watch::Receiver<Phase>,
+    numbers: watch::Receiver<Numbers>,
+    metrics: Arc<Metrics>,
+}
+
+impl CoordinatorHandle {
+    /// What it is doing.
+    #[must_use]
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.clone()
+    }
+
+    /// Files and tasks in hand, counted twice a second.
+    #[must_use]
+    pub fn numbers(&self) -> Numbers {
+        self.numbers.borrow().clone()
+    }
+
+    /// All it counts.
+    #[must_use]
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+}
+
+impl Coordinator {
+    /// A coordinator on this connection.
+    #[must_use]
+    pub fn new(client: Client, options: CoordinatorOptions) -> (Self, CoordinatorHandle) {
+        let (phase, phase_seen) = watch::channel(Phase::Waiting);
+        let (numbers, numbers_seen) = watch::channel(Numbers::default());
+        let metrics = Arc::new(Metrics::default());
+        let handle = CoordinatorHandle {
+            phase: phase_seen,
+            numbers: numbers_seen,
+            metrics: metrics.clone(),
+        };
+        (Self { client, options, phase, numbers, metrics }, handle)
+    }
+
+    /// Runs until `drain`.
+    ///
+    /// # Errors
+    ///
+    /// [`CoordinatorError`] when the server cannot carry the fleet at all; whatever may pass is
+    /// waited for.
+    pub async fn run(self, drain: CancellationToken) -> Result<(), CoordinatorError> {
+        let broker = Broker::open(self.client.clone(), self.options.names.clone()).await?;
+        self.prepare(&broker).await.map_err(CoordinatorError::Broker)?;
+        while !drain.is_cancelled() {
+            self.phase.send_replace(Phase::Waiting);
+            let taken = drain.run_until_cancelled(lease::acquire(&broker, &self.options.node));
+            let Some(mut held) = taken.await else { break };
+            let epoch = held.epoch();
+            tracing::info!(node = self.options.node, epoch, "leading");
+            let stop = drain.child_token();
+            let led = {
+                let leading = self.lead(&broker, epoch, stop.clone());
+                tokio::pin!(leading);
+                let lost = tokio::select! {
+                    led = &mut leading => Some(led),
+                    () = held.keep() => None,
+                };
+                match lost {
+                    Some(led) => led,
+                    None => {
+                        tracing::warn!("leadership lost");
+                        stop.cancel();
+                        leading.await
+                    }
+                }
+            };
+            led?;
+            if drain.is_cancelled() {
+                held.release().await;
+            }
+        }
+        broker.publisher.close().await;
+        Ok(())
+    }
+
+    async fn prepare(&self, broker: &Broker) -> Result<(), ApplyError> {
+        let version = broker.client.server_info().version;
+        check_server(&broker.js, &version).await?;
+        let topology = Topology::of(&self.options.names, self.options.replicas);
+        let changes = apply(&broker.js, &topology).await?;
+        tracing::debug!(streams = changes.len(), "topology applied");
+        Ok(())
+    }
+
+    async fn lead(
+        &self,
+        broker: &Broker,
+        epoch: u64,
+        stop: CancellationToken,
+    ) -> Result<(), CoordinatorError> {
+        let options = &self.options;
+        let slots = Arc::new(Slots::new(options.max_files_in_flight, options.strict_priority));
+        let (engine, handle) = Engine::new(
+            broker.clone(),
+            slots.clone(),
+            self.metrics.clone(),
+            options.lease,
+            options.timing,
+        );
+        let announcements = broker.client.subscribe(options.names.signals("announce")).await?;
+        let presence = PresenceHandle::default();
+        let (heard, mut heard_seen) = watch::channel(BTreeSet::new());
+        let registry = Registry {
+            broker: broker.clone(),
+            engine: handle.clone(),
+            presence: presence.clone(),
+            policies: options.policies.clone(),
+            expected: options.expected.clone(),
+            lease: options.lease,
+            heard,
+            announcements,
+            drop_unexpected: options.drop_unexpected,
+        };
+        let mut services = JoinSet::new();
+        services.spawn(engine.run(stop.clone()));
+        services.spawn(registry.run(stop.clone()));
+        services.spawn(presence::follow(broker.clone(), presence, handle.clone(), stop.clone()));
+        services.spawn(self.watch_records(broker, &handle, stop.clone()).await);
+        services.spawn(watch_signals(broker, &handle, &self.metrics, stop.clone()));
+        services.spawn(watch_advisories(broker, options.lease, stop.clone()));
+        let fact = Fact::CoordinatorLeading { holder: options.node.clone(), epoch };
+        if let Err(error) = broker.tell(fact, None).await {
+            tracing::debug!(error = %Chain(&error), "event not stored");
+        }
+        self.wait_for_plugins(&mut heard_seen, &stop).await;
+        for queue in Queue::ALL {
+            let feeder = Feeder {
+                broker: broker.clone(),
+                engine: handle.clone(),
+                slots: slots.clone(),
+                queue,
+                epoch,
+            };
+            services.spawn(feeder.run(stop.clone()));
+        }
+        self.phase.send_replace(Phase::Leading);
+        let mut count = tokio::time::interval(Duration::from_millis(500));
+        while !stop.is_cancelled() {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                _ = count.tick() => drop(self.numbers.send_replace(handle.numbers())),
+                Some(ended) = services.join_next() => {
+                    // Each ends with `stop` or with the connection; either way nothing is lost.
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "a part of the coordinator failed, starting over");
+                    }
+                    stop.cancel();
+                }
+            }
+        }
+        while let Some(ended) = services.join_next().await {
+            if let Err(error) = ended {
+                tracing::error!(%error, "a part of the coordinator failed");
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until all expected plugins have been heard, or for as long as that may take.
+    async fn wait_for_plugins(
+        &self,
+        heard: &mut watch::Receiver<BTreeSet<PluginId>>,
+        stop: &CancellationToken,
+    ) {
+        let expected = &self.options.expected;
+        let all = async {
+            loop {
+                let waiting_for: BTreeSet<PluginId> =
+                    expected.difference(&heard.borrow_and_update()).cloned().collect();
+                if waiting_for.is_empty() {
+                    return;
+                }
+                self.phase.send_replace(Phase::Starting { waiting_for });
+                if heard.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = all => {}
+            () = tokio::time::sleep(self.options.expected_timeout) => {
+                let phase = self.phase.borrow().clone();
+                if let Phase::Starting { waiting_for } = phase {
+                    tracing::warn!(?waiting_for, "opening files without plugins that do not answer");
+                }
+            }
+        }
+    }
+
+    /// Follows the records from the first one that subscribers may not have been told of.
+    async fn watch_records(
+        &self,
+        broker: &Broker,
+        engine: &EngineHandle,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let tell = self.options.task_events;
+        let from =
+            if tell { told_until(broker).await.saturating_sub(RESEND) + 1 } else { u64::MAX };
+        let from = from.min(records_until(broker).await + 1);
+        let mut tail = Tail::new(broker.clone(), broker.names.record_stream(), Vec::new(), from);
+        tail.start().await;
+        let (names, engine) = (broker.names.clone(), engine.clone());
+        let metrics = self.metrics.clone();
+        async move {
+            while let Some(Some((message, place))) = stop.run_until_cancelled(tail.next()).await {
+                let Some(address) = names.parse_record(&message.subject) else { continue };
+                let deleted = broker_config::read::is_deletion(message.headers.as_ref());
+                let (revision, stored_at) = (place.stream_sequence, place.stored_at);
+                let record = serde_json::from_slice::<Record>(&message.payload).ok();
+                let (cid, plugin) = (address.cid, address.plugin);
+                let input = match record.filter(|_| !deleted) {
+                    Some(record) => {
+                        metrics.duration(&plugin, record.duration_ms);
+                        let fact = Fact::TaskSettled {
+                            cid: cid.clone(),
+                            plugin_id: plugin.clone(),
+                            task_id: record.task_id.clone(),
+                            status: record.status,
+                            attempt: record.attempt,
+                            duration_ms: record.duration_ms,
+                            revision,
+                        };
+                        let tell = (tell && !plugin.is_user())
+                            .then(|| (fact, format!("record.{revision}")));
+                        let record = from_record(record, revision, stored_at);
+                        Input::Record { cid, plugin, record, tell }
+                    }
+                    None => {
+                        let record = known(&message.payload, deleted, revision, stored_at);
+                        Input::Record { cid, plugin, record, tell: None }
+                    }
+                };
+                engine.tell(input).await;
+            }
+        }
+    }
+}
+
+/// The last record that subscribers were told of.
+async fn told_until(broker: &Broker) -> u64 {
+    let subject = broker.names.event("task.settled");
+    let found = last_messages(&broker.client, &broker.names.event_stream(), &[subject]).await;
+    let last = found.unwrap_or_default().into_iter().next();
+    match last.and_then(|stored| serde_json::from_slice::<Told>(&stored.payload).ok()) {
+        Some(Told { what: Fact::TaskSettled { revision, .. }, .. }) => revision,
+        _ => 0,
+    }
+}
+
+/// The last sequence in the stream of records.
+async fn records_until(broker: &Broker) -> u64 {
+    match broker.js.get_stream(broker.names.record_stream()).await {
+        Ok(stream) => stream.cached_info().state.last_sequence,
+        Err(_) => 0,
+    }
+}
+
+fn watch_signals(
+    broker: &Broker,
+    engine: &EngineHandle,
+    metrics: &Arc<Metrics>,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
+    let stream = broker.names.signal_stream();
+    durable::work(broker.clone(), stream, stop, move |message| {
+        let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
+        async move { signals::handle(&broker, &engine, &metrics, &message).await }
+    })
+}
+
+fn watch_advisories(
+    broker: &Broker,
+    lease: Duration,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let broker = broker.clone();
+    let stream = broker.names.advisory_stream();
+    durable::work(broker.clone(), stream, stop, move |message| {
+        let broker = broker.clone();
+        async move { advisories::handle(&broker, &message.payload, lease).await }
+    })
+}

@@ -1,0 +1,138 @@
+//! What follows from what workers report besides records.
+
+use async_nats::{HeaderMap, Message};
+use broker_config::header::{ATTEMPTS_USED, SCHEDULE, SCHEDULE_TARGET};
+use broker_config::wire::dead::Cause;
+use broker_config::wire::event::Fact;
+use broker_config::wire::signal::{Signal, What};
+use broker_config::{Chain, PluginId, Queue, Task};
+
+use crate::broker::dead::GiveUp;
+use crate::broker::{Broker, json, trace_headers, trace_of};
+use crate::dispatcher::Event;
+use crate::engine::{EngineHandle, Input};
+use crate::metrics::Metrics;
+use crate::run::Trace;
+
+/// Handles one signal; `false` = something failed, do it again.
+pub async fn handle(
+    broker: &Broker,
+    engine: &EngineHandle,
+    metrics: &Metrics,
+    message: &Message,
+) -> bool {
+    let Some((plugin, _)) = broker.names.parse_signal(&message.subject) else { return true };
+    let Ok(signal) = serde_json::from_slice::<Signal>(&message.payload) else {
+        tracing::warn!(subject = %message.subject, "a signal cannot be read");
+        return true;
+    };
+    let Signal { task_id, cid, queue, attempt, instance, what, .. } = signal;
+    let trace = trace_of(message.headers.as_ref());
+    match what {
+        What::Failed { error, permanent, duration_ms, task } => {
+            metrics.duration(&plugin, duration_ms);
+            let mut task = *task;
+            // Identity is what the subject says; a plugin can speak of its own tasks only.
+            task.plugin_id = plugin.clone();
+            let dead = GiveUp {
+                task,
+                queue,
+                cause: if permanent { Cause::Permanent } else { Cause::Attempts },
+                error,
+                attempts: attempt,
+                duration_ms,
+                instance: Some(instance),
+                trace,
+            };
+            broker.give_up(dead).await.map_or_else(
+                |error| {
+                    tracing::warn!(error = %Chain(&error), plugin.id = %plugin, "could not give up");
+                    false
+                },
+                |_| true,
+            )
+        }
+        What::Retrying { error, delay_ms, duration_ms } => {
+            metrics.retried(&plugin);
+            metrics.duration(&plugin, duration_ms);
+            let id = format!("retrying.{task_id}.{attempt}");
+            let plugin_id = plugin;
+            let fact = Fact::TaskRetrying { cid, plugin_id, task_id, attempt, delay_ms, error };
+            broker.tell(fact, Some(id)).await.is_ok()
+        }
+        What::Deferred { reason, delay_ms, attempts_used, task } => {
+            metrics.deferred(&plugin);
+            let deferred = Deferred { plugin, queue, delay_ms, attempts_used, task: *task, trace };
+            if !schedule(broker, &deferred).await {
+                return false;
+            }
+            let Deferred { plugin, .. } = deferred;
+            let event = Event::Deferred { cid: cid.clone(), plugin: plugin.clone() };
+            engine.tell(Input::Event(event)).await;
+            let fact = Fact::TaskDeferred { cid, plugin_id: plugin, task_id, delay_ms, reason };
+            broker.tell(fact, None).await.is_ok()
+        }
+        What::Progress { .. } => true,
+    }
+}
+
+struct Deferred {
+    plugin: PluginId,
+    queue: Queue,
+    delay_ms: u64,
+    attempts_used: u32,
+    task: Task,
+    trace: Trace,
+}
+
+/// Has the broker publish the task again when its time has come. Publishing the schedule twice
+/// replaces it, so doing this again is safe.
+async fn schedule(broker: &Broker, deferred: &Deferred) -> bool {
+    let Deferred { plugin, queue, delay_ms, attempts_used, task, trace } = deferred;
+    let headers = schedule_headers(
+        &broker.names.task(*queue, plugin, &task.cid),
+        jiff::Timestamp::now(),
+        *delay_ms,
+        *attempts_used,
+        trace,
+    );
+    let subject = broker.names.later(plugin, &task.cid);
+    match broker.publisher.publish(subject, headers, json(task)).await {
+        Ok(_) => true,
+        Err(error) => {
+            tracing::warn!(error = %Chain(&error), plugin.id = %plugin, "could not schedule a task");
+            false
+        }
+    }
+}
+
+fn schedule_headers(
+    target: &str,
+    now: jiff::Timestamp,
+    delay_ms: u64,
+    attempts_used: u32,
+    trace: &Trace,
+) -> HeaderMap {
+    let delay = jiff::SignedDuration::from_millis(i64::try_from(delay_ms).unwrap_or(i64::MAX));
+    let at = now.saturating_add(delay).unwrap_or(now);
+    let mut headers = trace_headers(trace);
+    headers.insert(SCHEDULE, format!("@at {at:.3}"));
+    headers.insert(SCHEDULE_TARGET, target);
+    headers.insert(ATTEMPTS_USED, attempts_used.to_string());
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_names_its_time_its_target_and_the_attempts_used() {
+        let now: jiff::Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let headers = schedule_headers("mf.task.fast.p.c", now, 61_500, 2, &Trace::default());
+        let text = |name: &str| headers.get(name).unwrap().as_str().to_owned();
+        assert_eq!(text(SCHEDULE), "@at 2026-01-02T03:05:06.500Z");
+        assert_eq!(text(SCHEDULE_TARGET), "mf.task.fast.p.c");
+        assert_eq!(text(ATTEMPTS_USED), "2");
+    }
+}
