@@ -24,9 +24,8 @@ const VERSION_LIMIT: Duration = Duration::from_secs(10);
 const MARGIN: Duration = Duration::from_millis(500);
 
 impl Plugin for Ffmpeg {
-    #[expect(clippy::expect_used, reason = "a test reads the same manifest")]
     fn manifest(&self) -> Manifest {
-        Manifest::from_json(include_str!("../manifest.json")).expect("the manifest is valid")
+        worker_sdk::manifest(include_str!("../manifest.json"))
     }
 
     async fn configure(&self, settings: &Settings) -> Result<(), InvalidSettings> {

@@ -41,7 +41,7 @@ impl FileKind {
             "image" => Self::Image,
             "text" => Self::Text,
             _ if ARCHIVES.contains(&mime) => Self::Archive,
-            _ if minor.starts_with("vnd.rn-realmedia") => Self::Video,
+            _ if minor == "mxf" || minor.starts_with("vnd.rn-realmedia") => Self::Video,
             _ if is_text(minor) => Self::Text,
             _ => Self::Other,
         }
@@ -136,6 +136,7 @@ mod tests {
         for (mime, expected) in [
             ("video/x-matroska", "video"),
             ("application/vnd.rn-realmedia-vbr", "video"),
+            ("application/mxf", "video"),
             ("audio/flac", "audio"),
             ("image/png", "image"),
             ("image/svg+xml", "image"),

@@ -20,15 +20,21 @@ use crate::name::{Flag, NameTags};
 pub struct Subtitle;
 
 impl Plugin for Subtitle {
-    #[expect(clippy::expect_used, reason = "a test reads the same manifest")]
     fn manifest(&self) -> Manifest {
-        Manifest::from_json(include_str!("../manifest.json")).expect("the manifest is valid")
+        worker_sdk::manifest(include_str!("../manifest.json"))
     }
 
     async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
         let mime = ctx.existing_text("file/mime").unwrap_or(&ctx.file().mime);
-        if mime.starts_with("video/") { files_beside(ctx).await } else { file_itself(ctx).await }
+        if is_video(mime) { files_beside(ctx).await } else { file_itself(ctx).await }
     }
+}
+
+/// Whether a media type of the manifest's filter is a video; the others are subtitles.
+fn is_video(mime: &str) -> bool {
+    mime.starts_with("video/")
+        || mime == "application/mxf"
+        || mime.starts_with("application/vnd.rn-realmedia")
 }
 
 /// Describes the subtitle files of a video; one that cannot be read is listed with its problem.

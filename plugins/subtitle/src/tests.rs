@@ -178,6 +178,17 @@ async fn a_file_of_its_own_that_cannot_be_read_fails() -> Result<()> {
 }
 
 #[test]
+fn every_media_type_of_the_filter_is_a_video_or_a_subtitle() {
+    let filter = Subtitle.manifest().filter.mime_types.unwrap_or_default();
+    let videos: Vec<&String> = filter.iter().filter(|mime| is_video(mime)).collect();
+
+    let expected = ["video/*", "mxf", "vnd.rn-realmedia", "vnd.rn-realmedia-vbr"];
+    assert!(videos.iter().zip(expected).all(|(mime, end)| mime.ends_with(end)), "{videos:?}");
+    assert_eq!(videos.len(), expected.len());
+    assert!(filter.len() > videos.len());
+}
+
+#[test]
 fn seconds_have_no_needless_zeros() {
     for (milliseconds, expected) in [(0, "0"), (500, "0.5"), (1000, "1"), (61_007, "61.007")] {
         assert_eq!(seconds(milliseconds), expected);
