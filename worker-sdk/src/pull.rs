@@ -5,14 +5,12 @@
 //! surely over. A reconnect starts with a fresh inbox: the server may still hold the requests of
 //! the old one, and would answer them as well.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::connection::State;
-use async_nats::{Client, Message, StatusCode, SubscribeError, Subscriber};
+use async_nats::{Message, StatusCode, SubscribeError};
 use broker_config::{Names, PluginId, Queue};
-use bytes::Bytes;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -22,58 +20,21 @@ use tracing::{debug, warn};
 use crate::connect::Link;
 use crate::permit::{Permit, Permits};
 use crate::reply::DeliveryInfo;
-use crate::share::{Ask, Policy, Sides, Wait, plan};
+use crate::share::{Policy, Sides, plan};
 use crate::standing::Gate;
 
-/// How long a request waits, by kind: a permit that is promised to one queue cannot serve the other.
-const LONG: Duration = Duration::from_secs(2);
-const SHORT: Duration = Duration::from_millis(500);
-/// How long any request waits when nothing has come for a while.
-const QUIET: Duration = Duration::from_secs(5);
-/// When that is.
-const QUIET_AFTER: Duration = Duration::from_secs(10);
-/// How often the server says that a quiet request still waits; two in a row must not be missed.
-const HEARTBEAT: Duration = Duration::from_millis(1_500);
-/// After this much more than its time a request is over, answered or not.
-const MARGIN: Duration = Duration::from_secs(2);
+mod line;
+
+use line::Line;
+
 /// How often overdue requests are looked for.
 const TICK: Duration = Duration::from_millis(500);
-/// Pause before an empty queue is looked at again; doubles up to the second.
-const LOOK: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
-/// Pause after the server refused a request; doubles up to the second.
-const REFUSED: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 /// Messages taken in one go before requests are planned again.
 const BURST: usize = 256;
 /// How long deliveries on their way are waited for when pulling ends.
 const LAST_ANSWERS: Duration = Duration::from_millis(500);
-
-/// One queue: its requests and what came of them.
-#[derive(Debug)]
-struct Line {
-    queue: Queue,
-    /// Where requests go.
-    next: String,
-    inbox: String,
-    answers: Subscriber,
-    asks: VecDeque<Sent>,
-    heard: Instant,
-    /// When a task came last.
-    last: Instant,
-    refused: Option<Duration>,
-    not_before: Instant,
-    look: Duration,
-    next_look: Instant,
-}
-
-/// A request that may still be answered.
-#[derive(Debug)]
-struct Sent {
-    token: u64,
-    batch: usize,
-    over: Instant,
-    heartbeat: bool,
-    look: bool,
-}
+/// Without a task for so long, requests may wait longer.
+const QUIET_AFTER: Duration = Duration::from_secs(10);
 
 /// Pulls for one instance.
 #[derive(Debug)]
@@ -216,7 +177,7 @@ impl Puller {
         let Some(status) = answer.status.filter(|&status| status != StatusCode::OK) else {
             side.promised = side.promised.saturating_sub(1);
             if side.promised == 0 {
-                line.asks.clear();
+                line.all_answered();
             }
             line.found_something();
             let info = answer.reply.as_deref().and_then(DeliveryInfo::parse);
@@ -230,7 +191,7 @@ impl Puller {
         }
         let over = line.over(&answer);
         let look = over.as_ref().is_some_and(|sent| sent.look);
-        let left = over.map_or(0, |sent| left_over(&answer, sent.batch));
+        let left = over.map_or(0, |sent| sent.left_over(&answer));
         side.promised = side.promised.saturating_sub(left);
         side.waiting = 0;
         match status {
@@ -256,12 +217,10 @@ impl Puller {
     async fn sweep(&mut self) -> Result<(), SubscribeError> {
         let now = Instant::now();
         for line in &mut self.lines {
-            line.asks.retain(|sent| sent.over > now);
             let side = self.sides.of_mut(line.queue);
-            side.promised = side.promised.min(line.asks.iter().map(|sent| sent.batch).sum());
-            let listening = line.asks.iter().any(|sent| sent.heartbeat);
+            side.promised = side.promised.min(line.still_asked(now));
             let connected = self.link.client.connection_state() == State::Connected;
-            if listening && connected && now > line.heard + HEARTBEAT * 2 + HEARTBEAT / 3 {
+            if connected && line.is_silent(now) {
                 warn!(queue = %line.queue, "the broker forgot a pull request, asking again");
                 line.renew_inbox(&self.link.client).await?;
                 side.promised = 0;
@@ -303,106 +262,6 @@ impl Puller {
         }
         late
     }
-}
-
-impl Line {
-    async fn open(client: &Client, queue: Queue, next: String) -> Result<Self, SubscribeError> {
-        let now = Instant::now();
-        let (inbox, answers) = subscribe(client).await?;
-        Ok(Self {
-            queue,
-            next,
-            inbox,
-            answers,
-            asks: VecDeque::new(),
-            heard: now,
-            last: now,
-            refused: None,
-            not_before: now,
-            look: LOOK[0],
-            next_look: now,
-        })
-    }
-
-    async fn renew_inbox(&mut self, client: &Client) -> Result<(), SubscribeError> {
-        (self.inbox, self.answers) = subscribe(client).await?;
-        self.asks.clear();
-        self.heard = Instant::now();
-        Ok(())
-    }
-
-    async fn send(&mut self, client: &Client, ask: Ask, token: u64, quiet: bool) -> bool {
-        let now = Instant::now();
-        let batch = ask.batch;
-        let lasts = match ask.wait {
-            Wait::No => Duration::ZERO,
-            Wait::Turn => SHORT,
-            Wait::Short | Wait::Long if quiet => QUIET,
-            Wait::Short => SHORT,
-            Wait::Long => LONG,
-        };
-        let heartbeat = lasts == QUIET;
-        let body = match (lasts.as_nanos(), HEARTBEAT.as_nanos()) {
-            (0, _) => format!(r#"{{"batch":{batch},"no_wait":true}}"#),
-            (expires, every) if heartbeat => {
-                format!(r#"{{"batch":{batch},"expires":{expires},"idle_heartbeat":{every}}}"#)
-            }
-            (expires, _) => format!(r#"{{"batch":{batch},"expires":{expires}}}"#),
-        };
-        let reply = format!("{}.{token}", self.inbox);
-        let sent = client.publish_with_reply(self.next.clone(), reply, Bytes::from(body)).await;
-        if sent.is_err() {
-            return false;
-        }
-        if heartbeat {
-            self.heard = now;
-        }
-        let look = ask.wait == Wait::No;
-        let over = now + lasts + MARGIN;
-        self.asks.push_back(Sent { token, batch, over, heartbeat, look });
-        true
-    }
-
-    /// Strikes off the request that `answer` ends.
-    fn over(&mut self, answer: &Message) -> Option<Sent> {
-        let token: u64 = answer.subject.rsplit('.').next()?.parse().ok()?;
-        let at = self.asks.iter().position(|sent| sent.token == token)?;
-        self.asks.remove(at)
-    }
-
-    fn found_something(&mut self) {
-        self.refused = None;
-        self.look = LOOK[0];
-        self.last = Instant::now();
-        self.next_look = self.last;
-    }
-
-    fn found_nothing(&mut self) {
-        self.next_look = Instant::now() + self.look;
-        self.look = (self.look * 2).min(LOOK[1]);
-    }
-
-    fn refuse(&mut self) {
-        let pause = self.refused.map_or(REFUSED[0], |pause| (pause * 2).min(REFUSED[1]));
-        self.refused = Some(pause);
-        self.not_before = Instant::now() + pause;
-    }
-}
-
-async fn subscribe(client: &Client) -> Result<(String, Subscriber), SubscribeError> {
-    let inbox = client.new_inbox();
-    let answers = client.subscribe(format!("{inbox}.*")).await?;
-    Ok((inbox, answers))
-}
-
-/// How many tasks a request that is over did not get.
-fn left_over(answer: &Message, batch: usize) -> usize {
-    answer
-        .headers
-        .as_ref()
-        .and_then(|headers| headers.get("Nats-Pending-Messages"))
-        .and_then(|value| value.as_str().parse().ok())
-        .unwrap_or(batch)
 }
 
 const fn place(queue: Queue) -> usize {

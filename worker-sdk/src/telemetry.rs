@@ -60,15 +60,21 @@ impl Drop for Guard {
     }
 }
 
+/// Starts logging at `info` unless `METAFLEET_LOG` says otherwise; see [`init_with`].
+pub fn init(service_name: &str) -> Guard {
+    init_with(service_name, "info")
+}
+
 /// Starts logging, and the export of spans if the environment asks for it.
 ///
-/// `service_name` is what traces are filed under unless `OTEL_SERVICE_NAME` says otherwise. A
-/// second call in one process changes nothing.
-pub fn init(service_name: &str) -> Guard {
+/// `service_name` is what traces are filed under unless `OTEL_SERVICE_NAME` says otherwise;
+/// `default_filter` is what is logged unless `METAFLEET_LOG` says otherwise. A second call in one
+/// process changes nothing.
+pub fn init_with(service_name: &str, default_filter: &str) -> Guard {
     let filter = vars::from_process("METAFLEET_LOG");
-    let filter = EnvFilter::try_new(filter.as_deref().unwrap_or("info"));
+    let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(default_filter));
     let filter_error = filter.as_ref().err().map(ToString::to_string);
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new(default_filter));
     let json = vars::from_process("METAFLEET_LOG_FORMAT").is_some_and(|format| format == "json");
     let logs = log::layer().with_writer(std::io::stderr);
     let logs = if json {
@@ -112,7 +118,7 @@ pub fn init(service_name: &str) -> Guard {
         return guard;
     }
     if let Some(error) = filter_error {
-        warn!(error, "METAFLEET_LOG is not a filter, logging at info");
+        warn!(error, "METAFLEET_LOG is not a filter, the default holds");
     }
     if let Some(error) = export_error {
         warn!(error, "spans are not exported");

@@ -1,11 +1,7 @@
 //! A private nats-server, a coordinator that accepts everybody, and a plugin that does as told.
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
-use std::pin::Pin;
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,83 +19,17 @@ use broker_config::{
     TaskId, apply,
 };
 use futures_util::StreamExt as _;
-use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use worker_sdk::{
-    Context, Failure, InvalidSettings, Outcome, Plugin, Settings, Worker, WorkerError,
-    WorkerOptions,
-};
+use worker_sdk::{Outcome, Settings, Worker, WorkerError, WorkerOptions};
+
+pub(crate) use crate::script::{Script, Scripted};
+pub(crate) use crate::server::Server;
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) const LEASE: Duration = Duration::from_millis(900);
-
-/// A private `nats-server` with JetStream on a free port; killed on drop.
-pub(crate) struct Server {
-    process: Child,
-    home: TempDir,
-    port: u16,
-}
-
-impl Server {
-    pub(crate) async fn start() -> anyhow::Result<Self> {
-        let home = TempDir::new()?;
-        let mut process = launch(&home, -1)?;
-        let file = home.path().join(format!("nats-server_{}.ports", process.id()));
-        let begun = Instant::now();
-        let port = loop {
-            if let Ok(text) = std::fs::read_to_string(&file)
-                && let Ok(ports) = serde_json::from_str::<serde_json::Value>(&text)
-                && let Some(url) = ports["nats"][0].as_str()
-            {
-                break url.rsplit(':').next().context("port")?.parse()?;
-            }
-            if begun.elapsed() > PATIENCE {
-                process.kill()?;
-                bail!("nats-server did not start");
-            }
-            sleep(Duration::from_millis(5)).await;
-        };
-        Ok(Self { process, home, port })
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("nats://127.0.0.1:{}", self.port)
-    }
-
-    /// Kills the server as the system does when memory runs out.
-    pub(crate) fn kill(&mut self) -> anyhow::Result<()> {
-        self.process.kill()?;
-        self.process.wait()?;
-        Ok(())
-    }
-
-    /// Starts it again on the same port and store.
-    pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
-        self.process = launch(&self.home, i32::from(self.port))?;
-        Ok(())
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        drop(self.kill());
-    }
-}
-
-fn launch(home: &TempDir, port: i32) -> anyhow::Result<Child> {
-    let binary = std::env::var_os("NATS_SERVER_BIN").unwrap_or_else(|| "nats-server".into());
-    Command::new(&binary)
-        .args(["--jetstream", "--addr", "127.0.0.1", "--port", &port.to_string(), "--store_dir"])
-        .arg(home.path())
-        .arg("--ports_file_dir")
-        .arg(home.path())
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(|| format!("start {}", PathBuf::from(binary).display()))
-}
 
 /// A fleet of one plugin; the coordinator accepts it and settles nothing.
 pub(crate) struct Fleet {
@@ -215,7 +145,7 @@ impl Fleet {
             ..WorkerOptions::default()
         };
         change(&mut options);
-        let plugin = Scripted { manifest: self.manifest.clone(), script };
+        let plugin = Scripted::new(self.manifest.clone(), script);
         let drain = CancellationToken::new();
         let mut worker = JoinSet::new();
         worker.spawn(Worker::new(plugin, options).run(drain.clone()));
@@ -368,112 +298,6 @@ impl Running {
     /// Lets it vanish.
     pub(crate) async fn abort(mut self) {
         self.worker.shutdown().await;
-    }
-}
-
-/// What a handler is asked to do.
-#[derive(Clone)]
-pub(crate) struct Call {
-    pub(crate) cid: String,
-    pub(crate) attempt: u32,
-    pub(crate) path: PathBuf,
-    pub(crate) cancelled: CancellationToken,
-}
-
-type Answer = Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send>>;
-type Handler = dyn Fn(Call) -> Answer + Send + Sync;
-
-/// What a handler does, and what was asked of it.
-#[derive(Clone)]
-pub(crate) struct Script {
-    handler: Arc<Handler>,
-    pub(crate) calls: Arc<Mutex<Vec<(Call, Instant)>>>,
-    running: Arc<AtomicUsize>,
-    pub(crate) most: Arc<AtomicUsize>,
-    pub(crate) refuses_settings: bool,
-}
-
-impl Script {
-    pub(crate) fn new<W>(handler: impl Fn(Call) -> W + Send + Sync + 'static) -> Self
-    where
-        W: Future<Output = Result<Outcome, Failure>> + Send + 'static,
-    {
-        Self {
-            handler: Arc::new(move |call| Box::pin(handler(call))),
-            calls: Arc::default(),
-            running: Arc::default(),
-            most: Arc::default(),
-            refuses_settings: false,
-        }
-    }
-
-    /// Completes every task at once.
-    pub(crate) fn completes() -> Self {
-        Self::new(|_| async { Ok(completed()) })
-    }
-
-    pub(crate) fn attempts(&self) -> usize {
-        lock(&self.calls).len()
-    }
-
-    /// The names of the tasks, in the order in which they were begun.
-    pub(crate) fn order(&self) -> Vec<String> {
-        lock(&self.calls).iter().map(|(call, _)| call.cid.clone()).collect()
-    }
-
-    /// When each attempt began.
-    pub(crate) fn times(&self) -> Vec<Instant> {
-        lock(&self.calls).iter().map(|(_, at)| *at).collect()
-    }
-
-    pub(crate) async fn begun(&self, attempts: usize) -> anyhow::Result<()> {
-        eventually("a handler to begin", async || self.attempts() >= attempts).await
-    }
-}
-
-struct Scripted {
-    manifest: Manifest,
-    script: Script,
-}
-
-impl Plugin for Scripted {
-    fn manifest(&self) -> Manifest {
-        self.manifest.clone()
-    }
-
-    async fn configure(&self, settings: &Settings) -> Result<(), InvalidSettings> {
-        if self.script.refuses_settings && !settings.contains_key("key") {
-            return Err(InvalidSettings::new("key is required"));
-        }
-        Ok(())
-    }
-
-    async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
-        let call = Call {
-            cid: ctx.task().cid.to_string(),
-            attempt: ctx.attempt().get(),
-            path: ctx.path().to_owned(),
-            cancelled: ctx.cancelled().clone(),
-        };
-        lock(&self.script.calls).push((call.clone(), Instant::now()));
-        let _running = Count::up(&self.script.running, &self.script.most);
-        (self.script.handler)(call).await
-    }
-}
-
-/// Counts what runs at once.
-struct Count(Arc<AtomicUsize>);
-
-impl Count {
-    fn up(running: &Arc<AtomicUsize>, most: &AtomicUsize) -> Self {
-        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-        Self(running.clone())
-    }
-}
-
-impl Drop for Count {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

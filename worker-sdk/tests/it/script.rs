@@ -1,0 +1,127 @@
+//! A plugin that does as told and notes what it was asked.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use broker_config::Manifest;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use worker_sdk::{Context, Failure, InvalidSettings, Outcome, Plugin, Settings};
+
+use crate::harness::{completed, eventually, lock};
+
+/// What a handler is asked to do.
+#[derive(Clone)]
+pub(crate) struct Call {
+    pub(crate) cid: String,
+    pub(crate) attempt: u32,
+    pub(crate) path: PathBuf,
+    pub(crate) cancelled: CancellationToken,
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<Outcome, Failure>> + Send>>;
+type Handler = dyn Fn(Call) -> Answer + Send + Sync;
+
+/// What a handler does, and what was asked of it.
+#[derive(Clone)]
+pub(crate) struct Script {
+    handler: Arc<Handler>,
+    pub(crate) calls: Arc<Mutex<Vec<(Call, Instant)>>>,
+    running: Arc<AtomicUsize>,
+    pub(crate) most: Arc<AtomicUsize>,
+    pub(crate) refuses_settings: bool,
+}
+
+impl Script {
+    pub(crate) fn new<W>(handler: impl Fn(Call) -> W + Send + Sync + 'static) -> Self
+    where
+        W: Future<Output = Result<Outcome, Failure>> + Send + 'static,
+    {
+        Self {
+            handler: Arc::new(move |call| Box::pin(handler(call))),
+            calls: Arc::default(),
+            running: Arc::default(),
+            most: Arc::default(),
+            refuses_settings: false,
+        }
+    }
+
+    /// Completes every task at once.
+    pub(crate) fn completes() -> Self {
+        Self::new(|_| async { Ok(completed()) })
+    }
+
+    pub(crate) fn attempts(&self) -> usize {
+        lock(&self.calls).len()
+    }
+
+    /// The names of the tasks, in the order in which they were begun.
+    pub(crate) fn order(&self) -> Vec<String> {
+        lock(&self.calls).iter().map(|(call, _)| call.cid.clone()).collect()
+    }
+
+    /// When each attempt began.
+    pub(crate) fn times(&self) -> Vec<Instant> {
+        lock(&self.calls).iter().map(|(_, at)| *at).collect()
+    }
+
+    pub(crate) async fn begun(&self, attempts: usize) -> anyhow::Result<()> {
+        eventually("a handler to begin", async || self.attempts() >= attempts).await
+    }
+}
+
+/// The plugin that follows a script.
+pub(crate) struct Scripted {
+    manifest: Manifest,
+    script: Script,
+}
+
+impl Scripted {
+    pub(crate) fn new(manifest: Manifest, script: Script) -> Self {
+        Self { manifest, script }
+    }
+}
+
+impl Plugin for Scripted {
+    fn manifest(&self) -> Manifest {
+        self.manifest.clone()
+    }
+
+    async fn configure(&self, settings: &Settings) -> Result<(), InvalidSettings> {
+        if self.script.refuses_settings && !settings.contains_key("key") {
+            return Err(InvalidSettings::new("key is required"));
+        }
+        Ok(())
+    }
+
+    async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
+        let call = Call {
+            cid: ctx.task().cid.to_string(),
+            attempt: ctx.attempt().get(),
+            path: ctx.path().to_owned(),
+            cancelled: ctx.cancelled().clone(),
+        };
+        lock(&self.script.calls).push((call.clone(), Instant::now()));
+        let _running = Count::up(&self.script.running, &self.script.most);
+        (self.script.handler)(call).await
+    }
+}
+
+/// Counts what runs at once.
+struct Count(Arc<AtomicUsize>);
+
+impl Count {
+    fn up(running: &Arc<AtomicUsize>, most: &AtomicUsize) -> Self {
+        most.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        Self(running.clone())
+    }
+}
+
+impl Drop for Count {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
