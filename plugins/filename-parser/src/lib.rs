@@ -40,7 +40,7 @@ impl Plugin for FilenameParser {
     }
 
     async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
-        let mime = ctx.existing_text("file/mime/type").unwrap_or(&ctx.file().mime);
+        let mime = ctx.existing_text("file/mime").unwrap_or(&ctx.file().mime);
         let media = if mime.starts_with("audio/") { Media::Audio } else { Media::Video };
         let (folders, name) = names(ctx.path());
         let parsed = parse(&folders, &name, media);
@@ -105,10 +105,8 @@ mod tests {
         let file = home.path().join("02 - Second Wind.mp3");
         std::fs::write(&file, b"x")?;
 
-        let report = Bench::new(FilenameParser)
-            .existing([("file/mime/type", "audio/mpeg")])
-            .run(&file)
-            .await;
+        let report =
+            Bench::new(FilenameParser).existing([("file/mime", "audio/mpeg")]).run(&file).await;
 
         assert_eq!(report.text("title"), Some("Second Wind"), "{:?}", report.outcome);
         assert_eq!(report.text("filename/track"), Some("2"));

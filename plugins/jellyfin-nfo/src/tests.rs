@@ -17,7 +17,7 @@ async fn run(
     let all = files.iter().copied().chain([(file, b"video".as_slice())]);
     for (name, content) in all {
         let path = home.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap_or(home.path()))?;
+        std::fs::create_dir_all(path.parent().unwrap_or_else(|| home.path()))?;
         std::fs::write(path, content)?;
     }
     let bench = Bench::new(JellyfinNfo).existing(existing.iter().copied());
