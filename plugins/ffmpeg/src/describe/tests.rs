@@ -55,6 +55,7 @@ async fn properties_of_video_streams_are_read_from_where_they_are() {
         (json!({"tags": {"BPS": "500"}}), "bitRate", Some("500")),
         (json!({"tags": {"DURATION": "00:01:00.5"}}), "duration", Some("60.5")),
         (json!({"width": 0}), "width", None),
+        (json!({"width": -5}), "width", None),
         (json!({"disposition": {"forced": 1}}), "forced", Some("true")),
     ] {
         let mut stream = stream;
