@@ -1,4 +1,5 @@
 pub mod advisories;
+pub mod bench;
 pub mod broker;
 pub mod config;
 pub mod dispatcher;

@@ -17,7 +17,7 @@ use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Granted, Known, Policies, decide, graph};
+use super::{Granted, Known, Policies, decide, graph, may_still_come};
 use crate::broker::tail::Tail;
 use crate::broker::{Broker, json, now};
 use crate::dispatcher::Event;
@@ -251,6 +251,9 @@ impl Registry {
     async fn publish_graph(&self, state: &mut State) {
         let (graph, refused) = graph(&state.entries, &self.policies);
         for (id, refusal) in &refused {
+            if may_still_come(refusal, &self.expected) {
+                continue;
+            }
             if state.refused.get(id) != Some(refusal) {
                 tracing::warn!(plugin.id = %id, reason = %refusal, "plugin takes no part");
                 let reasons = vec![refusal.to_string()];
