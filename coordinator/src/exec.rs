@@ -42,11 +42,11 @@ pub struct Limits {
 impl Guard {
     /// This program guards; its `main` must call [`exec_main`] first of all.
     ///
-    /// # Errors
-    ///
-    /// When the operating system does not say where this program is.
-    pub fn this_program() -> io::Result<Self> {
-        Ok(Self::program(std::env::current_exe()?, [GUARD_ARGUMENT]))
+    /// The kernel is asked for the program, not a path: the file may have been replaced by a newer
+    /// version in the meantime.
+    #[must_use]
+    pub fn this_program() -> Self {
+        Self::program("/proc/self/exe", [GUARD_ARGUMENT])
     }
 
     /// Another program guards; `arguments` make it call [`exec_main`].

@@ -188,7 +188,7 @@ impl NatsServer {
             if drain.run_until_cancelled(pause).await.is_none() {
                 return false;
             }
-            match drain.run_until_cancelled(Child::start(&self.plan, self.port)).await {
+            match drain.run_until_cancelled(Box::pin(Child::start(&self.plan, self.port))).await {
                 None => return false,
                 Some(Ok(child)) => {
                     info!(port = self.port, pid = child.pid, "the broker runs again");
@@ -219,7 +219,7 @@ async fn start_somewhere(plan: &Plan, saved: Option<u16>) -> Result<(u16, Child)
     };
     let mut attempts = 1;
     loop {
-        match Child::start(plan, port).await {
+        match Box::pin(Child::start(plan, port)).await {
             Ok(child) => return Ok((port, child)),
             Err(error) if attempts < PORT_ATTEMPTS && !is_free(port) => {
                 warn!(port, error = %Chain(&error), "the port was taken in the meantime");

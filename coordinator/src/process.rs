@@ -1,2 +1,161 @@
-//! Plugins as child processes.
+//! Plugins as child processes: as many as wanted, started again when they die.
+//!
+//! ```text
+//! plugins.yml ─┐
+//!              ├─► wanted ─► reconcile ─► one task per instance: start ─► run ─► ended
+//! plugin dirs ─┘                                   ▲                             │
+//!                                                  └──── pause, longer each time ┘
+//! ```
+//!
+//! What is wanted can change at any time. An instance whose description changes is stopped and
+//! then started anew; the others are not touched. Nothing here talks to the broker.
+
+pub mod discover;
+pub mod info;
+mod log;
+pub mod reconcile;
 pub mod restart;
+mod supervise;
+#[cfg(test)]
+mod tests;
+pub mod wanted;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use broker_config::InstanceId;
+use tokio::sync::watch;
+use tokio::task::{Id, JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info};
+
+pub use self::discover::{Discovered, discover};
+pub use self::info::{LastExit, ProcessInfo, ProcessState};
+use self::reconcile::{Action, Running, reconcile};
+use self::restart::RestartPolicy;
+use self::supervise::{Board, Instance};
+pub use self::wanted::{Surroundings, Wanted, wanted};
+use crate::exec::Guard;
+
+/// Instances by name.
+pub type Instances = BTreeMap<InstanceId, Wanted>;
+
+/// How processes are run.
+#[derive(Clone, Debug)]
+pub struct ProcessOptions {
+    /// What starts the programs.
+    pub guard: Guard,
+    /// Where what they print is kept.
+    pub log_dir: PathBuf,
+    /// How long a process may take to stop before it is killed with all it has started.
+    pub grace: Duration,
+    /// How soon one that has died is started again.
+    pub restart: RestartPolicy,
+}
+
+/// How long a process may take to stop, unless told otherwise.
+pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+/// Runs the processes; see [`ProcessRuntime::run`].
+#[derive(Debug)]
+pub struct ProcessRuntime {
+    options: ProcessOptions,
+    wanted: watch::Receiver<Instances>,
+    board: Board,
+}
+
+/// Says what is to run, and shows what runs.
+#[derive(Clone, Debug)]
+pub struct ProcessHandle {
+    wanted: watch::Sender<Instances>,
+    board: watch::Receiver<BTreeMap<InstanceId, ProcessInfo>>,
+}
+
+impl ProcessHandle {
+    /// Replaces what is to run.
+    pub fn set_wanted(&self, instances: Instances) {
+        self.wanted.send_replace(instances);
+    }
+
+    /// Everything that runs or is to be started again, in the order of names.
+    #[must_use]
+    pub fn list(&self) -> Vec<ProcessInfo> {
+        self.board.borrow().values().cloned().collect()
+    }
+
+    /// Follows the list.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<BTreeMap<InstanceId, ProcessInfo>> {
+        self.board.clone()
+    }
+}
+
+impl ProcessRuntime {
+    /// A runtime that runs nothing yet.
+    #[must_use]
+    pub fn new(options: ProcessOptions) -> (Self, ProcessHandle) {
+        let (sender, wanted) = watch::channel(Instances::new());
+        let (board, receiver) = Board::new();
+        (Self { options, wanted, board }, ProcessHandle { wanted: sender, board: receiver })
+    }
+
+    /// Runs what is wanted until `drain` is cancelled, then stops all and returns when every
+    /// process is gone.
+    ///
+    /// Run it on threads that live as long as the process; see [`crate::exec`].
+    pub async fn run(mut self, drain: CancellationToken) {
+        let mut tasks: JoinSet<()> = JoinSet::new();
+        let mut names: HashMap<Id, InstanceId> = HashMap::new();
+        let mut running: BTreeMap<InstanceId, Running> = BTreeMap::new();
+        let (mut draining, mut deaf) = (false, false);
+        loop {
+            let wanted =
+                if draining { Instances::new() } else { self.wanted.borrow_and_update().clone() };
+            for action in reconcile(&wanted, &running) {
+                match action {
+                    Action::Start(wanted) => {
+                        let stop = CancellationToken::new();
+                        let instance = self.instance(wanted.clone());
+                        let id = tasks.spawn(instance.run(stop.clone())).id();
+                        names.insert(id, wanted.name.clone());
+                        running.insert(wanted.name.clone(), Running { wanted, stop });
+                    }
+                    Action::Stop(name) => {
+                        if let Some(running) = running.get(&name) {
+                            running.stop.cancel();
+                        }
+                    }
+                }
+            }
+            if draining && running.is_empty() {
+                break;
+            }
+            tokio::select! {
+                biased;
+                () = drain.cancelled(), if !draining => draining = true,
+                Some(ended) = tasks.join_next_with_id() => {
+                    let id = match ended {
+                        Ok((id, ())) => id,
+                        Err(failed) => {
+                            error!(error = %failed, "supervising an instance failed");
+                            failed.id()
+                        }
+                    };
+                    if let Some(name) = names.remove(&id) {
+                        running.remove(&name);
+                        if !draining {
+                            self.board.remove(&name);
+                        }
+                    }
+                }
+                changed = self.wanted.changed(), if !draining && !deaf => deaf = changed.is_err(),
+            }
+        }
+        info!("all plugin processes have stopped");
+    }
+
+    fn instance(&self, wanted: Wanted) -> Instance {
+        Instance { wanted, options: self.options.clone(), board: self.board.clone() }
+    }
+}

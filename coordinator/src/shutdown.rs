@@ -44,7 +44,6 @@ impl StopSignals {
     ///
     /// Returns only when `done` is cancelled; says which signal had come, if any. Children die with
     /// the process (see [`crate::exec`]), so ending at once leaves nothing behind.
-    #[expect(clippy::exit, reason = "a second Ctrl-C means at once, whatever is still to be done")]
     pub async fn run(mut self, drain: CancellationToken, done: CancellationToken) -> Option<Stop> {
         let first = done.run_until_cancelled(self.next()).await?;
         info!("asked to stop; a second time stops at once");

@@ -141,10 +141,10 @@ pub fn resolve(
     if let Some(url) = &flags.nats {
         return of_url(url, Origin::Flag, vars).map(Some);
     }
-    if flags.context.is_none() {
-        if let Some(url) = vars.non_empty("NATS_URL") {
-            return of_url(&url, Origin::Environment, vars).map(Some);
-        }
+    if flags.context.is_none()
+        && let Some(url) = vars.non_empty("NATS_URL")
+    {
+        return of_url(&url, Origin::Environment, vars).map(Some);
     }
     let from_vars = vars.non_empty("NATS_CONTEXT");
     let named = [

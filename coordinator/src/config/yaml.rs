@@ -61,11 +61,15 @@ pub(super) fn parse(text: &str) -> Result<Node, Broken> {
 /// Says what is wrong; the library's own words are passed on only where they quote nothing of the
 /// file, which may hold secrets.
 fn reason(error: &serde_saphyr::Error) -> String {
-    match error {
-        serde_saphyr::Error::DuplicateMappingKey { .. } => "a key is there twice".to_owned(),
-        serde_saphyr::Error::MultipleDocuments { .. } => "only one document is allowed".to_owned(),
-        serde_saphyr::Error::ExternalMessage { msg, .. } => format!("not valid YAML: {msg}"),
-        _ => "not valid YAML".to_owned(),
+    use serde_saphyr::Error::{DuplicateMappingKey, ExternalMessage, MultipleDocuments};
+    if matches!(error, DuplicateMappingKey { .. }) {
+        "a key is there twice".to_owned()
+    } else if matches!(error, MultipleDocuments { .. }) {
+        "only one document is allowed".to_owned()
+    } else if let ExternalMessage { msg, .. } = error {
+        format!("not valid YAML: {msg}")
+    } else {
+        "not valid YAML".to_owned()
     }
 }
 
@@ -192,9 +196,8 @@ mod tests {
         let Value::Map(fields) = parse(text).unwrap().value else { panic!("a map") };
         let shape: Vec<_> = fields.iter().map(|f| (f.key.as_str(), f.line)).collect();
         assert_eq!(shape, [("a", 1), ("b", 2), ("c", 3), ("d", 7), ("e", 9)]);
-        let plain = |node: &Node| match &node.value {
-            Value::Text { plain, .. } => Some(*plain),
-            _ => None,
+        let plain = |node: &Node| {
+            if let Value::Text { plain, .. } = &node.value { Some(*plain) } else { None }
         };
         assert_eq!(plain(&fields[0].node), Some(true));
         assert_eq!(plain(&fields[1].node), Some(false));

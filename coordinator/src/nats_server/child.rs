@@ -313,7 +313,7 @@ impl Output {
         let log = tail(&self.log, self.from);
         let told: Vec<&str> = log
             .lines()
-            .filter_map(|line| line.split_once("[FTL] ").or(line.split_once("[ERR] ")))
+            .filter_map(|line| line.split_once("[FTL] ").or_else(|| line.split_once("[ERR] ")))
             .map(|(_, text)| text)
             .collect();
         told.join("; ")

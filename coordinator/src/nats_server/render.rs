@@ -1,6 +1,5 @@
 //! PURE: the configuration of the embedded broker.
 
-use std::fmt::Write as _;
 use std::path::Path;
 
 use broker_config::{Names, PluginId};
@@ -67,15 +66,13 @@ pub fn render_config(listen: &Listen<'_>, users: &Users, names: &Names) -> Strin
         plugin = quote(users.plugin.reveal()),
     );
     let (publish, denied, subscribe) = plugin_subjects(names);
-    // Writing into a String cannot fail.
-    let _ = write!(
-        text,
+    text.push_str(&format!(
         "      publish: {{\n        allow: [{}]\n        deny: [{}]\n      }}\n      \
          subscribe: {{ allow: [{}] }}\n    }} }}\n  ]\n}}\n",
         quote_all(&publish),
         quote_all(&denied),
         quote_all(&subscribe)
-    );
+    ));
     text
 }
 

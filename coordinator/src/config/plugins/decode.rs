@@ -154,10 +154,9 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
         "image" => read(field, "the name of an image").map(|value| entry.image = Some(value)),
         "config" => {
             let expected = "a map of settings";
-            entry.config = match value.value {
-                Value::Null => PluginConfig::default(),
-                _ => PluginConfig(read(field, expected)?),
-            };
+            if !matches!(value.value, Value::Null) {
+                entry.config = PluginConfig(read(field, expected)?);
+            }
             Ok(())
         }
         "permissions" => read(field, "a list of texts").map(|value| entry.permissions = value),

@@ -1,0 +1,292 @@
+//! PURE: `plugins.yml` + what is on disk → the processes that should run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use broker_config::{InstanceId, PluginId, Prefix};
+
+use super::Instances;
+use super::discover::{Discovered, Found};
+use crate::config::{Connection, PluginEntry, PluginsFile, Runtime, Vars};
+use crate::exec::Limits;
+
+/// What of our own environment plugins see.
+const INHERITED: [&str; 7] =
+    ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "METAFLEET_LOG", "METAFLEET_LOG_FORMAT"];
+/// Time a plugin leaves between its own drain and our kill.
+const MARGIN: Duration = Duration::from_secs(1);
+
+/// One process that should run.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// `plugin-<id>-<n>`.
+    pub name: InstanceId,
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version found on disk.
+    pub version: Option<String>,
+    /// The program: a path, or a name to look for on `PATH`.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Where it runs.
+    pub dir: Option<PathBuf>,
+    /// Its whole environment; holds the password of the broker.
+    pub env: BTreeMap<String, String>,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wanted")
+            .field("name", &self.name)
+            .field("program", &self.program)
+            .field("args", &self.args)
+            .field("env", &self.env.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+/// What all plugins of a fleet share.
+#[derive(Clone, Debug)]
+pub struct Surroundings {
+    /// How plugins reach the broker.
+    pub connection: Connection,
+    /// The fleet's prefix.
+    pub prefix: Prefix,
+    /// How long a plugin may take to stop.
+    pub grace: Duration,
+    /// Variables that are passed on.
+    inherited: BTreeMap<String, String>,
+}
+
+impl Surroundings {
+    /// Takes what is passed on from `vars`: where programs and homes are, log filters and the
+    /// `OTEL_*` variables but the service's name, which is ours.
+    #[must_use]
+    pub fn new(connection: Connection, prefix: Prefix, grace: Duration, vars: &dyn Vars) -> Self {
+        let mut inherited = vars.with_prefix("OTEL_");
+        inherited.remove("OTEL_SERVICE_NAME");
+        inherited.extend(
+            INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), vars.get(name)?))),
+        );
+        Self { connection, prefix, grace, inherited }
+    }
+
+    fn env(&self, plugin: &PluginId, name: &InstanceId) -> BTreeMap<String, String> {
+        let mut env = self.inherited.clone();
+        let shared = self.connection.variables();
+        env.extend(shared.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        let grace = self.grace.saturating_sub(MARGIN).as_millis();
+        let own = [
+            ("METAFLEET_PREFIX", self.prefix.to_string()),
+            ("METAFLEET_PLUGIN", plugin.to_string()),
+            ("METAFLEET_INSTANCE", name.to_string()),
+            ("METAFLEET_GRACE", format!("{grace}ms")),
+        ];
+        env.extend(own.map(|(name, value)| (name.to_owned(), value)));
+        env
+    }
+}
+
+/// What should run, and what of it cannot.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// By name.
+    pub instances: Instances,
+    /// Plugins that should run here and cannot, with the reason.
+    pub problems: BTreeMap<PluginId, String>,
+}
+
+/// Lists the processes: of every plugin on disk and in the file, unless it is switched off or runs
+/// elsewhere.
+#[must_use]
+pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> Plan {
+    let mut plan = Plan::default();
+    let default = PluginEntry::default();
+    let on_disk = found.plugins.keys();
+    // An entry that is broken is not run as if it were not there.
+    let broken = |id: &PluginId| {
+        let named = file.problems.iter().any(|p| p.plugin.as_deref() == Some(id.as_str()));
+        named && !file.entries.contains_key(id)
+    };
+    let ids = on_disk.filter(|id| !file.entries.contains_key(*id) && !broken(id));
+    let extra = ids.map(|id| (id, &default));
+    for (id, entry) in file.entries.iter().chain(extra) {
+        if !entry.enabled || entry.runtime != Runtime::Process {
+            continue;
+        }
+        match program(entry, found.plugins.get(id)) {
+            Ok(start) => add(&mut plan.instances, id, entry, &start, shared),
+            Err(reason) => {
+                plan.problems.insert(id.clone(), reason.to_owned());
+            }
+        }
+    }
+    plan
+}
+
+struct Start {
+    program: PathBuf,
+    args: Vec<String>,
+    dir: Option<PathBuf>,
+    version: Option<String>,
+}
+
+fn program(entry: &PluginEntry, found: Option<&Found>) -> Result<Start, &'static str> {
+    let dir = found.map(|found| found.dir.clone()).or_else(|| entry.dir.clone());
+    let version = found.map(|found| found.manifest.version.to_string());
+    if let Some((program, args)) = entry.command.as_deref().and_then(<[String]>::split_first) {
+        let path = Path::new(program);
+        let program = match &dir {
+            Some(dir) if path.components().count() > 1 => dir.join(path),
+            _ => path.to_owned(),
+        };
+        return Ok(Start { program, args: args.to_vec(), dir, version });
+    }
+    let found = found.ok_or("it is in no plugin folder, and there is no `command`")?;
+    let entry = found.manifest.entry_point.as_ref().ok_or("its manifest has no entryPoint")?;
+    Ok(Start { program: found.dir.join(&entry.main), args: entry.args.clone(), dir, version })
+}
+
+fn add(
+    instances: &mut Instances,
+    id: &PluginId,
+    entry: &PluginEntry,
+    start: &Start,
+    shared: &Surroundings,
+) {
+    for n in 1..=entry.instances.get() {
+        // A plugin's id with a number behind it is always the name of an instance.
+        let Ok(name) = format!("plugin-{id}-{n}").parse::<InstanceId>() else { continue };
+        let mut env = shared.env(id, &name);
+        if let Some(concurrency) = entry.concurrency {
+            env.insert("METAFLEET_CONCURRENCY".to_owned(), concurrency.to_string());
+        }
+        let wanted = Wanted {
+            name: name.clone(),
+            plugin: id.clone(),
+            version: start.version.clone(),
+            program: start.program.clone(),
+            args: start.args.clone(),
+            dir: start.dir.clone(),
+            env,
+            limits: Limits { memory: entry.resources.memory },
+        };
+        instances.insert(name, wanted);
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::num::NonZeroU64;
+
+    use super::super::discover::discover;
+    use super::super::discover::tests::plugin;
+    use super::*;
+    use crate::config::Secret;
+    use crate::config::connection::{Login, Origin, Tls};
+    use crate::config::vars::vars;
+
+    /// An instance of `id` that runs `script` in a shell.
+    pub(crate) fn instance(id: &str, n: u32, script: &str) -> Wanted {
+        Wanted {
+            name: format!("plugin-{id}-{n}").parse().unwrap(),
+            plugin: id.parse().unwrap(),
+            version: None,
+            program: "sh".into(),
+            args: vec!["-c".to_owned(), script.to_owned()],
+            dir: None,
+            env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
+            limits: Limits::default(),
+        }
+    }
+
+    fn shared() -> Surroundings {
+        let connection = Connection {
+            url: "nats://127.0.0.1:1".to_owned(),
+            login: Login::User { name: "plugin".to_owned(), password: Secret::new("hush") },
+            tls: Tls::default(),
+            origin: Origin::Fleet,
+        };
+        let vars = vars(&[
+            ("PATH", "/bin"),
+            ("HOME", "/h"),
+            ("AWS_SECRET_ACCESS_KEY", "hush"),
+            ("NATS_URL", "elsewhere"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://o"),
+            ("OTEL_SERVICE_NAME", "us"),
+            ("METAFLEET_LOG", "debug"),
+        ]);
+        Surroundings::new(connection, "px".parse().unwrap(), Duration::from_secs(10), &vars)
+    }
+
+    fn file(text: &str) -> PluginsFile {
+        PluginsFile::parse(Path::new("/etc/plugins.yml"), text, &vars(&[]))
+    }
+
+    #[test]
+    fn what_runs_follows_from_file_and_folders() -> anyhow::Result<()> {
+        let home = tempfile::tempdir()?;
+        for id in ["bare", "off", "many", "away", "broken"] {
+            plugin(home.path(), id, "1.2.3", "")?;
+        }
+        let found = discover(&[home.path().to_owned()]);
+        let file = file(
+            "plugins:\n  off: {enabled: false}\n  many: {instances: 2}\n  away: {runtime: remote}\n  \
+             broken: {instances: 0}\n  box: {runtime: docker, image: i}\n  nowhere: {}\n  \
+             own: {command: [bin/own, -v], dir: /opt/own}\n  named: {command: [python3, x.py]}\n",
+        );
+
+        let plan = wanted(&file, &found, &shared());
+
+        let names: Vec<&str> = plan.instances.keys().map(InstanceId::as_str).collect();
+        assert_eq!(
+            names,
+            ["plugin-bare-1", "plugin-many-1", "plugin-many-2", "plugin-named-1", "plugin-own-1"]
+        );
+        assert_eq!(plan.problems.len(), 1);
+        assert!(plan.problems[&"nowhere".parse()?].contains("in no plugin folder"));
+        let program = |name: &str| {
+            let wanted = &plan.instances[&name.parse::<InstanceId>().unwrap()];
+            (wanted.program.clone(), wanted.args.clone(), wanted.version.clone())
+        };
+        let texts = |list: &[&str]| list.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let main = home.path().join("bare/v1.2.3/run.sh");
+        assert_eq!(program("plugin-bare-1"), (main, texts(&["--serve"]), Some("1.2.3".into())));
+        assert_eq!(program("plugin-own-1"), ("/opt/own/bin/own".into(), texts(&["-v"]), None));
+        assert_eq!(program("plugin-named-1"), ("python3".into(), texts(&["x.py"]), None));
+        Ok(())
+    }
+
+    #[test]
+    fn the_environment_is_clean() {
+        let file = file(
+            "plugins: {p: {command: [x], concurrency: 3, resources: {memory: 1k}, \
+             config: {key: hush}}}",
+        );
+        let plan = wanted(&file, &Discovered::default(), &shared());
+        let wanted = plan.instances.values().next().unwrap();
+        let expected = [
+            ("HOME", "/h"),
+            ("METAFLEET_CONCURRENCY", "3"),
+            ("METAFLEET_GRACE", "9000ms"),
+            ("METAFLEET_INSTANCE", "plugin-p-1"),
+            ("METAFLEET_LOG", "debug"),
+            ("METAFLEET_PLUGIN", "p"),
+            ("METAFLEET_PREFIX", "px"),
+            ("NATS_PASSWORD", "hush"),
+            ("NATS_URL", "nats://127.0.0.1:1"),
+            ("NATS_USER", "plugin"),
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://o"),
+            ("PATH", "/bin"),
+        ];
+        let env: Vec<_> = wanted.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
+        assert_eq!(env, expected);
+        assert_eq!(wanted.limits.memory, NonZeroU64::new(1024));
+        assert!(!format!("{plan:?}").contains("hush"), "Debug shows a secret");
+    }
+}
