@@ -90,9 +90,6 @@ impl Reading<'_> {
         if self.is_marked(&span) {
             return None;
         }
-        if self.parsed.year.is_none() {
-            self.parsed.year = day.get(..4).and_then(year_of);
-        }
         self.parsed.date = Some(day);
         self.marks.push(span.clone());
         Some(span)

@@ -219,9 +219,9 @@ fn names_of_episodes_are_read() {
             ),
             (
                 "The.Daily.Show.2024.01.15.Guest.Name.1080p.WEB.h264-EDITH[rartv].mkv",
-                "The Daily Show | y=2024 | t=Guest Name | d=2024-01-15 | res=1080p | src=WEB-DL | vc=H.264 | grp=EDITH",
+                "The Daily Show | t=Guest Name | d=2024-01-15 | res=1080p | src=WEB-DL | vc=H.264 | grp=EDITH",
             ),
-            ("Show - 2024-01-15 - Title.mkv", "Show | y=2024 | t=Title | d=2024-01-15"),
+            ("Show - 2024-01-15 - Title.mkv", "Show | t=Title | d=2024-01-15"),
             (
                 "Show.S01E03.The.French.Connection.720p.HDTV.mkv",
                 "Show | s=1 | e=3 | t=The French Connection | res=720p | src=HDTV",
