@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::mem;
 use std::path::{Path, PathBuf};
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, OptionFuture};
 use futures_util::stream::{FuturesOrdered, FuturesUnordered, StreamExt};
 use tokio::sync::mpsc;
 use tokio::task::{JoinSet, spawn_blocking};
@@ -22,7 +22,7 @@ use super::super::report::{RootError, ScanError, ScanReport};
 use super::super::sidecar::SidecarHash;
 use super::super::walk::{Folder, Found, Kind, Part, Step, WalkOptions, walk};
 use super::missing::{Ledger, RootLedger};
-use super::submit::{Submitted, chunks, submit};
+use super::submit::{Submitted, submit, write};
 use super::{ScanOptions, Scanner};
 
 /// Batches of a walk that wait to be examined; each holds at most about 1,800 names.
@@ -53,6 +53,9 @@ pub(super) struct Pass<'p, 's, I, S> {
 /// What waits between the stages.
 #[derive(Default)]
 struct Queues {
+    examined: VecDeque<Examined>,
+    /// Whether entries of folders are being written.
+    writes: bool,
     to_hash: VecDeque<ToHash>,
     ready: Vec<FoundFile>,
 }
@@ -88,6 +91,7 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
             FuturesOrdered::new();
         let mut submitting: FuturesUnordered<BoxFuture<'_, Result<Submitted, ScanError>>> =
             FuturesUnordered::new();
+        let mut writing: OptionFuture<BoxFuture<'_, Result<(), ScanError>>> = None.into();
         let mut queues = Queues::default();
         let mut intact = true;
         loop {
@@ -95,6 +99,7 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
             if stopped {
                 walking = None;
                 examining = FuturesOrdered::new();
+                queues.examined.clear();
                 queues.to_hash.clear();
             }
             while hashing.len() < self.options.hash_threads.max(1)
@@ -112,16 +117,30 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
                 let files = mem::replace(&mut queues.ready, rest);
                 submitting.push(Box::pin(submit(scanner, files)));
             }
+            let room = queues.to_hash.len() < HASH_AHEAD && queues.ready.len() < READY_AHEAD;
+            if room
+                && !queues.writes
+                && let Some(examined) = queues.examined.pop_front()
+            {
+                let writes = self.compare(examined, &mut queues);
+                intact = writes.is_some();
+                queues.writes = true;
+                writing = Some(write(scanner, writes.unwrap_or_default())).into();
+                continue;
+            }
             if walking.is_none()
                 && examining.is_empty()
+                && queues.examined.is_empty()
                 && hashing.is_empty()
                 && submitting.is_empty()
+                && !queues.writes
             {
                 return Ok(intact && !scanner.cancel.is_cancelled());
             }
 
-            let room = queues.to_hash.len() < HASH_AHEAD && queues.ready.len() < READY_AHEAD;
-            let may_walk = walking.is_some() && examining.len() < EXAMINING;
+            // Whatever was begun is polled here until it ends, whether its result can be used yet
+            // or not: it may hold what something else in this list waits for.
+            let may_walk = walking.is_some() && examining.len() + queues.examined.len() < EXAMINING;
             tokio::select! {
                 biased;
                 () = scanner.cancel.cancelled(), if !stopped => {}
@@ -131,8 +150,12 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
                 Some(hashed) = hashing.join_next(), if !hashing.is_empty() => {
                     self.take(hashed.map_err(|cause| self.thread(cause))?, &mut queues);
                 }
-                Some(examined) = examining.next(), if room && !examining.is_empty() => {
-                    intact = self.compare(examined?, &mut queues).await?;
+                Some(written) = &mut writing, if queues.writes => {
+                    written?;
+                    queues.writes = false;
+                }
+                Some(examined) = examining.next(), if !examining.is_empty() => {
+                    queues.examined.push_back(examined?);
                 }
                 step = next_step(&mut walking), if may_walk => match step {
                     Some(Step::Folders(folders)) => {
@@ -153,12 +176,9 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
 
     /// Sorts a batch of folders into what is as it was, what is to be done, and what is gone.
     ///
-    /// `false` where the root is empty that was not before.
-    async fn compare(
-        &mut self,
-        examined: Examined,
-        queues: &mut Queues,
-    ) -> Result<bool, ScanError> {
+    /// Returns what is to be written before anything else is compared, so that no entry is ever
+    /// without its folder's; `None` where the root is empty that was not before.
+    fn compare(&mut self, examined: Examined, queues: &mut Queues) -> Option<Vec<PathEntry>> {
         for problem in examined.problems {
             self.report.add_problem(problem);
         }
@@ -170,7 +190,7 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
             if folder.path == self.root && self.is_emptied(&folder, &known) {
                 let root = self.root.to_owned();
                 self.report.failed_roots.push(RootError::Emptied { root });
-                return Ok(false);
+                return None;
             }
             let found = mem::take(&mut folder.found);
             let known = self.pair(&folder, &found, known);
@@ -178,13 +198,7 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
                 self.decide(&folder, found, known, (queues, &mut writes));
             }
         }
-        // Before anything in them is examined: no entry is ever without its folder's.
-        for entries in chunks(writes) {
-            let path = entries.first().map(|entry| entry.path.clone()).unwrap_or_default();
-            let put = self.scanner.index.put(entries).await;
-            put.map_err(|cause| ScanError::Index { path, cause })?;
-        }
-        Ok(true)
+        Some(writes)
     }
 
     fn is_emptied(&self, folder: &Folder, known: &Known) -> bool {

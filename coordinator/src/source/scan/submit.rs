@@ -4,9 +4,10 @@ use std::mem;
 use std::path::PathBuf;
 
 use broker_config::Cid;
+use futures_util::future::BoxFuture;
 
 use super::super::found::{Change, FoundFile, Sink, Why};
-use super::super::index::{BATCH, EntryId, EntryKey, PathIndex};
+use super::super::index::{BATCH, EntryId, EntryKey, PathEntry, PathIndex};
 use super::super::report::ScanError;
 use super::Scanner;
 
@@ -53,6 +54,21 @@ pub(super) async fn submit<I: PathIndex, S: Sink>(
         scanner.index.remove(stale).await.map_err(failed)?;
     }
     Ok(submitted)
+}
+
+/// Writes entries that nothing has to be handed in for.
+pub(super) fn write<'a, I: PathIndex, S: Sink>(
+    scanner: &'a Scanner<'_, I, S>,
+    entries: Vec<PathEntry>,
+) -> BoxFuture<'a, Result<(), ScanError>> {
+    Box::pin(async move {
+        for entries in chunks(entries) {
+            let path = entries.first().map(|entry| entry.path.clone()).unwrap_or_default();
+            let put = scanner.index.put(entries).await;
+            put.map_err(|cause| ScanError::Index { path, cause })?;
+        }
+        Ok(())
+    })
 }
 
 /// Cuts into what one request may hold.

@@ -1,5 +1,9 @@
 //! What happens when something fails in the middle.
 
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+
 use super::*;
 
 #[tokio::test]
@@ -85,4 +89,79 @@ async fn a_root_that_is_no_file_and_no_folder_is_refused() {
     let report = fixture.scan().await;
 
     assert!(matches!(report.failed_roots[..], [RootError::Special { .. }]), "{report:?}");
+}
+
+/// Every call needs the one permit for a while, as calls over one connection may.
+struct Narrow {
+    index: MemoryIndex,
+    permit: Semaphore,
+}
+
+impl Narrow {
+    async fn pass(&self) {
+        let _permit = self.permit.acquire().await.unwrap();
+        for _ in 0..5 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl PathIndex for Narrow {
+    async fn entries_of(&self, dirs: &[DirHash]) -> Result<Vec<Listing>, PortError> {
+        self.pass().await;
+        self.index.entries_of(dirs).await
+    }
+
+    async fn lookup(&self, keys: &[EntryKey]) -> Result<Vec<Option<PathEntry>>, PortError> {
+        self.pass().await;
+        self.index.lookup(keys).await
+    }
+
+    fn list_large(&self, dir: DirHash) -> impl Stream<Item = Result<PathEntry, PortError>> + Send {
+        self.index.list_large(dir)
+    }
+
+    async fn put(&self, entries: Vec<PathEntry>) -> Result<(), PortError> {
+        self.pass().await;
+        self.index.put(entries).await
+    }
+
+    async fn remove(&self, ids: Vec<EntryId>) -> Result<(), PortError> {
+        self.pass().await;
+        self.index.remove(ids).await
+    }
+}
+
+impl Sink for Narrow {
+    async fn submit(&self, _files: Vec<FoundFile>) -> Result<(), PortError> {
+        self.pass().await;
+        Ok(())
+    }
+
+    async fn changes(&self, _changes: Vec<Change>) -> Result<(), PortError> {
+        self.pass().await;
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn calls_that_wait_for_each_other_do_not_stop_the_scan() {
+    let fixture = Fixture::new();
+    for n in 0..3000 {
+        fixture.write(&format!("{}/{}/{n}.txt", n % 3, n % 500), &format!("{n}"));
+    }
+    let narrow = Narrow { index: MemoryIndex::with_limit(100), permit: Semaphore::new(1) };
+    let scanner = Scanner {
+        index: &narrow,
+        sink: &narrow,
+        options: &fixture.options,
+        progress: &watch::Sender::new(Progress::default()),
+        cancel: &CancellationToken::new(),
+    };
+
+    let roots = [fixture.root()];
+    let scan = scanner.run(&roots);
+    let report = tokio::time::timeout(Duration::from_secs(20), scan).await.unwrap().unwrap();
+
+    assert_eq!(report.counts.submitted, 3000);
 }
