@@ -29,7 +29,7 @@ async fn a_dropped_delivery_comes_again_when_the_lease_is_over() -> anyhow::Resu
     worker.stop().await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[tokio::test]
 async fn the_lease_is_renewed_while_a_handler_blocks_its_thread() -> anyhow::Result<()> {
     let fleet = Fleet::start().await?;
     let script = Script::new(|_| async {
@@ -48,7 +48,7 @@ async fn the_lease_is_renewed_while_a_handler_blocks_its_thread() -> anyhow::Res
     second.stop().await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+#[tokio::test]
 async fn a_handler_that_hangs_for_ever_loses_its_task() -> anyhow::Result<()> {
     let fleet = Fleet::start().await?;
     let script = Script::new(|call| async move {

@@ -19,6 +19,7 @@ use broker_config::{
     TaskId, apply,
 };
 use futures_util::StreamExt as _;
+use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -147,9 +148,12 @@ impl Fleet {
         change(&mut options);
         let plugin = Scripted::new(self.manifest.clone(), script);
         let drain = CancellationToken::new();
+        // Apart from the test's own, so that a handler that blocks does not stop the test.
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let mut worker = JoinSet::new();
-        worker.spawn(Worker::new(plugin, options).run(drain.clone()));
-        Ok(Running { drain, worker })
+        worker.spawn_on(Worker::new(plugin, options).run(drain.clone()), runtime.handle());
+        Ok(Running { drain, worker, runtime: Some(runtime) })
     }
 
     /// Publishes a task as the coordinator does.
@@ -280,6 +284,15 @@ impl Fleet {
 pub(crate) struct Running {
     pub(crate) drain: CancellationToken,
     worker: JoinSet<Result<(), WorkerError>>,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Running {
