@@ -19,6 +19,7 @@ use crate::source::report::{RootError, SkipReason};
 
 mod faults;
 mod gone;
+mod model;
 mod tree;
 
 /// A tree, what is known of it, and what was handed in.

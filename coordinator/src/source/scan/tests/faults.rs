@@ -60,6 +60,44 @@ async fn a_cancelled_scan_deletes_nothing_and_says_so() {
     assert_eq!(fixture.known(), ["a.txt", "b.txt"]);
 }
 
+/// Tells the scan to stop when the first files arrive.
+struct Stops<'a>(&'a Recorder, CancellationToken);
+
+impl Sink for Stops<'_> {
+    async fn submit(&self, files: Vec<FoundFile>) -> Result<(), PortError> {
+        self.1.cancel();
+        self.0.submit(files).await
+    }
+
+    async fn changes(&self, changes: Vec<Change>) -> Result<(), PortError> {
+        self.0.changes(changes).await
+    }
+}
+
+#[tokio::test]
+async fn a_scan_stopped_in_the_middle_is_finished_by_the_next() {
+    let fixture = Fixture::new();
+    for n in 0..2000 {
+        fixture.write(&format!("{}/{n}.txt", n % 40), &format!("{n}"));
+    }
+    let cancel = CancellationToken::new();
+    let scanner = Scanner {
+        index: &fixture.index,
+        sink: &Stops(&fixture.sink, cancel.clone()),
+        options: &fixture.options,
+        progress: &watch::Sender::new(Progress::default()),
+        cancel: &cancel,
+    };
+
+    let first = scanner.run(&[fixture.root()]).await.unwrap();
+    let second = fixture.scan().await;
+
+    assert!(first.cancelled && first.counts.submitted > 0);
+    assert!(first.counts.submitted < 2000, "{}", first.counts.submitted);
+    assert_eq!(second.counts.unchanged, first.counts.submitted);
+    assert_eq!(fixture.names().len(), 2000, "each of them once");
+}
+
 #[tokio::test]
 async fn the_last_progress_is_the_final_count() {
     let fixture = Fixture::new();
