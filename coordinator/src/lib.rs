@@ -1,6 +1,7 @@
 pub mod advisories;
 pub mod bench;
 pub mod broker;
+pub mod cli;
 pub mod config;
 pub mod dispatcher;
 pub mod durable;
@@ -8,6 +9,7 @@ pub mod engine;
 pub mod exec;
 pub mod feeder;
 pub mod fingerprint;
+pub mod fleet;
 pub mod graph;
 pub mod lease;
 pub mod limits;

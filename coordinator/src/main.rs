@@ -1,1 +1,14 @@
-fn main() {}
+//! The program `metafleet`.
+
+use std::process::ExitCode;
+
+use coordinator::{cli, exec};
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os();
+    // Children are started through this program, so that they die with it.
+    if std::env::args_os().nth(1).is_some_and(|first| first == exec::GUARD_ARGUMENT) {
+        return exec::exec_main(args.by_ref().skip(2));
+    }
+    cli::main(args)
+}

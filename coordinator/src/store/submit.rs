@@ -12,9 +12,28 @@ use tokio::sync::mpsc;
 use tracing::{Span, info_span};
 use worker_sdk::telemetry;
 
-use super::Store;
+use super::{Store, StoreError};
 use super::patience::Patience;
 use crate::source::{Change, FoundFile, PortError, Sink, Why};
+
+impl Store {
+    /// Tells subscribers a fact, once.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the stream does not take it.
+    pub async fn tell(&self, fact: Fact) -> Result<(), StoreError> {
+        let subject = self.names.event(fact.name());
+        let event = Event::new(jiff::Timestamp::now().to_string(), fact);
+        let body = serde_json::to_vec(&event)
+            .map_err(|cause| StoreError::Unreadable { what: subject.clone(), cause })?;
+        self.publisher
+            .publish(subject.clone(), HeaderMap::new(), Bytes::from(body))
+            .await
+            .map(drop)
+            .map_err(|error| StoreError::of_publish(&subject, error))
+    }
+}
 
 /// How a scan hands in its files.
 #[derive(Clone, Debug, Default)]

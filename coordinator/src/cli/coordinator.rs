@@ -1,0 +1,37 @@
+//! `metafleet coordinator`: only the coordinator, against a NATS that exists.
+
+use clap::Args;
+
+use super::App;
+use super::exit::{Exit, Failure};
+use super::launch::{Launch, PluginArgs, TuningArgs};
+use super::{session, up};
+
+/// Several may run, each with a data folder of its own: one leads, the others wait for it to fail.
+#[derive(Debug, Args)]
+pub(crate) struct CoordinatorArgs {
+    #[command(flatten)]
+    plugins: PluginArgs,
+    #[command(flatten)]
+    tuning: TuningArgs,
+}
+
+pub(crate) async fn run(app: &App, args: CoordinatorArgs) -> Result<Exit, Failure> {
+    let data_dir = app.data_dir()?;
+    let Some(connection) = session::existing_broker(app)? else {
+        return Err(Failure::usage("no broker is named").advise(
+            "name one with --nats, NATS_URL or --context; `metafleet up` brings one of its own",
+        ));
+    };
+    let url = connection.0.url.clone();
+    let launch = Launch {
+        plugins: &args.plugins,
+        tuning: &args.tuning,
+        connection: Some(connection),
+        // Plugins run here only when somebody says so.
+        look_around: false,
+    };
+    let fleet = launch.start(app, data_dir).await?;
+    app.out.say(&format!("the coordinator is up: broker {url}"));
+    up::serve(fleet, Vec::new(), None).await
+}

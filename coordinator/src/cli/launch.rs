@@ -1,0 +1,157 @@
+//! Options of the commands that run a fleet, and how one is started for them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use broker_config::Names;
+use clap::Args;
+
+use super::App;
+use super::exit::{Exit, Failure};
+use super::output::complain;
+use super::time::duration;
+use crate::config::{Connection, DataDir};
+use crate::fleet::plugins::PluginSources;
+use crate::fleet::{Fleet, FleetError, FleetOptions, GRACE, default_plugins_file};
+use crate::service::{CoordinatorError, CoordinatorOptions};
+
+/// Which plugins run.
+#[derive(Clone, Debug, Default, Args)]
+pub(crate) struct PluginArgs {
+    /// Which plugins run and how [default: plugins.yml in the data folder, if it is there]
+    #[arg(long, value_name = "FILE", env = "METAFLEET_PLUGINS")]
+    pub(crate) plugins: Option<PathBuf>,
+    /// A folder with plugins as <id>/v<version>/manifest.json; may be given several times
+    #[arg(
+        long = "plugin-dir",
+        value_name = "DIR",
+        env = "METAFLEET_PLUGIN_PATH",
+        value_delimiter = ':'
+    )]
+    pub(crate) plugin_dirs: Vec<PathBuf>,
+}
+
+/// How a fleet works.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct TuningArgs {
+    /// Files in hand at once
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = at_least_one)]
+    pub(crate) max_files_in_flight: usize,
+    /// Let background files wait while there is a fast one; they may wait for ever
+    #[arg(long)]
+    pub(crate) strict_priority: bool,
+    /// No event for each settled task
+    #[arg(long)]
+    pub(crate) no_task_events: bool,
+    /// Copies of every message in a cluster
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) replicas: usize,
+    /// How long plugins may take to finish what they hold when the fleet stops
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(crate) grace: Duration,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "must be 1 or more".to_owned())
+}
+
+impl Default for TuningArgs {
+    fn default() -> Self {
+        Self {
+            max_files_in_flight: 1024,
+            strict_priority: false,
+            no_task_events: false,
+            replicas: 1,
+            grace: GRACE,
+        }
+    }
+}
+
+impl PluginArgs {
+    /// Where plugins are: as told, else beside this program and in the data folder.
+    fn sources(&self, data_dir: &DataDir, look_around: bool) -> PluginSources {
+        // An empty variable names no folder.
+        let told: Vec<PathBuf> =
+            self.plugin_dirs.iter().filter(|dir| !dir.as_os_str().is_empty()).cloned().collect();
+        let dirs = if told.is_empty() && look_around { usual_dirs(data_dir) } else { told };
+        PluginSources {
+            file: self.plugins.clone().or_else(|| default_plugins_file(data_dir)),
+            dirs,
+        }
+    }
+}
+
+fn usual_dirs(data_dir: &DataDir) -> Vec<PathBuf> {
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|program| Some(program.parent()?.parent()?.join("plugins")));
+    let dirs = [Some(data_dir.root().join("plugins")), beside];
+    dirs.into_iter().flatten().filter(|dir| dir.is_dir()).collect()
+}
+
+/// What a command wants of a fleet.
+#[derive(Clone, Debug)]
+pub(crate) struct Launch<'a> {
+    pub(crate) plugins: &'a PluginArgs,
+    pub(crate) tuning: &'a TuningArgs,
+    /// A broker that exists.
+    pub(crate) connection: Option<(Connection, Names)>,
+    /// Whether plugins are looked for in the usual places when none are named.
+    pub(crate) look_around: bool,
+}
+
+impl Launch<'_> {
+    /// Starts the fleet and says what is wrong with its plugins.
+    pub(crate) async fn start(self, app: &App, data_dir: DataDir) -> Result<Fleet, Failure> {
+        let prefix = app.globals.prefix.clone().unwrap_or_default();
+        let (connection, names) = match self.connection {
+            Some((connection, names)) => (Some(connection), names),
+            None => (None, Names::new(prefix)),
+        };
+        let fleet = Fleet::start(FleetOptions {
+            plugins: self.plugins.sources(&data_dir, self.look_around),
+            data_dir,
+            connection,
+            grace: self.tuning.grace,
+            coordinator: CoordinatorOptions {
+                names,
+                max_files_in_flight: self.tuning.max_files_in_flight,
+                strict_priority: self.tuning.strict_priority,
+                task_events: !self.tuning.no_task_events,
+                replicas: self.tuning.replicas,
+                ..CoordinatorOptions::default()
+            },
+        })
+        .await?;
+        for problem in &fleet.problems {
+            // Also with -q: somebody wanted a plugin that does not run.
+            complain(&format!("warning: {problem}"));
+        }
+        Ok(fleet)
+    }
+}
+
+impl From<FleetError> for Failure {
+    fn from(error: FleetError) -> Self {
+        match error {
+            FleetError::Embedded(error) => error.into(),
+            FleetError::DataDir(error) => error.into(),
+            FleetError::Connect(error) => error.into(),
+            FleetError::Apply(error) => error.into(),
+            FleetError::Store(error) => error.into(),
+            FleetError::Plugins(_) => Self::usage(broker_config::Chain(&error).to_string())
+                .advise("--plugins (or METAFLEET_PLUGINS) must name a readable file"),
+        }
+    }
+}
+
+impl From<CoordinatorError> for Failure {
+    fn from(error: CoordinatorError) -> Self {
+        match error {
+            CoordinatorError::Broker(error) => error.into(),
+            CoordinatorError::Closed(_) => {
+                Self::new(Exit::Unreachable, broker_config::Chain(&error).to_string())
+            }
+        }
+    }
+}

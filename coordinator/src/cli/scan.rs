@@ -1,0 +1,182 @@
+//! `metafleet scan PATH..`
+//!
+//! Files go to the fleet that runs. Where none does, one is started in this process for as long as
+//! the scan takes; what it leaves in the data folder, the next command goes on with.
+
+mod summary;
+mod wait;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use broker_config::{PluginId, Queue};
+use clap::Args;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use self::wait::{Ended, Waiting};
+use super::App;
+use super::exit::{Exit, Failure};
+use super::launch::{Launch, PluginArgs, TuningArgs};
+use super::session;
+use super::time::duration;
+use crate::fleet::library::{LibraryError, LibraryScan, scan_id};
+use crate::shutdown::StopSignals;
+use crate::source::{Progress, root_path};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub(crate) struct ScanArgs {
+    /// Folders or single files
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Put all tasks into this queue, whatever the plugins say
+    #[arg(long, value_name = "fast|background")]
+    queue: Option<Queue>,
+    /// Run again what is up to date
+    #[arg(long)]
+    force: bool,
+    /// Run only these plugins and what they need, on unchanged files too
+    #[arg(long, value_name = "PLUGIN", num_args = 1.., value_delimiter = ',')]
+    only: Vec<PluginId>,
+    /// Wait until everything is settled; always so when no fleet runs
+    #[arg(long)]
+    wait: bool,
+    /// Stop waiting after this long; what was handed in stays handed in
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    timeout: Option<Duration>,
+    #[command(flatten)]
+    plugins: PluginArgs,
+}
+
+/// A scan that is to be done for a command.
+struct Job<'a> {
+    app: &'a App,
+    scan: LibraryScan,
+    cancel: CancellationToken,
+    deadline: Option<Instant>,
+}
+
+pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
+    let roots = args.paths.iter().map(|path| {
+        root_path(path).map_err(|error| {
+            Failure::not_found(format!("{} cannot be scanned: {error}", path.display()))
+        })
+    });
+    let job = Job {
+        app,
+        scan: LibraryScan {
+            roots: roots.collect::<Result<_, _>>()?,
+            queue: args.queue,
+            force: args.force,
+            only: args.only,
+        },
+        cancel: CancellationToken::new(),
+        deadline: args.timeout.map(|timeout| Instant::now() + timeout),
+    };
+    let signals = StopSignals::listen()
+        .map_err(|error| Failure::because(Exit::Failure, "listen for signals", &error))?;
+    let done = CancellationToken::new();
+    let mut beside = JoinSet::new();
+    beside.spawn({
+        let (cancel, done) = (job.cancel.clone(), done.clone());
+        async move {
+            signals.run(cancel, done).await;
+        }
+    });
+    let data_dir = app.data_dir()?;
+    let ended = match session::running(app, &data_dir)? {
+        Some((connection, names)) => {
+            let store = Store::open(session::connect(&connection).await?, names).await?;
+            let ended = job.run(&store, args.wait).await;
+            store.close().await;
+            ended
+        }
+        None => job.run_with_a_fleet(data_dir, &args.plugins).await,
+    };
+    done.cancel();
+    beside.shutdown().await;
+    ended
+}
+
+impl Job<'_> {
+    /// Runs a whole fleet for as long as the scan takes.
+    async fn run_with_a_fleet(
+        &self,
+        data_dir: crate::config::DataDir,
+        plugins: &PluginArgs,
+    ) -> Result<Exit, Failure> {
+        let tuning = TuningArgs::default();
+        let launch = Launch { plugins, tuning: &tuning, connection: None, look_around: true };
+        let mut fleet = launch.start(self.app, data_dir).await?;
+        let (store, coordinator) = (fleet.store.clone(), fleet.coordinator.clone());
+        let processes = fleet.processes.clone();
+        let ended = tokio::select! {
+            biased;
+            failed = fleet.failed() => Err(failed.into()),
+            ready = wait::until_leading(self.app, coordinator, processes, &self.cancel) => match ready {
+                Some(exit) => Ok(exit),
+                None => self.run(&store, true).await,
+            },
+        };
+        fleet.stop().await;
+        ended
+    }
+
+    async fn run(&self, store: &Store, waits: bool) -> Result<Exit, Failure> {
+        // A broker without our streams would only look as if it were away.
+        store.stream_state(&store.names().submit_stream()).await?;
+        let id = scan_id();
+        let progress = watch::Sender::new(Progress::default());
+        if !waits {
+            let scanned = tokio::select! {
+                scanned = self.scan.run(store, &id, None, &progress, &self.cancel) => scanned?,
+                () = at(self.deadline) => return Ok(Exit::TimedOut),
+            };
+            summary::print_problems(self.app, &scanned.report);
+            summary::print_handed_in(self.app, &id, &scanned.report)?;
+            if scanned.report.cancelled {
+                return Ok(Exit::Interrupted);
+            }
+            return Ok(summary::verdict(&scanned.report, self.scan.roots.len(), None));
+        }
+        let started = Instant::now();
+        let waiting = Waiting { job: self, store, id: &id, progress: &progress };
+        match waiting.run().await? {
+            Ended::Settled(scanned, tally) => {
+                summary::print_problems(self.app, &scanned.report);
+                summary::print(self.app, &scanned, &tally, started.elapsed().as_secs_f64())?;
+                Ok(summary::verdict(&scanned.report, self.scan.roots.len(), Some(&tally)))
+            }
+            Ended::Interrupted => {
+                self.app.out.say("stopped; the same command goes on where this one ended");
+                Ok(Exit::Interrupted)
+            }
+            Ended::TimedOut { waiting } => {
+                self.app.out.say(&format!("time is up; {waiting} files are not settled yet"));
+                Ok(Exit::TimedOut)
+            }
+        }
+    }
+}
+
+/// Waits for a deadline, if there is one.
+async fn at(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+impl From<LibraryError> for Failure {
+    fn from(error: LibraryError) -> Self {
+        let text = broker_config::Chain(&error).to_string();
+        match error {
+            LibraryError::Store(error) => error.into(),
+            LibraryError::Scan(_) | LibraryError::Tell(_) => Self::new(Exit::Failure, text)
+                .advise("the same command goes on where this one ended"),
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Reaching a fleet: the one that runs, or what the last one left.
+//!
+//! Where no fleet runs but its data is there, the broker of the data folder is started for as long
+//! as the command takes, so that metadata can be read and written at any time.
+
+use std::time::Duration;
+
+use async_nats::Client;
+use broker_config::{ApplyError, Names};
+use tokio::time::{Instant, sleep};
+
+use super::App;
+use super::exit::{Exit, Failure};
+use crate::config::connection::{ConnectError, Origin, ResolveError, resolve};
+use crate::config::context::ContextFiles;
+use crate::config::data_dir::DataDirError;
+use crate::config::{Connection, DataDir, Env, FleetFile};
+use crate::fleet::embedded::{EmbeddedBroker, EmbeddedError};
+use crate::store::{Store, StoreError};
+
+/// How our connections are called on the broker.
+pub(crate) const CLIENT_NAME: &str = "metafleet";
+/// For so long a fleet that is about to start or to end is waited for.
+const BUSY: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// A connection to a fleet's broker.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) store: Store,
+    private: Option<EmbeddedBroker>,
+}
+
+impl Session {
+    /// Whether no fleet runs and only its broker was started, for this command.
+    pub(crate) fn is_private(&self) -> bool {
+        self.private.is_some()
+    }
+}
+
+/// Runs a command that needs a fleet's state.
+pub(crate) async fn with<F>(app: &App, command: F) -> Result<Exit, Failure>
+where
+    F: AsyncFnOnce(&Session) -> Result<Exit, Failure>,
+{
+    let (client, names, private) = reach(app).await?;
+    let store = Store::open(client, names).await?;
+    let session = Session { store, private };
+    let ended = command(&session).await;
+    session.store.close().await;
+    if let Some(private) = session.private {
+        private.stop().await;
+    }
+    ended
+}
+
+/// Runs a command that needs a broker, whatever is on it.
+pub(crate) async fn with_broker<F>(app: &App, command: F) -> Result<Exit, Failure>
+where
+    F: AsyncFnOnce(Client, Names) -> Result<Exit, Failure>,
+{
+    let (client, names, private) = reach(app).await?;
+    let ended = command(client, names).await;
+    if let Some(private) = private {
+        private.stop().await;
+    }
+    ended
+}
+
+async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>), Failure> {
+    let data_dir = app.data_dir()?;
+    let until = Instant::now() + BUSY;
+    loop {
+        match running(app, &data_dir)? {
+            Some((connection, names)) => {
+                return Ok((connect(&connection).await?, names, None));
+            }
+            None if !has_data(&data_dir) => return Err(nothing(&data_dir)),
+            None => {}
+        }
+        let names = Names::new(app.globals.prefix.clone().unwrap_or_default());
+        match EmbeddedBroker::start(data_dir.clone(), names.clone()).await {
+            Ok(broker) => {
+                let client = connect(&broker.handle.coordinator).await?;
+                return Ok((client, names, Some(broker)));
+            }
+            // Another command looks at the data, or a fleet starts or ends.
+            Err(EmbeddedError::DataDir(DataDirError::InUse { .. })) if Instant::now() < until => {
+                sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The fleet that runs, by the command line, the environment, a context or the data folder.
+pub(crate) fn running(
+    app: &App,
+    data_dir: &DataDir,
+) -> Result<Option<(Connection, Names)>, Failure> {
+    let fleet = data_dir.running()?;
+    let flags = app.connection_flags();
+    let contexts = ContextFiles::load(&Env, flags.context.as_deref());
+    let connection = resolve(&flags, &Env, &contexts, fleet.as_ref())?;
+    Ok(connection.map(|connection| {
+        let names = names_at(app, &connection, fleet.as_ref());
+        (connection, names)
+    }))
+}
+
+/// A broker that the command line, the environment or a context names, whatever runs over the
+/// data folder.
+pub(crate) fn existing_broker(app: &App) -> Result<Option<(Connection, Names)>, Failure> {
+    let flags = app.connection_flags();
+    let contexts = ContextFiles::load(&Env, flags.context.as_deref());
+    let connection = resolve(&flags, &Env, &contexts, None)?;
+    Ok(connection.map(|connection| {
+        let names = names_at(app, &connection, None);
+        (connection, names)
+    }))
+}
+
+fn names_at(app: &App, connection: &Connection, fleet: Option<&FleetFile>) -> Names {
+    let prefix = match (&app.globals.prefix, fleet) {
+        (Some(prefix), _) => prefix.clone(),
+        (None, Some(fleet)) if connection.origin == Origin::Fleet => fleet.prefix.clone(),
+        (None, _) => broker_config::Prefix::default(),
+    };
+    Names::new(prefix)
+}
+
+pub(crate) async fn connect(connection: &Connection) -> Result<Client, Failure> {
+    connection.connect(CLIENT_NAME).await.map_err(Failure::from)
+}
+
+/// Whether a fleet has ever kept its broker's data here.
+fn has_data(data_dir: &DataDir) -> bool {
+    data_dir.nats().join("users.json").exists()
+}
+
+fn nothing(data_dir: &DataDir) -> Failure {
+    let root = data_dir.root().display();
+    Failure::new(Exit::Unreachable, format!("no fleet runs, and {root} holds no data of one"))
+        .advise("`metafleet scan PATH` makes one for a folder, `metafleet up` runs one; --data-dir or --nats name another")
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let text = broker_config::Chain(&error).to_string();
+        match error {
+            StoreError::Away { .. } => Self::new(Exit::Unreachable, text)
+                .advise("is the broker running? `metafleet broker check` says more"),
+            StoreError::NotFound { .. } => Self::new(Exit::NotFound, text).advise(
+                "no fleet with this --prefix has been on this broker; `metafleet broker apply` prepares one",
+            ),
+            StoreError::Conflict { .. } => Self::new(Exit::Conflict, text).advise("try again"),
+            StoreError::Refused { .. } | StoreError::Unreadable { .. } => {
+                Self::new(Exit::Failure, text)
+            }
+        }
+    }
+}
+
+impl From<DataDirError> for Failure {
+    fn from(error: DataDirError) -> Self {
+        let text = broker_config::Chain(&error).to_string();
+        match error {
+            DataDirError::NoHome => Self::usage(text),
+            DataDirError::InUse { .. } => Self::new(Exit::Conflict, text)
+                .advise("use that fleet (without --nats), stop it, or name another --data-dir"),
+            DataDirError::Io { .. } => Self::new(Exit::Failure, text),
+        }
+    }
+}
+
+impl From<ResolveError> for Failure {
+    fn from(error: ResolveError) -> Self {
+        Self::usage(error.to_string())
+    }
+}
+
+impl From<ConnectError> for Failure {
+    fn from(error: ConnectError) -> Self {
+        let text = broker_config::Chain(&error).to_string();
+        match error {
+            ConnectError::Unreadable { .. } => Self::usage(text),
+            ConnectError::Broker { .. } => Self::new(Exit::Unreachable, text)
+                .advise("check the address (--nats, NATS_URL, --context) and that it runs"),
+        }
+    }
+}
+
+impl From<ApplyError> for Failure {
+    fn from(error: ApplyError) -> Self {
+        let text = broker_config::Chain(&error).to_string();
+        match error {
+            ApplyError::NoJetStream(_) => Self::new(Exit::Unreachable, text),
+            ApplyError::WouldLose { .. } => Self::new(Exit::Conflict, text)
+                .advise("change that stream by hand, or use another --prefix"),
+            ApplyError::TooOld { .. } | ApplyError::Refused { .. } => {
+                Self::new(Exit::Failure, text)
+            }
+        }
+    }
+}
+
+impl From<EmbeddedError> for Failure {
+    fn from(error: EmbeddedError) -> Self {
+        match error {
+            EmbeddedError::DataDir(error) => error.into(),
+            EmbeddedError::Binary(error) => Self::new(Exit::Failure, error.to_string()),
+            EmbeddedError::Start(_) => {
+                Self::new(Exit::Failure, broker_config::Chain(&error).to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `metafleet status`
+
+use clap::Args;
+
+use super::App;
+use super::exit::{Exit, Failure};
+use super::output::Lines;
+use super::session;
+use super::table::Table;
+use crate::store::overview::Overview;
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {}
+
+pub(crate) async fn run(app: &App, _args: &StatusArgs) -> Result<Exit, Failure> {
+    session::with(app, async |session| {
+        let overview = session.store.overview().await?;
+        app.out.document(&Status { running: !session.is_private(), overview: &overview }, |lines| {
+            show(lines, &overview, session.is_private());
+        })?;
+        Ok(Exit::Ok)
+    })
+    .await
+}
+
+#[derive(serde::Serialize)]
+struct Status<'a> {
+    /// Whether a fleet runs, as opposed to: only its data is there.
+    running: bool,
+    #[serde(flatten)]
+    overview: &'a Overview,
+}
+
+fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
+    if is_private {
+        lines.line("No fleet is running; this is what the last one left.");
+    }
+    let files = overview.files;
+    lines.field("files", format!("{} waiting, {} in flight", files.waiting, files.in_flight));
+    let tasks = overview.tasks;
+    lines.field(
+        "tasks",
+        format!("{} pending, {} running, {} delayed", tasks.pending, tasks.running, tasks.delayed),
+    );
+    lines.field("dead letters", overview.dead.to_string());
+    lines.field("records", overview.records.to_string());
+    lines.field("coordinator", overview.coordinator.as_deref().unwrap_or("none so far"));
+    if overview.plugins.is_empty() {
+        lines.line("No plugin has announced itself yet.");
+        return;
+    }
+    lines.line("");
+    let mut table = Table::new(&[
+        "PLUGIN", "VERSION", "STATE", ">INSTANCES", ">PENDING", ">RUNNING", ">DEAD",
+    ]);
+    for plugin in &overview.plugins {
+        let state = match (plugin.version.is_empty(), plugin.enabled, plugin.paused) {
+            (true, ..) => "removed",
+            (_, false, _) => "disabled",
+            (_, _, true) => "paused",
+            _ if plugin.ready > 0 => "ready",
+            _ if plugin.instances > 0 => "starting",
+            _ => "not running",
+        };
+        table.row([
+            plugin.id.clone(),
+            plugin.version.clone(),
+            state.to_owned(),
+            plugin.instances.to_string(),
+            plugin.pending.to_string(),
+            plugin.running.to_string(),
+            plugin.dead.to_string(),
+        ]);
+    }
+    lines.table(&table);
+}

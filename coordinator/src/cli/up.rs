@@ -1,0 +1,183 @@
+//! `metafleet up`: everything on this machine, until it is told to stop.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::App;
+use super::exit::{Exit, Failure};
+use super::launch::{Launch, PluginArgs, TuningArgs};
+use super::session;
+use super::time::duration;
+use crate::fleet::Fleet;
+use crate::fleet::library::{LibraryScan, scan_id};
+use crate::shutdown::StopSignals;
+use crate::source::{Progress, root_path};
+use crate::store::Store;
+
+#[derive(Debug, Args)]
+pub(crate) struct UpArgs {
+    /// A folder to scan at the start and on SIGHUP; may be given several times
+    #[arg(long = "library", value_name = "NAME=PATH", value_parser = library)]
+    libraries: Vec<Library>,
+    /// Scan the libraries again and again, e.g. every 1h
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    rescan: Option<Duration>,
+    #[command(flatten)]
+    plugins: PluginArgs,
+    #[command(flatten)]
+    tuning: TuningArgs,
+}
+
+/// A folder with a name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Library {
+    name: String,
+    path: PathBuf,
+}
+
+fn library(text: &str) -> Result<Library, String> {
+    let Some((name, path)) = text.split_once('=').filter(|(n, p)| !n.is_empty() && !p.is_empty())
+    else {
+        return Err("must be NAME=PATH, e.g. films=/media/films".to_owned());
+    };
+    Ok(Library { name: name.to_owned(), path: PathBuf::from(path) })
+}
+
+pub(crate) async fn run(app: &App, args: UpArgs) -> Result<Exit, Failure> {
+    let data_dir = app.data_dir()?;
+    // Not the fleet that already runs over the folder: starting a second one is an error.
+    let connection = session::existing_broker(app)?;
+    let root = data_dir.root().display().to_string();
+    let tuning = args.tuning.clone();
+    let launch =
+        Launch { plugins: &args.plugins, tuning: &tuning, connection, look_around: true };
+    let fleet = launch.start(app, data_dir).await?;
+    app.out.say(&format!("metafleet is up: broker {}, data in {root}", fleet.connection.url));
+    serve(fleet, args.libraries, args.rescan).await
+}
+
+/// Serves until a signal; returns after everything has stopped.
+pub(super) async fn serve(
+    mut fleet: Fleet,
+    libraries: Vec<Library>,
+    rescan: Option<Duration>,
+) -> Result<Exit, Failure> {
+    let (drain, done) = (CancellationToken::new(), CancellationToken::new());
+    let signals = match StopSignals::listen() {
+        Ok(signals) => signals,
+        Err(cause) => {
+            fleet.stop().await;
+            return Err(Failure::because(Exit::Failure, "listen for signals", &cause));
+        }
+    };
+    let mut beside = JoinSet::new();
+    beside.spawn({
+        let (drain, done) = (drain.clone(), done.clone());
+        async move {
+            signals.run(drain, done).await;
+        }
+    });
+    beside.spawn(scan_again_and_again(fleet.store.clone(), libraries, rescan, drain.clone()));
+    let ended = tokio::select! {
+        biased;
+        () = drain.cancelled() => Ok(Exit::Ok),
+        failed = fleet.failed() => Err(Failure::from(failed)),
+    };
+    drain.cancel();
+    fleet.stop().await;
+    done.cancel();
+    while let Some(ended) = beside.join_next().await {
+        if let Err(error) = ended {
+            error!(%error, "a part of the command failed");
+        }
+    }
+    ended
+}
+
+/// Scans all libraries at the start, on SIGHUP and whenever it is time.
+async fn scan_again_and_again(
+    store: Store,
+    libraries: Vec<Library>,
+    rescan: Option<Duration>,
+    drain: CancellationToken,
+) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return error!(%error, "SIGHUP cannot be heard; libraries are not scanned"),
+    };
+    // Without an interval the timer is there and nobody asks it.
+    let mut due = interval(rescan.unwrap_or(Duration::from_secs(3600)));
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    due.tick().await;
+    loop {
+        for library in &libraries {
+            if !drain.is_cancelled() {
+                scan(&store, library, &drain).await;
+            }
+        }
+        tokio::select! {
+            biased;
+            () = drain.cancelled() => return,
+            _ = hangups.recv() => info!("asked to scan again"),
+            _ = due.tick(), if rescan.is_some() => info!("time to scan again"),
+        }
+    }
+}
+
+async fn scan(store: &Store, library: &Library, drain: &CancellationToken) {
+    let root = match root_path(&library.path) {
+        Ok(root) => root,
+        Err(error) => {
+            let (name, path) = (&library.name, library.path.display());
+            return error!(library = name, %path, %error, "library cannot be scanned");
+        }
+    };
+    let scan = LibraryScan { roots: vec![root], ..LibraryScan::default() };
+    let progress = watch::Sender::new(Progress::default());
+    let (id, library) = (scan_id(), &library.name);
+    info!(library, scan.id = id, "scan begins");
+    match scan.run(store, &id, None, &progress, drain).await {
+        Ok(scanned) => {
+            for root in &scanned.report.failed_roots {
+                warn!(library, error = %broker_config::Chain(root), "a part was not scanned");
+            }
+            for problem in &scanned.report.problems {
+                info!(library, %problem, "left out");
+            }
+            let counts = &scanned.report.counts;
+            info!(
+                library,
+                files = counts.files,
+                submitted = counts.submitted,
+                deleted = counts.deleted,
+                unreadable = counts.unreadable,
+                "scan ends"
+            );
+        }
+        Err(error) => {
+            error!(library, error = %broker_config::Chain(&error), "scan broke off; the next one goes on");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_library_has_a_name_and_a_path() {
+        let films = Library { name: "films".into(), path: "/a=b/c".into() };
+        assert_eq!(library("films=/a=b/c"), Ok(films));
+        for text in ["", "films", "=x", "films="] {
+            assert!(library(text).is_err(), "{text}");
+        }
+    }
+}

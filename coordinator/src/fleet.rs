@@ -1,0 +1,261 @@
+//! One machine's fleet: the broker of the data folder or one that exists, a coordinator, plugins
+//! as processes; and the scans that hand files to it.
+//!
+//! Start: broker → streams → coordinator → plugins → `fleet.json`. Stop: coordinator, so that
+//! nothing new is published → plugins, which finish what they hold → broker. Whatever dies in
+//! between, all state is in the broker's streams, and the next start goes on from there.
+
+pub mod embedded;
+pub mod follow;
+pub mod library;
+mod mark;
+pub mod plugins;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_nats::Client;
+use broker_config::apply::{apply, check_server};
+use broker_config::topology::Topology;
+use broker_config::{ApplyError, Names};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tracing::error;
+
+use self::embedded::{EmbeddedBroker, EmbeddedError};
+use self::plugins::{PluginPlan, PluginSources};
+use crate::config::connection::{ConnectError, Origin};
+use crate::config::data_dir::{DataDirError, FleetLock};
+use crate::config::plugins::ReadPluginsError;
+use crate::config::{Connection, DataDir, Env, FleetFile};
+use crate::exec::Guard;
+use crate::process::restart::RestartPolicy;
+use crate::process::{ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
+use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions};
+use crate::store::{Store, StoreError};
+
+/// How long plugins may take to finish what they hold.
+pub const GRACE: Duration = Duration::from_secs(30);
+/// How long the coordinator may take to stop; it has nothing to finish.
+const COORDINATOR_GRACE: Duration = Duration::from_secs(10);
+
+/// What a fleet is started with.
+#[derive(Clone, Debug)]
+pub struct FleetOptions {
+    /// Where everything is kept.
+    pub data_dir: DataDir,
+    /// A broker that exists; `None` = one of our own.
+    pub connection: Option<Connection>,
+    /// Where plugins are found, and what a person says of them.
+    pub plugins: PluginSources,
+    /// How long plugins may take to stop.
+    pub grace: Duration,
+    /// The coordinator's options; names, node and all about plugins are filled in.
+    pub coordinator: CoordinatorOptions,
+}
+
+/// A running fleet.
+#[derive(Debug)]
+pub struct Fleet {
+    /// Its state.
+    pub store: Store,
+    /// How to reach its broker.
+    pub connection: Connection,
+    /// What the coordinator is doing.
+    pub coordinator: CoordinatorHandle,
+    /// What the plugin processes are doing.
+    pub processes: ProcessHandle,
+    /// What is wrong with plugins or `plugins.yml`; each was passed over.
+    pub problems: Vec<String>,
+    coordinating: JoinSet<Result<(), CoordinatorError>>,
+    coordinator_drain: CancellationToken,
+    processing: JoinSet<()>,
+    process_drain: CancellationToken,
+    base: Base,
+}
+
+/// What the rest stands on; the lock goes last.
+#[derive(Debug)]
+enum Base {
+    Own(EmbeddedBroker),
+    Existing(FleetLock),
+}
+
+/// A fleet could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// The data folder or its broker.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// The data folder.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The broker that exists.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// Its streams.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The connection.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The list of plugins.
+    #[error(transparent)]
+    Plugins(#[from] ReadPluginsError),
+}
+
+impl Fleet {
+    /// Starts everything; returns when the streams are there and the plugins are being started.
+    ///
+    /// Call it on a thread that lives as long as the process; see [`crate::exec`].
+    ///
+    /// # Errors
+    ///
+    /// [`FleetError`] says which part does not start; the others have been stopped.
+    pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
+        let FleetOptions { data_dir, connection, plugins, grace, coordinator } = options;
+        let names = coordinator.names.clone();
+        let (base, connection, plugin_connection) = match connection {
+            Some(connection) => {
+                let lock = data_dir.lock().await?;
+                (Base::Existing(lock), connection.clone(), connection)
+            }
+            None => {
+                let broker = EmbeddedBroker::start(data_dir.clone(), names.clone()).await?;
+                let (own, plugin) = (broker.handle.coordinator.clone(), broker.handle.plugin.clone());
+                (Base::Own(broker), own, plugin)
+            }
+        };
+        let surroundings =
+            Surroundings::new(plugin_connection, names.prefix().clone(), grace, &Env);
+        let prepared = async {
+            let plan = PluginPlan::make(&plugins, &surroundings)?;
+            let client = connection.connect("metafleet-coordinator").await?;
+            prepare(&client, &names, coordinator.replicas).await?;
+            let store = Store::open(client, names).await?;
+            Ok((plan, store, data_dir.node_id()?))
+        };
+        let (plan, store, node) = match prepared.await {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                base.stop().await;
+                return Err(error);
+            }
+        };
+
+        let options = CoordinatorOptions {
+            node,
+            policies: plan.policies,
+            expected: plan.instances.values().map(|wanted| wanted.plugin.clone()).collect(),
+            drop_unexpected: true,
+            ..coordinator
+        };
+        let (service, handle) = Coordinator::new(store.client().clone(), options);
+        let coordinator_drain = CancellationToken::new();
+        let mut coordinating = JoinSet::new();
+        coordinating.spawn(service.run(coordinator_drain.clone()));
+
+        let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
+            guard: Guard::this_program(),
+            log_dir: data_dir.log(),
+            grace,
+            restart: RestartPolicy::default(),
+        });
+        let process_drain = CancellationToken::new();
+        let mut processing = JoinSet::new();
+        processing.spawn(runtime.run(process_drain.clone()));
+        processes.set_wanted(plan.instances);
+
+        let fleet = Self {
+            connection,
+            coordinator: handle,
+            processes,
+            problems: plan.problems,
+            coordinating,
+            coordinator_drain,
+            processing,
+            process_drain,
+            base,
+            store,
+        };
+        match fleet.publish() {
+            Ok(()) => Ok(fleet),
+            Err(error) => {
+                fleet.stop().await;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Tells other commands how to reach it.
+    fn publish(&self) -> Result<(), DataDirError> {
+        let lock = match &self.base {
+            Base::Own(broker) => &broker.lock,
+            Base::Existing(lock) => lock,
+        };
+        lock.publish(&FleetFile {
+            connection: Connection { origin: Origin::Fleet, ..self.connection.clone() },
+            pid: std::process::id(),
+            prefix: self.store.names().prefix().clone(),
+            started: Timestamp::now(),
+        })
+    }
+
+    /// Waits until the coordinator has ended by itself, which it does only when it cannot go on.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn failed(&mut self) -> CoordinatorError {
+        loop {
+            match self.coordinating.join_next().await {
+                Some(Ok(Err(error))) => return error,
+                Some(Ok(Ok(()))) => {}
+                Some(Err(error)) => error!(%error, "the coordinator failed"),
+                // It has ended well, which only a drain makes it do.
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    /// Stops everything in order; what is not finished goes on at the next start.
+    pub async fn stop(mut self) {
+        self.coordinator_drain.cancel();
+        let ended = async { while self.coordinating.join_next().await.is_some() {} };
+        if timeout(COORDINATOR_GRACE, ended).await.is_err() {
+            error!("the coordinator does not stop, leaving it");
+            self.coordinating.abort_all();
+        }
+        self.process_drain.cancel();
+        while let Some(ended) = self.processing.join_next().await {
+            if let Err(error) = ended {
+                error!(%error, "the keeper of the plugins failed");
+            }
+        }
+        self.store.close().await;
+        self.base.stop().await;
+    }
+}
+
+impl Base {
+    async fn stop(self) {
+        match self {
+            Self::Own(broker) => broker.stop().await,
+            Self::Existing(lock) => drop(lock),
+        }
+    }
+}
+
+async fn prepare(client: &Client, names: &Names, replicas: usize) -> Result<(), ApplyError> {
+    let js = async_nats::jetstream::new(client.clone());
+    check_server(&js, &client.server_info().version).await?;
+    apply(&js, &Topology::of(names, replicas)).await.map(drop)
+}
+
+/// The file that says which plugins run, when the command line names none.
+#[must_use]
+pub fn default_plugins_file(data_dir: &DataDir) -> Option<PathBuf> {
+    Some(data_dir.root().join("plugins.yml")).filter(|path| path.exists())
+}

@@ -1,0 +1,129 @@
+//! What a scan remembers of itself: that everything below a folder was handed in to this graph of
+//! plugins.
+//!
+//! While the mark holds, a file that is as it was has nothing left to run and is not handed in
+//! again. When a plugin, a version or a setting is another the mark does not match, and the next
+//! scan hands in unchanged files too: they are not hashed again, and only what is outdated runs.
+
+use std::path::PathBuf;
+
+use async_nats::HeaderMap;
+use broker_config::Names;
+use broker_config::read::last_messages;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::source::index::DirHash;
+use crate::store::plugins::deletion;
+use crate::store::{Store, StoreError};
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mark {
+    r#type: MarkType,
+    /// For people.
+    root: String,
+    /// The graph, as [`Store::graph_mark`] has it.
+    graph: String,
+    /// For people, RFC 3339.
+    at: String,
+}
+
+#[derive(Serialize, Deserialize)]
+enum MarkType {
+    #[serde(rename = "metafleet.scan.v1")]
+    V1,
+}
+
+/// Key of the mark of a folder; two tokens, where known paths have three.
+fn subject(names: &Names, root: &str) -> String {
+    Names::key_subject(&names.paths_bucket(), &format!("scan.{root}"))
+}
+
+/// Whether each root, or a folder above it, was scanned to its end for this graph.
+pub(super) async fn covers(
+    store: &Store,
+    roots: &[PathBuf],
+    graph: &str,
+) -> Result<bool, StoreError> {
+    let names = store.names();
+    let stream = Names::bucket_stream(&names.paths_bucket());
+    for root in roots {
+        let above: Vec<String> = root
+            .ancestors()
+            .map(|dir| subject(names, &DirHash::of(dir).to_string()))
+            .collect();
+        let found = last_messages(store.client(), &stream, &above)
+            .await
+            .map_err(|error| StoreError::of_read("read marks of scans", error))?;
+        let is_same = |payload: &[u8]| {
+            serde_json::from_slice::<Mark>(payload).is_ok_and(|mark| mark.graph == graph)
+        };
+        if !found.iter().any(|stored| !stored.is_deletion() && is_same(&stored.payload)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Notes that everything below the roots was handed in.
+pub(super) async fn put(
+    store: &Store,
+    roots: &[PathBuf],
+    graph: &str,
+    now: &str,
+) -> Result<(), StoreError> {
+    for root in roots {
+        let mark = Mark {
+            r#type: MarkType::V1,
+            root: root.to_string_lossy().into_owned(),
+            graph: graph.to_owned(),
+            at: now.to_owned(),
+        };
+        let what = format!("mark the scan of {}", mark.root);
+        let body = serde_json::to_vec(&mark)
+            .map_err(|cause| StoreError::Unreadable { what: what.clone(), cause })?;
+        let subject = subject(store.names(), &DirHash::of(root).to_string());
+        let stored = store.publisher().publish(subject, HeaderMap::new(), Bytes::from(body)).await;
+        stored.map_err(|error| StoreError::of_publish(&what, error))?;
+    }
+    Ok(())
+}
+
+/// Forgets all marks: files were, or are about to be, handed in for a part of the graph only.
+pub(super) async fn forget(store: &Store) -> Result<(), StoreError> {
+    let names = store.names();
+    let stream = Names::bucket_stream(&names.paths_bucket());
+    for stored in store.all(stream, subject(names, "*")).await? {
+        let gone = store.publisher().publish(stored.subject, deletion(), Bytes::new()).await;
+        gone.map_err(|error| StoreError::of_publish("forget marks of scans", error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestBroker;
+
+    #[tokio::test]
+    async fn a_mark_covers_what_is_below_it_until_the_graph_changes() -> anyhow::Result<()> {
+        let (_broker, store) = TestBroker::start().await?;
+        let dirs = |dirs: &[&str]| dirs.iter().map(PathBuf::from).collect::<Vec<_>>();
+
+        put(&store, &dirs(&["/a/b"]), "g", "now").await?;
+
+        for (roots, graph, expected) in [
+            (&["/a/b"] as &[&str], "g", true),
+            (&["/a/b/c"], "g", true),
+            (&["/a"], "g", false),
+            (&["/a/b", "/x"], "g", false),
+            (&["/a/b"], "h", false),
+        ] {
+            assert_eq!(covers(&store, &dirs(roots), graph).await?, expected, "{roots:?} {graph}");
+        }
+        forget(&store).await?;
+        assert!(!covers(&store, &dirs(&["/a/b"]), "g").await?);
+        Ok(())
+    }
+}

@@ -1,0 +1,64 @@
+//! From plugin folders and `plugins.yml` to processes and the coordinator's policies.
+
+use std::path::PathBuf;
+
+use crate::config::plugins::ReadPluginsError;
+use crate::config::{Env, PluginEntry, PluginsFile};
+use crate::process::{Instances, Surroundings, discover, wanted};
+use crate::registry::{Policies, PluginPolicy};
+
+/// Where plugins are found, and what a person says of them.
+#[derive(Clone, Debug, Default)]
+pub struct PluginSources {
+    /// `plugins.yml`.
+    pub file: Option<PathBuf>,
+    /// Plugin folders.
+    pub dirs: Vec<PathBuf>,
+}
+
+/// What is to run.
+#[derive(Debug)]
+pub(super) struct PluginPlan {
+    pub(super) instances: Instances,
+    pub(super) policies: Policies,
+    /// For people; what they are about was passed over.
+    pub(super) problems: Vec<String>,
+}
+
+impl PluginPlan {
+    pub(super) fn make(
+        sources: &PluginSources,
+        surroundings: &Surroundings,
+    ) -> Result<Self, ReadPluginsError> {
+        let file = match &sources.file {
+            Some(path) => PluginsFile::read(path, &Env)?,
+            None => PluginsFile::default(),
+        };
+        let mut found = discover(&sources.dirs);
+        found.add_named(&file);
+        let plan = wanted(&file, &found, surroundings);
+        let problems = file.problems.iter().chain(&found.problems).map(ToString::to_string);
+        let unable = plan.problems.iter().map(|(id, reason)| format!("plugin {id}: {reason}"));
+        Ok(Self {
+            problems: problems.chain(unable).collect(),
+            policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
+            instances: plan.instances,
+        })
+    }
+}
+
+/// What of an entry is the coordinator's business.
+fn policy(entry: &PluginEntry) -> PluginPolicy {
+    PluginPolicy {
+        disabled: !entry.enabled,
+        config: entry.config.0.clone(),
+        retry: entry.retry.clone(),
+        queue: entry.queue,
+        timeout_ms: entry
+            .timeout
+            .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        max_in_flight: entry.max_in_flight,
+        on_dependency_failure: entry.on_dependency_failure,
+        concurrency: entry.concurrency.map(std::num::NonZeroU32::get),
+    }
+}
