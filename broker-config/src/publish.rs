@@ -6,13 +6,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -83,7 +84,16 @@ impl PublishError {
     }
 }
 
-type Waiting = Mutex<HashMap<u64, oneshot::Sender<async_nats::Message>>>;
+/// How often acknowledgements that are late are looked for; one look for all of them is cheaper
+/// than a timer for each.
+const SWEEP: Duration = Duration::from_millis(500);
+
+struct Waiter {
+    until: Instant,
+    sender: oneshot::Sender<async_nats::Message>,
+}
+
+type Waiting = Mutex<HashMap<u64, Waiter>>;
 
 /// Publishes and waits for the stream's word; cheap to clone.
 #[derive(Clone)]
@@ -133,12 +143,25 @@ impl Publisher {
         tasks.spawn({
             let (waiting, stop, skip) = (waiting.clone(), stop.clone(), inbox.len() + 1);
             async move {
-                while let Some(Some(answer)) = stop.run_until_cancelled(answers.next()).await {
+                let mut sweep = interval(SWEEP);
+                loop {
+                    let answer = tokio::select! {
+                        () = stop.cancelled() => return,
+                        answer = answers.next() => match answer {
+                            Some(answer) => answer,
+                            None => return,
+                        },
+                        now = sweep.tick() => {
+                            // A sender that is dropped tells its waiter that nothing came.
+                            lock(&waiting).retain(|_, waiter| waiter.until > now);
+                            continue;
+                        }
+                    };
                     let token = answer.subject.get(skip..).and_then(|text| text.parse().ok());
                     let waiter = token.and_then(|token: u64| lock(&waiting).remove(&token));
                     if let Some(waiter) = waiter {
                         // The publisher may have given up; then nobody cares.
-                        drop(waiter.send(answer));
+                        drop(waiter.sender.send(answer));
                     }
                 }
             }
@@ -184,20 +207,26 @@ impl Publisher {
         }
         let _permit = self.permits.acquire().await.map_err(|_| PublishError::Closed)?;
         let token = self.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, answer) = oneshot::channel();
-        lock(&self.waiting).insert(token, sender);
+        let (sender, mut answer) = oneshot::channel();
+        let until = Instant::now() + self.timeout;
+        lock(&self.waiting).insert(token, Waiter { until, sender });
         let _forget = Forget { waiting: &self.waiting, token };
         let reply = format!("{}.{token}", self.inbox);
-        let exchange = async {
-            self.client
-                .publish_with_reply_and_headers(subject.clone(), reply, headers, payload)
-                .await
-                .map_err(|_| PublishError::Closed)?;
-            answer.await.map_err(|_| PublishError::Closed)
+        let sent =
+            self.client.publish_with_reply_and_headers(subject.clone(), reply, headers, payload);
+        // While the connection is down and much waits for it, sending itself has to wait; that
+        // ends with the time for the acknowledgement, too.
+        let answer = tokio::select! {
+            biased;
+            sent = sent => {
+                sent.map_err(|_| PublishError::Closed)?;
+                answer.await
+            }
+            answer = &mut answer => answer,
         };
-        match tokio::time::timeout(self.timeout, exchange).await {
-            Ok(Ok(answer)) => read_ack(subject, &answer),
-            Ok(Err(error)) => Err(error),
+        match answer {
+            Ok(answer) => read_ack(subject, &answer),
+            Err(_) if self.stop.is_cancelled() => Err(PublishError::Closed),
             Err(_) => Err(PublishError::Unacknowledged { subject }),
         }
     }
@@ -228,9 +257,7 @@ impl Publisher {
     }
 }
 
-fn lock(
-    waiting: &Waiting,
-) -> std::sync::MutexGuard<'_, HashMap<u64, oneshot::Sender<async_nats::Message>>> {
+fn lock(waiting: &Waiting) -> MutexGuard<'_, HashMap<u64, Waiter>> {
     // The map is whole after every single operation, so a panic elsewhere does not spoil it.
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }

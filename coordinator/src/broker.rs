@@ -40,20 +40,46 @@ impl Broker {
         Ok(Self { client, js, publisher, names })
     }
 
+    /// Prepares an event; subscribers hear it once per `id` where there is one.
+    #[must_use]
+    pub fn event(&self, fact: Fact, id: Option<String>) -> Telling {
+        let subject = self.names.event(fact.name());
+        Telling { subject, id, body: json(&Event::new(now(), fact)) }
+    }
+
+    /// Sends a prepared event.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; sending it again is safe.
+    pub async fn send(&self, told: &Telling) -> Result<(), PublishError> {
+        let mut headers = HeaderMap::new();
+        if let Some(id) = &told.id {
+            headers.insert(MESSAGE_ID, id.as_str());
+        }
+        let sent = self.publisher.publish(told.subject.clone(), headers, told.body.clone());
+        sent.await.map(drop)
+    }
+
     /// Tells subscribers something, once per `id` where there is one.
     ///
     /// # Errors
     ///
     /// [`PublishError`]
     pub async fn tell(&self, fact: Fact, id: Option<String>) -> Result<(), PublishError> {
-        let subject = self.names.event(fact.name());
-        let mut headers = HeaderMap::new();
-        if let Some(id) = id {
-            headers.insert(MESSAGE_ID, id);
-        }
-        let event = Event::new(now(), fact);
-        self.publisher.publish(subject, headers, json(&event)).await.map(drop)
+        self.send(&self.event(fact, id)).await
     }
+}
+
+/// An event that is ready to be sent, again if need be.
+#[derive(Clone, Debug)]
+pub struct Telling {
+    /// Where.
+    pub subject: String,
+    /// By what it is recognised.
+    id: Option<String>,
+    /// What.
+    body: Bytes,
 }
 
 /// The present time, RFC 3339 in UTC with milliseconds.

@@ -329,14 +329,7 @@ impl Dispatcher {
                 for task in run.in_flight().filter(|task| !task.deferred) {
                     self.limits.count(&task.plugin);
                 }
-                for (plugin, queue) in run.wanted() {
-                    self.limits.wait(plugin, queue, *id);
-                }
             }
-        }
-        let plugins: Vec<PluginId> = self.graph.order.clone();
-        for plugin in &plugins {
-            self.admit_waiting(plugin, commands);
         }
         for id in ids {
             self.advance(id, commands);

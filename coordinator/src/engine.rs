@@ -182,8 +182,7 @@ impl Engine {
             }
             Input::Record { cid, plugin, record, tell } => {
                 if let Some((fact, id)) = tell {
-                    let shared = self.shared.clone();
-                    self.effects.spawn(async move { shared.tell(fact, Some(id)).await });
+                    self.tell(fact, Some(id));
                 }
                 self.shared.metrics.record(&plugin, record.status);
                 self.dispatcher.on_event(Event::Record { cid, plugin, record }, commands);
@@ -201,7 +200,7 @@ impl Engine {
         match command {
             Command::Publish { opening, queue, task } => {
                 self.shared.metrics.published(&task.plugin_id);
-                self.effects.spawn(async move { shared.publish(opening, queue, *task).await });
+                self.effects.spawn(async move { shared.publish(opening, queue, task).await });
             }
             Command::Settle { opening, plugins, tasks, duration_ms } => {
                 let reply = self.replies.get(&opening.id).map(|(_, reply)| reply.clone());
@@ -214,7 +213,8 @@ impl Engine {
                     plugins,
                     duration_ms,
                 };
-                self.effects.spawn(async move { shared.settle(opening.id, fact, reply).await });
+                let message = shared.broker.event(fact, Some(format!("settled.{}", opening.id)));
+                self.effects.spawn(async move { shared.settle(opening.id, message, reply).await });
             }
             Command::Reopen { opening } => {
                 self.effects.spawn(async move { shared.reopen(opening).await });
@@ -226,19 +226,24 @@ impl Engine {
                 tracing::warn!(file.cid = %cid, plugin.id = %plugin, "a lost task is published again");
                 self.shared.metrics.repaired(&plugin);
                 let fact = Fact::TaskRepaired { cid, plugin_id: plugin };
-                self.effects.spawn(async move { shared.tell(fact, None).await });
+                self.tell(fact, None);
             }
             Command::Alarm { open_files, for_ms, waiting_for } => {
                 tracing::error!(open_files, for_ms, ?waiting_for, "files wait and nothing moves");
                 let fact = Fact::FleetStalled { open_files, for_ms, waiting_for };
-                self.effects.spawn(async move { shared.tell(fact, None).await });
+                self.tell(fact, None);
             }
             Command::Recovered { for_ms } => {
                 tracing::info!(for_ms, "it moves again");
                 let fact = Fact::FleetRecovered { for_ms };
-                self.effects.spawn(async move { shared.tell(fact, None).await });
+                self.tell(fact, None);
             }
         }
+    }
+
+    fn tell(&mut self, fact: Fact, id: Option<String>) {
+        let (shared, message) = (self.shared.clone(), self.shared.broker.event(fact, id));
+        self.effects.spawn(async move { shared.tell(message).await });
     }
 
     fn count(&self) {

@@ -71,12 +71,12 @@ pub struct KnownRecord {
 }
 
 /// Where a plugin stands in a run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     /// Something it needs is not settled.
     Waiting,
-    /// Its task may be published.
-    Wanted,
+    /// Its task may be published, with this input.
+    Wanted { seen: MetaMap, fingerprint: String },
     /// Its task is in the broker's hands.
     Published { fingerprint: String, since: u64, sequence: u64, deferred: bool },
     /// Done with. `failed` is what dependents go by.
@@ -88,7 +88,7 @@ impl State {
         match self {
             Self::Published { deferred: false, .. } => Left::Held,
             Self::Published { deferred: true, .. } => Left::Deferred,
-            Self::Waiting | Self::Wanted | Self::Settled { .. } => Left::No,
+            Self::Waiting | Self::Wanted { .. } | Self::Settled { .. } => Left::No,
         }
     }
 }
@@ -197,6 +197,9 @@ impl Run {
             });
             part.spec = node.spec.clone();
             part.inputs.clone_from(&node.inputs);
+            if matches!(part.state, State::Wanted { .. }) {
+                part.state = State::Waiting;
+            }
         }
     }
 
@@ -206,11 +209,11 @@ impl Run {
         let mut wanted = Vec::new();
         for id in &self.order {
             let Some(part) = self.parts.get(id) else { continue };
-            if part.state != State::Waiting || !self.needs_settled(part) {
+            if !matches!(part.state, State::Waiting) || !self.needs_settled(part) {
                 continue;
             }
             let state = self.next_state(id, part);
-            if state == State::Wanted {
+            if matches!(state, State::Wanted { .. }) {
                 wanted.push(id.clone());
             }
             if let Some(part) = self.parts.get_mut(id) {
@@ -234,10 +237,10 @@ impl Run {
         if need_failed && part.spec.on_dependency_failure == OnDependencyFailure::Skip {
             return State::Settled { outcome: Outcome::Skipped, failed: true };
         }
-        let (_, fingerprint) = self.input_of(part);
+        let (seen, fingerprint) = self.input_of(part);
         match self.records.get(id) {
             Some(record) if self.is_up_to_date(id, record, &fingerprint) => self.settled_by(record),
-            _ => State::Wanted,
+            _ => State::Wanted { seen, fingerprint },
         }
     }
 
@@ -281,8 +284,16 @@ impl Run {
     /// `None` if the plugin is not wanted (any more).
     #[must_use]
     pub fn publish(&mut self, id: &PluginId, now: u64) -> Option<(Queue, Task)> {
-        let part = self.parts.get(id).filter(|part| part.state == State::Wanted)?;
-        let (existing_meta, fingerprint) = self.input_of(part);
+        let part = self.parts.get_mut(id)?;
+        let State::Wanted { seen, fingerprint } = &mut part.state else { return None };
+        let (existing_meta, fingerprint) = (std::mem::take(seen), std::mem::take(fingerprint));
+        part.state = State::Published {
+            fingerprint: fingerprint.clone(),
+            since: now,
+            sequence: 0,
+            deferred: false,
+        };
+        let part = self.parts.get(id)?;
         let record_revision = self.records.get(id).map_or(0, |record| record.revision);
         let submission = &self.opening.submission;
         let task = Task {
@@ -295,17 +306,13 @@ impl Run {
             file: submission.file.clone(),
             existing_meta,
             record_revision,
-            fingerprint: fingerprint.clone(),
+            fingerprint,
             deadline_ms: part.spec.timeout_ms,
             retry: part.spec.retry.clone(),
             depth: submission.depth,
             scan_id: submission.scan_id.clone(),
         };
-        let queue = self.queue_of(part);
-        if let Some(part) = self.parts.get_mut(id) {
-            part.state = State::Published { fingerprint, since: now, sequence: 0, deferred: false };
-        }
-        Some((queue, task))
+        Some((self.queue_of(part), task))
     }
 
     fn queue_of(&self, part: &Part) -> Queue {
@@ -325,7 +332,7 @@ impl Run {
     pub fn on_deferred(&mut self, id: &PluginId) -> bool {
         match self.parts.get_mut(id).map(|part| &mut part.state) {
             Some(State::Published { deferred, .. }) => !std::mem::replace(deferred, true),
-            Some(State::Waiting | State::Wanted | State::Settled { .. }) | None => false,
+            Some(State::Waiting | State::Wanted { .. } | State::Settled { .. }) | None => false,
         }
     }
 
@@ -334,8 +341,7 @@ impl Run {
         if self.records.get(id).is_some_and(|known| known.revision >= record.revision) {
             return Left::No;
         }
-        let state = self.parts.get(id).map(|part| part.state.clone());
-        let next = match &state {
+        let next = match self.parts.get(id).map(|part| &part.state) {
             Some(State::Published { fingerprint, .. }) if *fingerprint == record.fingerprint => {
                 Some(self.settled_by(&record))
             }
@@ -343,12 +349,13 @@ impl Run {
             // because it was fenced against the record before this one.
             Some(State::Published { .. }) => Some(State::Waiting),
             // Perhaps it is up to date by this.
-            Some(State::Wanted) => Some(State::Waiting),
+            Some(State::Wanted { .. }) => Some(State::Waiting),
             Some(State::Waiting | State::Settled { .. }) | None => None,
         };
         self.records.insert(id.clone(), record);
-        let left = state.as_ref().map_or(Left::No, State::left);
+        let mut left = Left::No;
         if let (Some(part), Some(next)) = (self.parts.get_mut(id), next) {
+            left = part.state.left();
             part.state = next;
         }
         left
@@ -369,7 +376,7 @@ impl Run {
     pub fn published_since(&self, id: &PluginId) -> Option<u64> {
         match self.parts.get(id)?.state {
             State::Published { since, .. } => Some(since),
-            State::Waiting | State::Wanted | State::Settled { .. } => None,
+            State::Waiting | State::Wanted { .. } | State::Settled { .. } => None,
         }
     }
 
@@ -392,7 +399,7 @@ impl Run {
         for part in self.parts.values() {
             match part.state {
                 State::Published { deferred: true, .. } => parked = true,
-                State::Published { .. } | State::Wanted => return false,
+                State::Published { .. } | State::Wanted { .. } => return false,
                 State::Waiting | State::Settled { .. } => {}
             }
         }
@@ -409,21 +416,14 @@ impl Run {
                 since,
                 deferred,
             }),
-            State::Waiting | State::Wanted | State::Settled { .. } => None,
-        })
-    }
-
-    /// The plugins whose tasks may be published, with the queue each would go to.
-    pub fn wanted(&self) -> impl Iterator<Item = (PluginId, Queue)> + '_ {
-        self.parts.iter().filter_map(|(id, part)| {
-            (part.state == State::Wanted).then(|| (id.clone(), self.queue_of(part)))
+            State::Waiting | State::Wanted { .. } | State::Settled { .. } => None,
         })
     }
 
     /// Plugins that the run waits for: published or wanted.
     pub fn waits_for(&self) -> impl Iterator<Item = &PluginId> {
         self.parts.iter().filter_map(|(id, part)| {
-            matches!(part.state, State::Published { .. } | State::Wanted).then_some(id)
+            matches!(part.state, State::Published { .. } | State::Wanted { .. }).then_some(id)
         })
     }
 

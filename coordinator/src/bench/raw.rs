@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_nats::{Client, HeaderMap};
 use broker_config::apply::apply_consumer;
+use broker_config::header::MESSAGE_ID;
 use broker_config::publish::Publisher;
 use broker_config::pull::{Pulled, Puller};
 use broker_config::topology::{LEASE, TaskConsumerSpec};
@@ -39,10 +40,10 @@ impl Bodies {
         let body = |length: usize| Bytes::from(vec![b'x'; length]);
         // Measured on the messages of the other side of this comparison.
         Self {
-            task: body(750),
-            record: body(560),
-            event: body(290),
-            settled: body(330 + 22 * plugins),
+            task: body(565),
+            record: body(418),
+            event: body(284),
+            settled: body(297 + 22 * plugins),
         }
     }
 }
@@ -53,7 +54,6 @@ type Open = Arc<Mutex<HashMap<String, (String, usize)>>>;
 /// Time from the first submission until all are acknowledged.
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Duration> {
     let coordinator = Broker::open(connect(&bench.broker).await?, bench.names.clone()).await?;
-    let worker = Publisher::open(connect(&bench.broker).await?).await?;
     let submitter = Publisher::open(connect(&bench.broker).await?).await?;
     bench.prepare(&coordinator.client).await?;
     let plugins: Vec<PluginId> = Noop::graph(bench.plugins)?.iter().map(Noop::id).collect();
@@ -66,9 +66,12 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Duration> {
     let open = Open::default();
     let done = Arc::new(AtomicUsize::new(0));
     let mut loops = JoinSet::new();
+    let mut publishers = vec![coordinator.publisher.clone(), submitter.clone()];
     for plugin in plugins.clone() {
-        let (worker, names, bodies) = (worker.clone(), bench.names.clone(), bodies.clone());
-        loops.spawn(work(worker, names, plugin, bodies));
+        // A connection for each plugin, as plugins are processes of their own.
+        let worker = Publisher::open(connect(&bench.broker).await?).await?;
+        publishers.push(worker.clone());
+        loops.spawn(work(worker, bench.names.clone(), plugin, bodies.clone()));
     }
     loops.spawn(settle(coordinator.clone(), open.clone(), done.clone(), bodies.clone()));
     loops.spawn(dispatch(coordinator.clone(), submits, plugins, open, bodies));
@@ -78,7 +81,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Duration> {
     let (sent, finished) = tokio::join!(submit(&submitter, bench), finished);
     let took = started.elapsed();
     loops.shutdown().await;
-    for publisher in [&coordinator.publisher, &worker, &submitter] {
+    for publisher in publishers {
         publisher.close().await;
     }
     sent?;
@@ -191,12 +194,13 @@ async fn settle(broker: Broker, open: Open, done: Arc<AtomicUsize>, bodies: Arc<
     let stream = broker.names.record_stream();
     let mut tail = Tail::new(broker.clone(), stream, Vec::new(), 1);
     let mut sent = JoinSet::new();
-    while let Some((message, _)) = tail.next().await {
+    while let Some((message, place)) = tail.next().await {
         while sent.try_join_next().is_some() {}
         let Some(address) = broker.names.parse_record(&message.subject) else { continue };
         let event = broker.names.event("task.settled");
         let (publisher, body) = (broker.publisher.clone(), bodies.event.clone());
-        sent.spawn(async move { drop(publisher.publish(event, HeaderMap::new(), body).await) });
+        let id = message_id("record", place.stream_sequence);
+        sent.spawn(async move { drop(publisher.publish(event, id, body).await) });
         let last = {
             let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
             let Some((_, missing)) = open.get_mut(address.cid.as_str()) else { continue };
@@ -207,9 +211,16 @@ async fn settle(broker: Broker, open: Open, done: Arc<AtomicUsize>, bodies: Arc<
         let (broker, done, body) = (broker.clone(), done.clone(), bodies.settled.clone());
         sent.spawn(async move {
             let event = broker.names.event("file.settled");
-            drop(broker.publisher.publish(event, HeaderMap::new(), body).await);
+            let id = message_id("settled", place.stream_sequence);
+            drop(broker.publisher.publish(event, id, body).await);
             answer(&broker.client, &reply, Answer::Ack).await;
             done.fetch_add(1, Ordering::Relaxed);
         });
     }
+}
+
+fn message_id(kind: &str, sequence: u64) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(MESSAGE_ID, format!("{kind}.{sequence}"));
+    headers
 }

@@ -6,13 +6,12 @@ use std::time::Duration;
 use broker_config::publish::PublishError;
 use broker_config::read::last_messages;
 use broker_config::wire::dead::Cause;
-use broker_config::wire::event::Fact;
 use broker_config::{Chain, Queue, RunId, Task};
 
 use super::{Input, Shared};
 use crate::broker::dead::GiveUp;
 use crate::broker::deliver::{Answer, answer};
-use crate::broker::{json, trace_headers};
+use crate::broker::{Telling, json, trace_headers};
 use crate::dispatcher::Event;
 use crate::run::Opening;
 
@@ -34,7 +33,7 @@ impl Shared {
         }
     }
 
-    pub(super) async fn publish(&self, opening: Arc<Opening>, queue: Queue, task: Task) {
+    pub(super) async fn publish(&self, opening: Arc<Opening>, queue: Queue, task: Box<Task>) {
         let (run, plugin) = (opening.id, task.plugin_id.clone());
         match self.publish_task(&opening, queue, &task).await {
             Fate::Stored(sequence) => {
@@ -43,23 +42,28 @@ impl Shared {
             Fate::Blocked => self.report(Event::Blocked { run, plugin }).await,
             Fate::Failed => self.report(Event::PublishFailed { run, plugin }).await,
             Fate::TooLarge(error) => {
-                let dead = GiveUp {
-                    task,
-                    queue,
-                    cause: Cause::Permanent,
-                    error,
-                    attempts: 0,
-                    duration_ms: 0,
-                    instance: None,
-                    trace: opening.trace.clone(),
-                };
-                // What makes a task too large is the metadata it carries; the letter would be too.
-                let dead = GiveUp { task: without_meta(dead.task), ..dead };
-                if let Err(error) = self.broker.give_up(dead).await {
-                    tracing::warn!(error = %Chain(&error), plugin.id = %plugin, "could not give up");
-                    self.report(Event::PublishFailed { run, plugin }).await;
-                }
+                // Rare: kept out of the way, so that the usual case stays a small future.
+                Box::pin(self.too_large(&opening, queue, *task, error)).await;
             }
+        }
+    }
+
+    async fn too_large(&self, opening: &Opening, queue: Queue, task: Task, error: String) {
+        let (run, plugin) = (opening.id, task.plugin_id.clone());
+        let dead = GiveUp {
+            // What makes a task too large is the metadata it carries; the letter would be too.
+            task: without_meta(task),
+            queue,
+            cause: Cause::Permanent,
+            error,
+            attempts: 0,
+            duration_ms: 0,
+            instance: None,
+            trace: opening.trace.clone(),
+        };
+        if let Err(error) = self.broker.give_up(dead).await {
+            tracing::warn!(error = %Chain(&error), plugin.id = %plugin, "could not give up");
+            self.report(Event::PublishFailed { run, plugin }).await;
         }
     }
 
@@ -94,8 +98,8 @@ impl Shared {
         }
     }
 
-    pub(super) async fn settle(&self, run: RunId, fact: Fact, reply: Option<String>) {
-        self.tell(fact, Some(format!("settled.{run}"))).await;
+    pub(super) async fn settle(&self, run: RunId, told: Telling, reply: Option<String>) {
+        self.tell(told).await;
         if let Some(reply) = reply {
             answer(&self.broker.client, &reply, Answer::Ack).await;
         }
@@ -116,10 +120,10 @@ impl Shared {
     }
 
     /// Tells subscribers, trying again until it is stored.
-    pub(super) async fn tell(&self, fact: Fact, id: Option<String>) {
+    pub(super) async fn tell(&self, told: Telling) {
         let mut pause = Duration::from_millis(100);
-        while let Err(error) = self.broker.tell(fact.clone(), id.clone()).await {
-            tracing::debug!(error = %Chain(&error), event = fact.name(), "event not stored yet");
+        while let Err(error) = self.broker.send(&told).await {
+            tracing::debug!(error = %Chain(&error), event = told.subject, "not stored yet");
             if matches!(error, PublishError::Closed | PublishError::TooLarge { .. }) {
                 return;
             }
