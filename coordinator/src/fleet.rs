@@ -124,7 +124,8 @@ impl Fleet {
             }
             None => {
                 let broker = EmbeddedBroker::start(data_dir.clone(), names.clone()).await?;
-                let (own, plugin) = (broker.handle.coordinator.clone(), broker.handle.plugin.clone());
+                let (own, plugin) =
+                    (broker.handle.coordinator.clone(), broker.handle.plugin.clone());
                 (Base::Own(broker), own, plugin)
             }
         };

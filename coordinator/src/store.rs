@@ -8,18 +8,24 @@ pub mod cursor;
 pub mod dead;
 pub mod files;
 pub mod overview;
-pub mod patience;
 pub mod paths;
+pub mod patience;
 pub mod plugins;
 pub mod records;
 pub mod submit;
 #[cfg(test)]
 pub(crate) mod testing;
 
+use std::time::Duration;
+
 use async_nats::Client;
 use broker_config::Names;
 use broker_config::publish::{PublishError, Publisher};
 use broker_config::read::ReadError;
+use tokio::time::timeout;
+
+/// How long what is left may take to be sent.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// One fleet's state on one broker; cheap to clone.
 #[derive(Clone, Debug)]
@@ -103,9 +109,14 @@ impl Store {
         &self.publisher
     }
 
-    /// Ends the listening; publishes that wait fail.
+    /// Ends the listening and closes the connection; publishes that wait fail.
     pub async fn close(&self) {
         self.publisher.close().await;
+        // What is still to be sent goes first; a drain alone would lose it. A broker that is away
+        // is not waited for.
+        if timeout(CLOSING, self.client.flush()).await.is_ok() {
+            self.client.drain().await.ok();
+        }
     }
 }
 

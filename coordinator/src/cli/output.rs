@@ -41,6 +41,8 @@ pub(crate) struct Output {
     colour: bool,
     /// Whether standard error is a terminal that can redraw a line.
     live: bool,
+    /// Whether a person reads standard output.
+    read_by_person: bool,
 }
 
 /// Looks up an environment variable; `None` when unset.
@@ -54,6 +56,7 @@ impl Output {
             loudness,
             colour: wants_colour(var, io::stdout().is_terminal()),
             live: io::stderr().is_terminal() && !dumb,
+            read_by_person: io::stdout().is_terminal(),
         }
     }
 
@@ -74,8 +77,8 @@ impl Output {
         table: impl FnOnce(&mut Lines),
     ) -> Result<(), Failure> {
         match self.format {
-            Format::Json => self.line(&pretty(value)?),
-            Format::Ndjson => self.line(&compact(value)?),
+            Format::Json if self.read_by_person => self.line(&pretty(value)?),
+            Format::Json | Format::Ndjson => self.line(&compact(value)?),
             Format::Table => {
                 let mut lines = Lines { colour: self.colour, text: String::new() };
                 table(&mut lines);
@@ -187,6 +190,11 @@ fn wants_colour(var: Look<'_>, terminal: bool) -> bool {
 fn pretty<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_json::to_string_pretty(value)
         .map_err(|error| Failure::because(Exit::Failure, "write as JSON", &error))
+}
+
+/// `1 task`, `2 tasks`.
+pub(crate) fn count(number: u64, one: &str) -> String {
+    if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }
 
 /// One item as one line of JSON.

@@ -36,7 +36,8 @@ pub(crate) struct Reading<'a> {
 impl Meter {
     pub(crate) fn new(out: &Output) -> Self {
         let bar = out.may_draw().then(|| {
-            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(REDRAWS));
+            let bar =
+                ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(REDRAWS));
             bar.set_style(style("{spinner} {msg}"));
             bar
         });

@@ -60,7 +60,8 @@ where
     F: AsyncFnOnce(Client, Names) -> Result<Exit, Failure>,
 {
     let (client, names, private) = reach(app).await?;
-    let ended = command(client, names).await;
+    let ended = command(client.clone(), names).await;
+    client.drain().await.ok();
     if let Some(private) = private {
         private.stop().await;
     }

@@ -15,9 +15,12 @@ pub(crate) struct StatusArgs {}
 pub(crate) async fn run(app: &App, _args: &StatusArgs) -> Result<Exit, Failure> {
     session::with(app, async |session| {
         let overview = session.store.overview().await?;
-        app.out.document(&Status { running: !session.is_private(), overview: &overview }, |lines| {
-            show(lines, &overview, session.is_private());
-        })?;
+        app.out.document(
+            &Status { running: !session.is_private(), overview: &overview },
+            |lines| {
+                show(lines, &overview, session.is_private());
+            },
+        )?;
         Ok(Exit::Ok)
     })
     .await
@@ -50,9 +53,8 @@ fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
         return;
     }
     lines.line("");
-    let mut table = Table::new(&[
-        "PLUGIN", "VERSION", "STATE", ">INSTANCES", ">PENDING", ">RUNNING", ">DEAD",
-    ]);
+    let mut table =
+        Table::new(&["PLUGIN", "VERSION", "STATE", ">INSTANCES", ">PENDING", ">RUNNING", ">DEAD"]);
     for plugin in &overview.plugins {
         let state = match (plugin.version.is_empty(), plugin.enabled, plugin.paused) {
             (true, ..) => "removed",

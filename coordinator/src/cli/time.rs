@@ -26,9 +26,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, InvalidDuration> {
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(invalid)
 }
 
-/// A length of time in two units at most, e.g. `1h 2m`.
+/// A length of time in two units at most, e.g. `1h 2m` or `1.2s`.
 pub(crate) fn span(length: Duration) -> String {
     let seconds = length.as_secs();
+    if (1..10).contains(&seconds) {
+        return format!("{seconds}.{}s", length.subsec_millis() / 100);
+    }
     let units = [(seconds / 86_400, "d"), (seconds / 3600 % 24, "h"), (seconds / 60 % 60, "m")];
     let shown: Vec<String> = units
         .into_iter()
@@ -71,6 +74,7 @@ mod tests {
         }
         assert_eq!(duration("250ms"), Ok(Duration::from_millis(250)));
         assert_eq!(span(Duration::from_millis(250)), "250ms");
+        assert_eq!(span(Duration::from_millis(1290)), "1.2s");
         for text in ["", "m", "5 m", "-1s", "1w", "99999999999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
         }

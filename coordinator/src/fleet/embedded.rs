@@ -50,8 +50,14 @@ impl EmbeddedBroker {
     pub async fn start(data_dir: DataDir, names: Names) -> Result<Self, EmbeddedError> {
         let lock = data_dir.lock().await?;
         let binary = Binary::find(&Env, &data_dir).await?;
-        let options =
-            NatsServerOptions { data_dir, names, binary, guard: Guard::this_program(), sync: Sync::default(), grace: GRACE };
+        let options = NatsServerOptions {
+            data_dir,
+            names,
+            binary,
+            guard: Guard::this_program(),
+            sync: Sync::default(),
+            grace: GRACE,
+        };
         let (server, handle) = NatsServer::start(options).await?;
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();

@@ -12,8 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::mark;
 use crate::source::{PortError, Progress, ScanError, ScanOptions, ScanReport, Scanner};
-use crate::store::patience::Patience;
 use crate::store::paths::BrokerIndex;
+use crate::store::patience::Patience;
 use crate::store::submit::{BrokerSink, SubmitOptions};
 use crate::store::{Store, StoreError};
 
@@ -84,8 +84,7 @@ impl LibraryScan {
         if is_partial {
             mark::forget(store).await?;
         }
-        let all =
-            self.force || is_partial || !mark::covers(store, &self.roots, &graph).await?;
+        let all = self.force || is_partial || !mark::covers(store, &self.roots, &graph).await?;
         let patience = Patience { cancel: cancel.clone() };
         let index = BrokerIndex::new(store.clone(), patience.clone());
         let submit = SubmitOptions {
@@ -104,8 +103,7 @@ impl LibraryScan {
             hash_threads: threads.min(MOST_THREADS),
             ..ScanOptions::default()
         };
-        let scanner =
-            Scanner { index: &index, sink: &sink, options: &options, progress, cancel };
+        let scanner = Scanner { index: &index, sink: &sink, options: &options, progress, cancel };
 
         let ended = tokio::select! {
             ended = scanner.run(&self.roots) => ended,

@@ -49,10 +49,8 @@ pub(super) async fn covers(
     let names = store.names();
     let stream = Names::bucket_stream(&names.paths_bucket());
     for root in roots {
-        let above: Vec<String> = root
-            .ancestors()
-            .map(|dir| subject(names, &DirHash::of(dir).to_string()))
-            .collect();
+        let above: Vec<String> =
+            root.ancestors().map(|dir| subject(names, &DirHash::of(dir).to_string())).collect();
         let found = last_messages(store.client(), &stream, &above)
             .await
             .map_err(|error| StoreError::of_read("read marks of scans", error))?;

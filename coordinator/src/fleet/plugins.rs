@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, PluginEntry, PluginsFile};
 use crate::process::{Instances, Surroundings, discover, wanted};
-use crate::registry::{Policies, PluginPolicy};
+use crate::registry::{PluginPolicy, Policies};
 
 /// Where plugins are found, and what a person says of them.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,9 @@ use super::cursor::{Cursor, Start};
 use super::paths::entry;
 use super::{Store, StoreError};
 use crate::source::index::{DirHash, EntryKey, PathEntry};
-use crate::source::{midhash, root_path};
+use broker_config::midhash;
+
+use crate::source::root_path;
 
 impl Store {
     /// The content id that a person means by a path or by any spelling of the id itself; `None`

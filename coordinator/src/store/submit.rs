@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 use tracing::{Span, info_span};
 use worker_sdk::telemetry;
 
-use super::{Store, StoreError};
 use super::patience::Patience;
+use super::{Store, StoreError};
 use crate::source::{Change, FoundFile, PortError, Sink, Why};
 
 impl Store {

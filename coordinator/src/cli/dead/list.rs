@@ -13,7 +13,8 @@ pub(crate) async fn run(app: &App, args: &ListArgs) -> Result<Exit, Failure> {
     session::with(app, async |session| {
         let letters = session.store.dead_letters(args.plugin.as_ref()).await?;
         app.out.list(&letters, |lines| {
-            let mut table = Table::new(&[">ID", "PLUGIN", "CAUSE", ">ATTEMPTS", "WHEN", "FILE", "ERROR"]);
+            let mut table =
+                Table::new(&[">ID", "PLUGIN", "CAUSE", ">ATTEMPTS", "WHEN", "FILE", "ERROR"]);
             let now = Timestamp::now();
             for entry in &letters {
                 let letter = &entry.letter;

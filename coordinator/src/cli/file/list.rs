@@ -8,8 +8,8 @@ use super::super::output::{Format, compact};
 use super::super::session;
 use super::super::table::{Table, bytes};
 use super::ListArgs;
-use crate::source::root_path;
 use crate::source::index::PathEntry;
+use crate::source::root_path;
 use crate::store::files::files_of;
 
 #[derive(Serialize)]

@@ -114,7 +114,8 @@ mod tests {
             let before = [source(&plugin), source(&mine)];
             change.apply(&mut mine, &before).unwrap();
             let merged = view(&[source(&plugin), source(&mine)]);
-            let flat = merged.iter().map(|(key, merged)| format!("{key}={}", merged.value.to_flat()));
+            let flat =
+                merged.iter().map(|(key, merged)| format!("{key}={}", merged.value.to_flat()));
             seen.push(flat.collect::<Vec<_>>().join(" "));
         }
         seen

@@ -9,11 +9,7 @@ use super::super::file::OneFile;
 use super::super::session;
 use super::change::{Change, NoSuchKey};
 
-pub(crate) async fn run(
-    app: &App,
-    file: &OneFile,
-    changes: Vec<Change>,
-) -> Result<Exit, Failure> {
+pub(crate) async fn run(app: &App, file: &OneFile, changes: Vec<Change>) -> Result<Exit, Failure> {
     session::with(app, async |session| {
         let cid = file.cid(&session.store).await?;
         let now = Timestamp::now().to_string();

@@ -48,7 +48,13 @@ pub(crate) async fn run(app: &App) -> Result<Exit, Failure> {
             .collect();
         app.out.list(&rows, |lines| {
             let mut table = Table::new(&[
-                "PLUGIN", "VERSION", "QUEUE", ">PRIORITY", ">INSTANCES", "NEEDS", "DESCRIPTION",
+                "PLUGIN",
+                "VERSION",
+                "QUEUE",
+                ">PRIORITY",
+                ">INSTANCES",
+                "NEEDS",
+                "DESCRIPTION",
             ]);
             for row in &rows {
                 table.row([

@@ -16,8 +16,11 @@ pub(crate) async fn run(app: &App, args: &OnePlugin, pause: bool) -> Result<Exit
         session.store.hold_tasks(id, pause).await?;
         if changed {
             let plugin_id = id.clone();
-            let fact =
-                if pause { Fact::PluginPaused { plugin_id } } else { Fact::PluginResumed { plugin_id } };
+            let fact = if pause {
+                Fact::PluginPaused { plugin_id }
+            } else {
+                Fact::PluginResumed { plugin_id }
+            };
             session.store.tell(fact).await?;
         }
         app.out.say(&match (pause, changed) {

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::super::App;
 use super::super::exit::{Exit, Failure};
-use super::super::output::complain;
+use super::super::output::{complain, count};
 use super::super::table::{Table, bytes};
 use super::super::time::span;
 use crate::fleet::follow::Tally;
@@ -57,7 +57,11 @@ struct HandedIn<'a> {
 }
 
 /// Prints what was handed in.
-pub(super) fn print_handed_in(app: &App, scan_id: &str, report: &ScanReport) -> Result<(), Failure> {
+pub(super) fn print_handed_in(
+    app: &App,
+    scan_id: &str,
+    report: &ScanReport,
+) -> Result<(), Failure> {
     let (files, submitted) = (report.counts.files, report.counts.submitted);
     let handed_in = HandedIn { scan_id, files, submitted, seconds: report.seconds };
     app.out.document(&handed_in, |lines| {
@@ -75,8 +79,7 @@ pub(super) fn print(
     let summary = Summary::of(scanned, tally, seconds);
     app.out.document(&summary, |lines| {
         if !tally.plugins.is_empty() {
-            let mut table =
-                Table::new(&["PLUGIN", ">COMPLETED", ">SKIPPED", ">FAILED", ">CACHED"]);
+            let mut table = Table::new(&["PLUGIN", ">COMPLETED", ">SKIPPED", ">FAILED", ">CACHED"]);
             for (plugin, counts) in &tally.plugins {
                 let numbers = [counts.completed, counts.skipped, counts.failed, counts.cached];
                 let cells = numbers.map(|number| number.to_string());
@@ -88,8 +91,8 @@ pub(super) fn print(
         let counts = &scanned.report.counts;
         let took = span(std::time::Duration::from_secs_f64(seconds));
         lines.line(&format!(
-            "{} files, {} settled, {} hashed, in {took}",
-            summary.files,
+            "{}, {} settled, {} hashed, in {took}",
+            count(summary.files, "file"),
             summary.settled,
             bytes(counts.hashed_bytes),
         ));
@@ -98,11 +101,15 @@ pub(super) fn print(
         }
     })?;
     if summary.dead > 0 {
-        app.out.say(&format!("{} tasks failed; `metafleet dead list` says why", summary.dead));
+        let failed = count(summary.dead, "task");
+        app.out.say(&format!("{failed} failed; `metafleet dead list` says why"));
     }
     if tally.rejected > 0 {
-        let rejected = tally.rejected;
-        complain(&format!("warning: {rejected} files were refused; `metafleet event tail --type 'submission.*' --since 1h` says why"));
+        let rejected = count(tally.rejected, "file");
+        complain(&format!(
+            "warning: the coordinator refused {rejected}; \
+             `metafleet event tail --type 'submission.*' --since 1h` says why"
+        ));
     }
     Ok(())
 }
