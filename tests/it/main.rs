@@ -1,1 +1,3 @@
+//! The core as a whole, on real brokers; see `tests/FEATURES.md` for what shows which feature.
 
+mod graph;

@@ -1,0 +1,146 @@
+//! A private nats-server that dies with the test process, however that ends.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use anyhow::{Context as _, bail};
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+
+use crate::eventually;
+
+/// Keeps the server as long as its own standard input is open, and kills it then: the kernel closes
+/// it when the test process goes, also when that is killed.
+const KEEPER: &str = r#""$@" & read -r _; kill -9 $!; wait $!"#;
+
+/// A nats-server on a free port with its store in a folder of its own.
+#[derive(Debug)]
+pub struct Server {
+    keeper: Mutex<Option<Child>>,
+    home: TempDir,
+    port: u16,
+    jetstream: bool,
+}
+
+impl Server {
+    /// A server with JetStream.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::with(true).await
+    }
+
+    /// A server that only passes messages on.
+    pub async fn without_jetstream() -> anyhow::Result<Self> {
+        Self::with(false).await
+    }
+
+    async fn with(jetstream: bool) -> anyhow::Result<Self> {
+        let home = TempDir::new()?;
+        let keeper = launch(home.path(), None, jetstream)?;
+        let mut server = Self { keeper: Mutex::new(Some(keeper)), home, port: 0, jetstream };
+        let port = eventually("nats-server to say its port", async || server.port_on_file()).await;
+        server.port = port.with_context(|| server.last_words())?;
+        server.listening().await?;
+        Ok(server)
+    }
+
+    /// Where clients connect.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("nats://{}", self.address())
+    }
+
+    /// The same as a socket address.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
+    }
+
+    /// Kills the server with SIGKILL and waits until it is gone.
+    pub fn kill(&self) -> anyhow::Result<()> {
+        let Some(mut keeper) = self.keeper().take() else { return Ok(()) };
+        drop(keeper.stdin.take());
+        keeper.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again on the same port and store.
+    pub async fn restart(&self) -> anyhow::Result<()> {
+        *self.keeper() = Some(launch(self.home.path(), Some(self.port), self.jetstream)?);
+        self.listening().await.with_context(|| self.last_words())
+    }
+
+    async fn listening(&self) -> anyhow::Result<()> {
+        eventually("nats-server to listen", async || {
+            Ok(TcpStream::connect(self.address()).await.ok().map(drop))
+        })
+        .await
+    }
+
+    fn port_on_file(&self) -> anyhow::Result<Option<u16>> {
+        for entry in std::fs::read_dir(self.home.path())? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "ports") {
+                let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+                let url = ports["nats"][0].as_str().context("an address")?;
+                return Ok(Some(url.rsplit(':').next().context("a port")?.parse()?));
+            }
+        }
+        Ok(None)
+    }
+
+    fn last_words(&self) -> String {
+        let log = std::fs::read_to_string(self.home.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().rev().take(10).collect();
+        format!("nats-server said: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" / "))
+    }
+
+    fn keeper(&self) -> MutexGuard<'_, Option<Child>> {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The folder must not go before the process that writes into it.
+        drop(self.kill());
+    }
+}
+
+fn launch(home: &Path, port: Option<u16>, jetstream: bool) -> anyhow::Result<Child> {
+    let binary = binary()?;
+    let log = std::fs::File::options().create(true).append(true).open(home.join("log"))?;
+    let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
+    let mut command = Command::new("sh");
+    command.args(["-c", KEEPER, "sh"]).arg(&binary);
+    command.args(["--addr", "127.0.0.1", "--port", &port, "--ports_file_dir"]).arg(home);
+    if jetstream {
+        command.arg("--jetstream").arg("--store_dir").arg(home.join("store"));
+    }
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("start {}", binary.display()))
+}
+
+/// The server named by `NATS_SERVER_BIN`, else one on the path, else the one that `make tools`
+/// fetched.
+fn binary() -> anyhow::Result<PathBuf> {
+    if let Some(named) = std::env::var_os("NATS_SERVER_BIN") {
+        return Ok(named.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places: Vec<PathBuf> =
+        std::env::split_paths(&path).map(|folder| folder.join("nats-server")).collect();
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools");
+    if let Ok(entries) = std::fs::read_dir(tools) {
+        places.extend(entries.filter_map(|entry| Some(entry.ok()?.path().join("nats-server"))));
+    }
+    match places.into_iter().find(|place| place.is_file()) {
+        Some(found) => Ok(found),
+        None => bail!("no nats-server: run `make tools`, or set NATS_SERVER_BIN"),
+    }
+}
