@@ -10,24 +10,26 @@
 
 pub mod binary;
 mod child;
+mod disk;
+mod error;
+mod output;
 pub mod render;
 #[cfg(test)]
 mod tests;
 pub mod users;
 
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
 use std::time::Duration;
 
 use broker_config::{Chain, Names};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use self::binary::{Binary, BinaryError};
-pub use self::child::StartError;
 use self::child::{Child, Plan};
+pub use self::error::StartError;
 pub use self::render::{Listen, Sync};
 pub use self::users::Users;
 use crate::config::connection::{Connection, Login, Origin, Tls};
@@ -42,6 +44,8 @@ const RESTART: RestartPolicy = RestartPolicy {
     healthy_after: Duration::from_secs(60),
     crash_loop: 5,
 };
+/// How often it is looked after.
+const LOOK: Duration = Duration::from_secs(10);
 /// How often another port is tried when one is taken between the look and the start.
 const PORT_ATTEMPTS: u32 = 5;
 /// Ports we choose from; the upper end lies below what systems give to outgoing connections.
@@ -93,6 +97,8 @@ pub enum ServerState {
         pid: u32,
         /// Where it tells about itself, e.g. `http://127.0.0.1:8222`.
         monitoring: Option<String>,
+        /// What a person should know, e.g. that the disk is nearly full.
+        trouble: Option<String>,
     },
     /// It has died and is being started again.
     Down {
@@ -168,9 +174,9 @@ impl NatsServer {
         let mut failures = 0;
         loop {
             let since = Instant::now();
-            let Some(reason) = drain.run_until_cancelled(self.child.ended()).await else { break };
+            let Some(reason) = drain.run_until_cancelled(self.watch()).await else { break };
             failures = RESTART.failures(failures, since.elapsed());
-            error!(reason, failures, "the broker has died, starting it again");
+            error!(reason, failures, "the broker is started again");
             self.state.send_replace(ServerState::Down { failures, reason });
             if !self.restart(&mut failures, &drain).await {
                 break;
@@ -179,6 +185,27 @@ impl NatsServer {
         self.child.stop(self.grace).await;
         self.state.send_replace(ServerState::Stopped);
         info!("the broker has stopped");
+    }
+
+    /// Looks after the server until it must be started again; says why.
+    async fn watch(&mut self) -> String {
+        loop {
+            match timeout(LOOK, self.child.ended()).await {
+                Ok(reason) => return reason,
+                Err(_) => {
+                    if let Err(problem) = self.child.look_after(&self.plan).await {
+                        self.child.stop(self.grace).await;
+                        return problem;
+                    }
+                    let state = self.child.state();
+                    self.state.send_if_modified(|known| {
+                        let changed = *known != state;
+                        *known = state;
+                        changed
+                    });
+                }
+            }
+        }
     }
 
     /// Tries until it runs again; `false` when it is to stop instead.
@@ -245,10 +272,4 @@ fn free_port() -> Result<u16, StartError> {
 
 fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-}
-
-impl Plan {
-    fn config_file(&self) -> PathBuf {
-        self.home.join("nats-server.conf")
-    }
 }

@@ -1,19 +1,23 @@
 //! One process of the server: started, ready, ended, stopped.
 
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use broker_config::{Chain, Names};
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::ServerState;
+use super::StartError;
 use super::binary::Binary;
+use super::disk::{self, Care, Room};
+use super::error::because;
+use super::output::Output;
 use super::render::{Listen, Sync, render_config};
 use super::users::Users;
 use crate::config::connection::{Connection, Origin, Tls};
@@ -26,8 +30,6 @@ const STORE_WAIT: Duration = Duration::from_secs(30);
 const READY_WAIT: Duration = Duration::from_secs(300);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(10);
-/// How much of what a server that failed has said is told.
-const TAIL: u64 = 2_000;
 
 /// Everything that stays the same over restarts.
 #[derive(Debug)]
@@ -41,65 +43,30 @@ pub(super) struct Plan {
     pub(super) sync: Sync,
 }
 
-/// The broker does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The operating system refuses.
-    #[error("could not use {path}")]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// Another server works on the store.
-    #[error("another nats-server works on {path}, and did not stop")]
-    StoreInUse {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The program could not be started at all.
-    #[error("could not start {path}")]
-    Spawn {
-        /// The program.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: io::Error,
-    },
-    /// It ended before it answered.
-    #[error("nats-server ended ({status}){}", because(.said))]
-    Ended {
-        /// How.
-        status: ExitStatus,
-        /// The last lines it wrote.
-        said: String,
-    },
-    /// It runs and does not answer.
-    #[error("nats-server did not answer in time{}", because(.said))]
-    Silent {
-        /// The last lines it wrote, and why the last attempt to connect failed.
-        said: String,
-    },
-    /// All ports that were tried are taken.
-    #[error("no free port on 127.0.0.1 from {from} to {to}")]
-    NoPort {
-        /// First port tried.
-        from: u16,
-        /// Port after the last.
-        to: u16,
-    },
-}
+impl Plan {
+    fn config_file(&self) -> PathBuf {
+        self.home.join("nats-server.conf")
+    }
 
-fn because(text: &str) -> String {
-    if text.is_empty() { String::new() } else { format!(": {text}") }
-}
+    fn store(&self) -> PathBuf {
+        self.home.join("store")
+    }
 
-impl StartError {
-    pub(super) fn io(path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
-        let path = path.to_owned();
-        move |source| Self::Io { path, source }
+    fn ports_dir(&self) -> PathBuf {
+        self.home.join("run")
+    }
+
+    fn write_config(&self, port: u16, limit: u64) -> io::Result<()> {
+        let listen = Listen {
+            port,
+            store: &self.store(),
+            ports_dir: &self.ports_dir(),
+            log: &self.log.join("nats-server.log"),
+            limit,
+            sync: self.sync,
+        };
+        let text = render_config(&listen, &self.users, &self.names);
+        private_file::write(&self.config_file(), text.as_bytes())
     }
 }
 
@@ -108,7 +75,12 @@ impl StartError {
 pub(super) struct Child {
     process: tokio::process::Child,
     pub(super) pid: u32,
+    port: u16,
     monitoring: Option<String>,
+    /// Bytes that the store may have.
+    limit: u64,
+    /// What a person should know.
+    trouble: Option<String>,
     output: Output,
 }
 
@@ -127,20 +99,14 @@ impl Child {
     /// A server that was started is killed when the future is dropped.
     pub(super) async fn start(plan: &Plan, port: u16) -> Result<Self, StartError> {
         let lock = lock_store(&plan.home).await?;
-        let ports_dir = plan.home.join("run");
+        let ports_dir = plan.ports_dir();
         empty_dir(&ports_dir).map_err(StartError::io(&ports_dir))?;
+        let store = plan.store();
+        let limit = Room::look(&store).map_err(StartError::io(&store))?.limit();
         let config = plan.config_file();
-        let listen = Listen {
-            port,
-            store: &plan.home.join("store"),
-            ports_dir: &ports_dir,
-            log: &plan.log.join("nats-server.log"),
-            sync: plan.sync,
-        };
-        let text = render_config(&listen, &plan.users, &plan.names);
-        private_file::write(&config, text.as_bytes()).map_err(StartError::io(&config))?;
+        plan.write_config(port, limit).map_err(StartError::io(&config))?;
         let output = Output::begin(&plan.log);
-        let errors = File::create(&output.errors).map_err(StartError::io(&output.errors))?;
+        let errors = File::create(&output.errors()).map_err(StartError::io(&output.errors()))?;
         let mut command = plan.guard.command(&plan.binary.path, Limits::default());
         command.arg("-c").arg(&config);
         command.stdin(lock).stdout(Stdio::null()).stderr(errors);
@@ -164,7 +130,7 @@ impl Child {
             ready = ready(&ports_dir, &connection) => match ready {
                 Ok(ports) => {
                     let monitoring = ports.monitoring.into_iter().next();
-                    Ok(Self { process, pid, monitoring, output })
+                    Ok(Self { process, pid, port, monitoring, limit, trouble: None, output })
                 }
                 Err(problem) => {
                     Err(StartError::Silent { said: format!("{problem} {}", output.tail()) })
@@ -174,7 +140,64 @@ impl Child {
     }
 
     pub(super) fn state(&self) -> ServerState {
-        ServerState::Ready { pid: self.pid, monitoring: self.monitoring.clone() }
+        let (monitoring, trouble) = (self.monitoring.clone(), self.trouble.clone());
+        ServerState::Ready { pid: self.pid, monitoring, trouble }
+    }
+
+    /// Looks after the room for the store; `Err` = only a restart helps, and why.
+    pub(super) async fn look_after(&mut self, plan: &Plan) -> Result<(), String> {
+        let problem = match &self.monitoring {
+            Some(monitoring) => disk::problem(monitoring).await,
+            None => None,
+        };
+        let store = plan.store();
+        let look = tokio::task::spawn_blocking(move || Room::look(&store));
+        let room = match look.await {
+            Ok(Ok(room)) => room,
+            Ok(Err(error)) => {
+                debug!(%error, "could not look at the disk");
+                return Ok(());
+            }
+            Err(error) => {
+                debug!(%error, "could not look at the disk");
+                return Ok(());
+            }
+        };
+        match disk::care(self.limit, room, problem) {
+            Care::Fine(trouble) => {
+                if let Some(text) = trouble.as_ref().filter(|_| self.trouble.is_none()) {
+                    warn!(problem = text, "the broker cannot write as it should");
+                }
+                self.trouble = trouble;
+                Ok(())
+            }
+            Care::Raise(limit) => {
+                self.raise(plan, limit);
+                Ok(())
+            }
+            Care::Restart(problem) => Err(problem),
+        }
+    }
+
+    /// Lets the store have more.
+    pub(super) fn raise(&mut self, plan: &Plan, limit: u64) {
+        info!(size_bytes = limit, "there is more room for the broker");
+        if let Err(error) = plan.write_config(self.port, limit) {
+            warn!(%error, "could not write the configuration of the broker");
+            return;
+        }
+        self.signal(Signal::HUP);
+        self.limit = limit;
+        self.trouble = None;
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = self.process.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        if let Some(pid) = pid
+            && let Err(error) = kill_process(pid, signal)
+        {
+            debug!(%error, "the broker cannot be signalled");
+        }
     }
 
     /// Waits for its end and says how it ended.
@@ -191,12 +214,7 @@ impl Child {
 
     /// Asks it to stop, kills it when it takes longer than `grace`, waits until it is gone.
     pub(super) async fn stop(&mut self, grace: Duration) {
-        let Some(id) = self.process.id() else { return };
-        if let Some(pid) = Pid::from_raw(id.cast_signed())
-            && let Err(error) = kill_process(pid, Signal::TERM)
-        {
-            debug!(%error, "the broker cannot be asked to stop");
-        }
+        self.signal(Signal::TERM);
         if timeout(grace, self.process.wait()).await.is_err() {
             warn!(grace_ms = grace.as_millis(), "the broker does not stop, killing it");
             if let Err(error) = self.process.kill().await {
@@ -285,53 +303,4 @@ async fn answer(connection: &Connection) -> Result<(), String> {
         None => Ok(()),
         Some(error) => Err(format!("JetStream: {error}")),
     }
-}
-
-/// Where the server writes: its log, and what goes to standard error before there is a log or when
-/// it crashes.
-#[derive(Debug)]
-struct Output {
-    log: PathBuf,
-    /// Where in the log this server begins.
-    from: u64,
-    errors: PathBuf,
-}
-
-impl Output {
-    fn begin(dir: &Path) -> Self {
-        let log = dir.join("nats-server.log");
-        let from = std::fs::metadata(&log).map_or(0, |meta| meta.len());
-        Self { log, from, errors: dir.join("nats-server.err") }
-    }
-
-    /// What it said about its end: what went to standard error, else the errors in its log.
-    fn tail(&self) -> String {
-        let errors = tail(&self.errors, 0);
-        if !errors.is_empty() {
-            return errors;
-        }
-        let log = tail(&self.log, self.from);
-        let told: Vec<&str> = log
-            .lines()
-            .filter_map(|line| line.split_once("[FTL] ").or_else(|| line.split_once("[ERR] ")))
-            .map(|(_, text)| text)
-            .collect();
-        told.join("; ")
-    }
-}
-
-/// The last of the file, as text on one line.
-fn tail(path: &Path, from: u64) -> String {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(path)?;
-        let length = file.metadata()?.len();
-        // A shorter file is a new one.
-        let from = if length < from { 0 } else { from };
-        file.seek(SeekFrom::Start(from.max(length.saturating_sub(TAIL))))?;
-        let mut bytes = Vec::new();
-        file.take(TAIL).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = read().unwrap_or_default();
-    String::from_utf8_lossy(&bytes).trim().to_owned()
 }

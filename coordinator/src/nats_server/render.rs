@@ -23,6 +23,8 @@ pub struct Listen<'a> {
     pub ports_dir: &'a Path,
     /// The log file.
     pub log: &'a Path,
+    /// Bytes that the store may have.
+    pub limit: u64,
     /// How soon what is written is on disk.
     pub sync: Sync,
 }
@@ -41,7 +43,7 @@ pub enum Sync {
 /// Writes the configuration of a server for one fleet.
 #[must_use]
 pub fn render_config(listen: &Listen<'_>, users: &Users, names: &Names) -> String {
-    let Listen { port, store, ports_dir, log, sync } = listen;
+    let Listen { port, store, ports_dir, log, limit, sync } = listen;
     let sync = match sync {
         Sync::EverySecond => "1s",
         Sync::Always => "always",
@@ -55,7 +57,7 @@ pub fn render_config(listen: &Listen<'_>, users: &Users, names: &Names) -> Strin
          log_file: {log}\n\
          log_size_limit: {LOG_BYTES}\n\
          logfile_max_num: {LOG_FILES}\n\
-         jetstream {{\n  store_dir: {store}\n  # Quoted: without a unit it would mean nanoseconds.\n  \
+         jetstream {{\n  store_dir: {store}\n  max_file_store: {limit}\n  # Quoted: without a unit it would mean nanoseconds.\n  \
          sync_interval: \"{sync}\"\n}}\n\
          authorization {{\n  users: [\n    {{ user: {COORDINATOR}, password: {coordinator} }}\n    \
          {{ user: {PLUGIN}, password: {plugin}, permissions: {{\n",
@@ -134,6 +136,7 @@ mod tests {
             store: Path::new("/d \"q\"/store"),
             ports_dir: Path::new("/d/run"),
             log: Path::new("/d/nats-server.log"),
+            limit: 123_456,
             sync: Sync::Always,
         };
         let names = Names::new("my-fleet".parse().unwrap());
@@ -147,6 +150,7 @@ log_size_limit: 8388608
 logfile_max_num: 3
 jetstream {
   store_dir: "/d \"q\"/store"
+  max_file_store: 123456
   # Quoted: without a unit it would mean nanoseconds.
   sync_interval: "always"
 }

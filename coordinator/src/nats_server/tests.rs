@@ -196,3 +196,24 @@ async fn what_the_server_keeps_is_the_owners_alone() -> anyhow::Result<()> {
     eventually("there is a log", || home.path().join("log/nats-server.log").exists()).await?;
     stop(&drain, running).await
 }
+
+#[tokio::test]
+async fn more_room_is_given_to_a_server_that_runs() -> anyhow::Result<()> {
+    let home = tempfile::tempdir()?;
+    let (mut server, handle) = NatsServer::start(options(home.path()).await?).await?;
+    let ServerState::Ready { monitoring: Some(monitoring), .. } = handle.state() else {
+        anyhow::bail!("it does not tell how it is: {:?}", handle.state())
+    };
+    assert_eq!(disk::problem(&monitoring).await, None);
+
+    server.child.raise(&server.plan, 1 << 55);
+
+    let address = monitoring.trim_start_matches("http://");
+    let raised = timeout(PATIENCE, async {
+        while !disk::get(address, "/jsz").await?.contains(&(1_u64 << 55).to_string()) {}
+        anyhow::Ok(())
+    });
+    raised.await??;
+    let (drain, running) = run(server);
+    stop(&drain, running).await
+}

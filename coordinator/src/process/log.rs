@@ -85,6 +85,11 @@ impl InstanceLog {
         self.file.write(&whole);
     }
 
+    /// Whether lines were left out and nothing says so yet.
+    pub(super) fn owes_a_note(&self) -> bool {
+        self.dropped > 0
+    }
+
     /// Says how many lines were left out, if any were.
     pub(super) fn tell_dropped(&mut self) {
         if self.dropped > 0 {

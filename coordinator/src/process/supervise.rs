@@ -24,6 +24,9 @@ use super::wanted::Wanted;
 /// How long what a process has printed may take to arrive after its end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+/// After a flood and this long without output it is told how much was left out.
+const CALM: Duration = Duration::from_millis(500);
+
 /// What is known about all instances; each writes its own entry only.
 #[derive(Clone, Debug)]
 pub(super) struct Board(watch::Sender<BTreeMap<InstanceId, ProcessInfo>>);
@@ -276,6 +279,7 @@ impl Output {
                 count = read(&mut self.stderr, &mut self.err.1) => {
                     keep(count, &mut self.stderr, &mut self.err, log);
                 }
+                () = sleep(CALM), if log.owes_a_note() => log.tell_dropped(),
             }
         }
     }

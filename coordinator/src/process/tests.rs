@@ -228,7 +228,7 @@ async fn a_change_touches_only_what_changed() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_flood_is_bounded_and_the_process_goes_on() -> anyhow::Result<()> {
     let script = "yes 0123456789012345678901234567890123456789 | head -c 60000000; \
-                  echo over >&2; exec sleep 600";
+                  sleep 1; echo over >&2; exec sleep 600";
     let bench = Bench::start(&[instance("a", 1, script)])?;
 
     let log = || bench.log("plugin-a-1");
