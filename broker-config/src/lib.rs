@@ -9,6 +9,7 @@ pub mod header;
 pub mod id;
 pub mod manifest;
 pub mod meta;
+pub mod midhash;
 pub mod names;
 pub mod publish;
 pub mod pull;

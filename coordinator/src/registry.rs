@@ -129,6 +129,9 @@ fn entry_for(
     now: &str,
 ) -> PluginEntry {
     let managed = known.expected.contains(&manifest.id);
+    let default = PluginPolicy::default();
+    let policy = known.policies.get(&manifest.id).unwrap_or(&default);
+    let settings_hash = spec(manifest, policy).settings_hash;
     let Some(present) = present else {
         return PluginEntry {
             kind: PluginType::V1,
@@ -136,6 +139,7 @@ fn entry_for(
             enabled: true,
             managed,
             paused: false,
+            settings_hash,
             registered_at: now.to_owned(),
         };
     };
@@ -148,6 +152,7 @@ fn entry_for(
         manifest: manifest.clone(),
         managed,
         enabled: true,
+        settings_hash,
         registered_at: if changed { now.to_owned() } else { present.registered_at.clone() },
         ..present.clone()
     }

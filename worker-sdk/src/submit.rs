@@ -97,15 +97,10 @@ async fn look(path: PathBuf) -> Result<(PathBuf, Cid, FileFacts), SubmitError> {
     let shown = path.clone();
     let read = tokio::task::spawn_blocking(move || {
         let path = std::path::absolute(&path)?;
-        let cid = content_id(&path)?;
+        let cid = broker_config::midhash::of_file(&path)?;
         let facts = crate::facts::of_file(&path)?;
         Ok((path, cid, facts))
     });
     let read = read.await.map_err(std::io::Error::other).and_then(|read| read);
     read.map_err(|source| SubmitError::Read { path: shown, source })
-}
-
-/// The content id of a file.
-fn content_id(_path: &Path) -> std::io::Result<Cid> {
-    Err(std::io::Error::from(std::io::ErrorKind::Unsupported))
 }

@@ -28,6 +28,10 @@ pub struct PluginEntry {
     /// Whether its tasks wait.
     #[serde(default)]
     pub paused: bool,
+    /// Hash of its settings and of what the operator overrides; with the manifest it says whether
+    /// files that have not changed must be looked at again.
+    #[serde(default)]
+    pub settings_hash: String,
     /// First announcement of this version, RFC 3339.
     #[serde(default)]
     pub registered_at: String,

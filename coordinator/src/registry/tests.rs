@@ -13,6 +13,7 @@ fn manifest(id: &str, version: &str, dependencies: &[&str]) -> Manifest {
 
 fn entry(manifest: Manifest) -> PluginEntry {
     PluginEntry {
+        settings_hash: spec(&manifest, &PluginPolicy::default()).settings_hash,
         kind: PluginType::V1,
         manifest,
         enabled: true,

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::found::{Change, FoundFile, Sink};
 use super::index::memory::MemoryIndex;
 use super::index::{PathIndex, PortError};
-use super::midhash::SAMPLE_BYTES;
+use broker_config::midhash::SAMPLE_BYTES;
 use super::report::{Progress, ScanError, ScanReport};
 use super::scan::{ScanOptions, Scanner};
 

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::diff::Stat;
 use super::found::{FoundFile, Why};
-use super::midhash::{SAMPLE_BYTES, cid_of, read_sample, sample_of};
+use broker_config::midhash::{SAMPLE_BYTES, cid_of, read_sample, sample_of};
 use super::mime::{HEAD_BYTES, mime_of};
 use super::report::{Problem, SkipReason};
 use super::sidecar::SidecarFile;

@@ -39,7 +39,7 @@ async fn content_decides_the_type_and_the_id() {
 
     let file = fixture.sink.files.lock().unwrap().pop().unwrap();
     assert_eq!(file.mime, "image/png");
-    assert_eq!(file.cid, crate::source::midhash::cid_of(12, b"\x89PNG\r\n\x1a\n...."));
+    assert_eq!(file.cid, broker_config::midhash::cid_of(12, b"\x89PNG\r\n\x1a\n...."));
     assert_eq!(file.path, path);
 }
 
@@ -197,12 +197,12 @@ async fn a_changed_file_is_read_again_and_only_that() {
 
     let report = fixture.scan().await;
 
-    let from = crate::source::midhash::cid_of(3, b"old");
+    let from = broker_config::midhash::cid_of(3, b"old");
     assert_eq!(fixture.files(), [("a.txt".to_owned(), Why::Changed { from })]);
     assert_eq!(fixture.changes(), ["replaced a.txt"]);
     assert_eq!((report.counts.changed, report.counts.hashed_bytes), (1, 5));
     let stale = fixture.index.removed.lock().unwrap().pop().and_then(|id| id.cid);
-    assert_eq!(stale, Some(crate::source::midhash::cid_of(3, b"old")));
+    assert_eq!(stale, Some(broker_config::midhash::cid_of(3, b"old")));
     assert_eq!(fixture.scan().await.counts.unchanged, 2);
 }
 
@@ -218,7 +218,7 @@ async fn a_file_with_a_new_time_is_handed_in_though_its_id_is_the_same() {
 
     fixture.scan().await;
 
-    let from = crate::source::midhash::cid_of(4, b"same");
+    let from = broker_config::midhash::cid_of(4, b"same");
     assert_eq!(fixture.files(), [("a.txt".to_owned(), Why::Changed { from })]);
     assert!(fixture.changes().is_empty(), "its content has no other id");
     assert_eq!(fixture.scan().await.counts.unchanged, 1);
@@ -246,7 +246,7 @@ async fn an_edited_sidecar_hands_in_its_film_without_reading_it() {
     fixture.scan().await;
     let by_addition = fixture.files();
 
-    let nfo = Why::Changed { from: crate::source::midhash::cid_of(8, b"<movie/>") };
+    let nfo = Why::Changed { from: broker_config::midhash::cid_of(8, b"<movie/>") };
     let film = ("film.mkv".to_owned(), Why::Sidecars);
     assert_eq!(by_edit, [film.clone(), ("film.nfo".to_owned(), nfo)]);
     assert_eq!(edited.counts.hashed_bytes, 31, "only the sidecar itself");

@@ -13,7 +13,7 @@ struct Vector {
 }
 
 fn vectors() -> Vec<Vector> {
-    serde_json::from_str(include_str!("../midhash-vectors.json")).unwrap()
+    serde_json::from_str(include_str!("vectors.json")).unwrap()
 }
 
 fn content(vector: &Vector) -> Vec<u8> {

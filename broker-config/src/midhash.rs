@@ -6,10 +6,12 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
-use broker_config::Cid;
 use data_encoding::{BASE32_NOPAD, HEXLOWER_PERMISSIVE};
 use sha2::{Digest, Sha256};
+
+use crate::id::Cid;
 
 /// Files up to this size are hashed whole; of larger ones this much from the middle.
 pub const SAMPLE_BYTES: u64 = 1_048_576;
@@ -46,6 +48,20 @@ pub fn read_sample(file: &File, size: u64, buffer: &mut Vec<u8>) -> io::Result<(
     let (offset, length) = sample_of(size);
     buffer.resize(length, 0);
     file.read_exact_at(buffer, offset)
+}
+
+/// The content id of the file at `path`; blocks while it reads.
+///
+/// # Errors
+///
+/// Any error of opening or reading; [`io::ErrorKind::UnexpectedEof`] where the file shrinks
+/// meanwhile.
+pub fn of_file(path: &Path) -> io::Result<Cid> {
+    let file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut sample = Vec::new();
+    read_sample(&file, size, &mut sample)?;
+    Ok(cid_of(size, &sample))
 }
 
 /// The text is no spelling of a midhash256 content id.
