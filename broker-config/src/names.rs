@@ -216,6 +216,14 @@ impl Names {
         format!("{}.later.{plugin}.{cid}", self.prefix)
     }
 
+    /// Reads plugin and content id from the subject of a scheduled task.
+    #[must_use]
+    pub fn parse_later(&self, subject: &str) -> Option<(PluginId, Cid)> {
+        let rest = subject.strip_prefix(self.prefix.as_str())?.strip_prefix(".later.")?;
+        let (plugin, cid) = rest.split_once('.')?;
+        Some((plugin.parse().ok()?, codec::decode_text(cid).ok()?.try_into().ok()?))
+    }
+
     /// Every scheduled task.
     #[must_use]
     pub fn all_later(&self) -> String {

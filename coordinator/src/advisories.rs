@@ -5,11 +5,13 @@ use std::time::Duration;
 use broker_config::header::ATTEMPTS_USED;
 use broker_config::read::{Stored, message_at};
 use broker_config::wire::dead::Cause;
-use broker_config::{Chain, Names, Task};
+use broker_config::{Chain, InstanceId, Names, Task, TaskId};
 use serde::Deserialize;
 
 use crate::broker::dead::GiveUp;
 use crate::broker::{Broker, trace_of};
+use crate::journal::Journal;
+use crate::presence::PresenceHandle;
 
 /// What the server says when it stops delivering a message.
 #[derive(Debug, Deserialize)]
@@ -32,11 +34,37 @@ impl Advisory {
     }
 }
 
+/// What is known of tasks beside their messages.
+#[derive(Clone, Debug)]
+pub struct Witness {
+    /// Who runs what.
+    pub presence: PresenceHandle,
+    /// Who failed with what.
+    pub journal: Journal,
+    /// The lease of tasks.
+    pub lease: Duration,
+}
+
+impl Witness {
+    /// Who had the task last, and what is to be said of its end.
+    fn testify(&self, task: &TaskId, attempts: u32) -> (Option<InstanceId>, String) {
+        let mut error = format!(
+            "delivered {attempts} times; the last worker died, hung or lost its lease of {} s",
+            self.lease.as_secs()
+        );
+        let failed = self.journal.last(task);
+        if let Some((_, before)) = &failed {
+            error = format!("{error}; before that: {before}");
+        }
+        (self.presence.holder(task).or(failed.map(|(instance, _)| instance)), error)
+    }
+}
+
 /// Handles one advisory; `false` = something failed, do it again.
 ///
 /// An ended task is gone from its stream, and whoever ended it has said why before (the signal
 /// `failed`); if not, the reconciler finds it missing and it runs again.
-pub async fn handle(broker: &Broker, payload: &[u8], lease: Duration) -> bool {
+pub async fn handle(broker: &Broker, witness: &Witness, payload: &[u8]) -> bool {
     let Ok(advisory) = serde_json::from_slice::<Advisory>(payload) else {
         tracing::warn!("an advisory cannot be read");
         return true;
@@ -46,7 +74,7 @@ pub async fn handle(broker: &Broker, payload: &[u8], lease: Duration) -> bool {
     }
     let stream = broker.names.task_stream();
     match message_at(&broker.client, &stream, advisory.stream_seq).await {
-        Ok(Some(stored)) => exhausted(broker, &stored, lease).await,
+        Ok(Some(stored)) => exhausted(broker, witness, &stored).await,
         Ok(None) => true,
         Err(error) => {
             tracing::debug!(error = %Chain(&error), "the task of an advisory cannot be read");
@@ -57,7 +85,7 @@ pub async fn handle(broker: &Broker, payload: &[u8], lease: Duration) -> bool {
 
 /// Gives up on a task that is not delivered any more and takes it out of its stream; `false` =
 /// something failed, do it again.
-pub async fn exhausted(broker: &Broker, stored: &Stored, lease: Duration) -> bool {
+pub async fn exhausted(broker: &Broker, witness: &Witness, stored: &Stored) -> bool {
     let Some(address) = broker.names.parse_task(&stored.subject) else { return true };
     let used: u32 = stored
         .headers
@@ -69,10 +97,7 @@ pub async fn exhausted(broker: &Broker, stored: &Stored, lease: Duration) -> boo
         task.cid = address.cid.clone();
         task.plugin_id = address.plugin.clone();
         let attempts = task.retry.max_attempts.get().max(used);
-        let error = format!(
-            "its workers died, hung or lost their lease ({} s) in each of {attempts} attempts",
-            lease.as_secs()
-        );
+        let (instance, error) = witness.testify(&task.task_id, attempts);
         let dead = GiveUp {
             task,
             queue: address.queue,
@@ -80,7 +105,7 @@ pub async fn exhausted(broker: &Broker, stored: &Stored, lease: Duration) -> boo
             error,
             attempts,
             duration_ms: 0,
-            instance: None,
+            instance,
             trace: trace_of(Some(&stored.headers)),
         };
         if let Err(error) = broker.give_up(dead).await {

@@ -65,6 +65,8 @@ pub enum Event {
     Blocked { run: RunId, plugin: PluginId },
     /// The plugin asked to be called later.
     Deferred { cid: Cid, plugin: PluginId },
+    /// These tasks wait for a time that a plugin asked for, since before this dispatcher.
+    Scheduled { tasks: BTreeSet<(PluginId, Cid)> },
     /// A published task is neither in the stream nor answered by a record.
     Missing { run: RunId, plugin: PluginId, since: u64 },
     /// Plugins came, changed or left.
@@ -144,6 +146,8 @@ pub struct Dispatcher {
     /// Records that came while the records of their file were being read.
     opening: HashMap<Cid, Vec<(PluginId, KnownRecord)>>,
     waiting: usize,
+    /// Tasks that the broker will publish by itself; they are not published a second time.
+    scheduled: BTreeSet<(PluginId, Cid)>,
     limits: Limits,
     retries: BTreeSet<(u64, RunId, PluginId)>,
     now: u64,
@@ -164,6 +168,7 @@ impl Dispatcher {
             files: HashMap::new(),
             opening: HashMap::new(),
             waiting: 0,
+            scheduled: BTreeSet::new(),
             limits: Limits::default(),
             retries: BTreeSet::new(),
             now: 0,
@@ -233,6 +238,7 @@ impl Dispatcher {
                     self.release(&plugin, commands);
                 }
             }
+            Event::Scheduled { tasks } => self.scheduled = tasks,
             Event::Missing { run, plugin, since } => self.on_missing(run, &plugin, since, commands),
             Event::GraphChanged(graph) => self.on_graph(graph, commands),
             Event::Busy => self.progress(commands),
@@ -410,7 +416,9 @@ impl Dispatcher {
                 continue;
             };
             if self.limits.admit(&plugin, spec.max_in_flight) {
-                self.publish(id, &plugin, commands);
+                if !self.publish(id, &plugin, commands) {
+                    self.limits.release(&plugin);
+                }
             } else {
                 self.limits.wait(plugin, queue, id);
             }
@@ -425,6 +433,12 @@ impl Dispatcher {
         let now = self.now;
         let Some(run) = self.runs.get_mut(&id) else { return false };
         let Some((queue, task)) = run.publish(plugin, now) else { return false };
+        if !self.scheduled.is_empty()
+            && self.scheduled.remove(&(plugin.clone(), task.cid.clone()))
+        {
+            run.on_deferred(plugin);
+            return false;
+        }
         commands.push(Command::Publish {
             opening: run.opening().clone(),
             queue,

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use crate::advisories::Witness;
 use crate::broker::Broker;
 use crate::broker::deliver::{Answer, answer};
 use crate::dispatcher::{Command, Dispatcher, Event, Numbers, Timing};
@@ -61,7 +62,7 @@ pub enum Input {
 struct Shared {
     broker: Broker,
     inputs: mpsc::Sender<Input>,
-    lease: Duration,
+    witness: Witness,
     metrics: Arc<Metrics>,
 }
 
@@ -108,12 +109,12 @@ impl Engine {
         broker: Broker,
         slots: Arc<Slots>,
         metrics: Arc<Metrics>,
-        lease: Duration,
+        witness: Witness,
         timing: Timing,
     ) -> (Self, EngineHandle) {
         let (inputs, inbox) = mpsc::channel(INBOX);
         let (numbers, watched) = watch::channel(Numbers::default());
-        let shared = Arc::new(Shared { broker, inputs: inputs.clone(), lease, metrics });
+        let shared = Arc::new(Shared { broker, inputs: inputs.clone(), witness, metrics });
         let engine = Self {
             dispatcher: Dispatcher::new(Arc::new(Graph::default()), timing),
             inbox,

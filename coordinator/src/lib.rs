@@ -11,6 +11,7 @@ pub mod feeder;
 pub mod fingerprint;
 pub mod fleet;
 pub mod graph;
+pub mod journal;
 pub mod lease;
 pub mod limits;
 pub mod merge;

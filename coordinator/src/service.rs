@@ -14,17 +14,19 @@ use broker_config::apply::{ApplyError, apply, check_server};
 use broker_config::read::last_messages;
 use broker_config::topology::{LEASE, Topology};
 use broker_config::wire::event::{Event as Told, Fact};
-use broker_config::{Chain, Names, PluginId, Queue, Record};
+use broker_config::{Chain, Cid, Names, PluginId, Queue, Record};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::advisories::Witness;
 use crate::broker::Broker;
 use crate::broker::records::{from_record, known};
 use crate::broker::tail::Tail;
-use crate::dispatcher::{Numbers, Timing};
+use crate::dispatcher::{Event as Happened, Numbers, Timing};
 use crate::engine::{Engine, EngineHandle, Input};
 use crate::feeder::Feeder;
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::presence::{self, PresenceHandle};
 use crate::registry::Policies;
@@ -220,15 +222,20 @@ impl Coordinator {
     ) -> Result<(), CoordinatorError> {
         let options = &self.options;
         let slots = Arc::new(Slots::new(options.max_files_in_flight, options.strict_priority));
+        let presence = PresenceHandle::default();
+        let witness = Witness {
+            presence: presence.clone(),
+            journal: Journal::default(),
+            lease: options.lease,
+        };
         let (engine, handle) = Engine::new(
             broker.clone(),
             slots.clone(),
             self.metrics.clone(),
-            options.lease,
+            witness.clone(),
             options.timing,
         );
         let announcements = broker.client.subscribe(options.names.signals("announce")).await?;
-        let presence = PresenceHandle::default();
         let (heard, mut heard_seen) = watch::channel(BTreeSet::new());
         let registry = Registry {
             broker: broker.clone(),
@@ -246,13 +253,21 @@ impl Coordinator {
         services.spawn(registry.run(stop.clone()));
         services.spawn(presence::follow(broker.clone(), presence, handle.clone(), stop.clone()));
         services.spawn(self.watch_records(broker, &handle, stop.clone()).await);
-        services.spawn(watch_signals(broker, &handle, &self.metrics, stop.clone()));
-        services.spawn(watch_advisories(broker, options.lease, stop.clone()));
+        services.spawn(watch_signals(
+            broker,
+            &handle,
+            &self.metrics,
+            &witness.journal,
+            stop.clone(),
+        ));
+        services.spawn(watch_advisories(broker, witness, stop.clone()));
         let fact = Fact::CoordinatorLeading { holder: options.node.clone(), epoch };
         if let Err(error) = broker.tell(fact, None).await {
             tracing::debug!(error = %Chain(&error), "event not stored");
         }
         self.wait_for_plugins(&mut heard_seen, &stop).await;
+        let scheduled = scheduled(broker).await;
+        handle.tell(Input::Event(Happened::Scheduled { tasks: scheduled })).await;
         for queue in Queue::ALL {
             let feeder = Feeder {
                 broker: broker.clone(),
@@ -379,6 +394,28 @@ async fn told_until(broker: &Broker) -> u64 {
     }
 }
 
+/// Tasks that wait for a time that a plugin asked for, from before this leader's time.
+async fn scheduled(broker: &Broker) -> BTreeSet<(PluginId, Cid)> {
+    let mut found = BTreeSet::new();
+    let stream = broker.names.task_stream();
+    loop {
+        let request =
+            serde_json::json!({ "subjects_filter": broker.names.all_later(), "offset": found.len() });
+        let info: Result<serde_json::Value, _> =
+            broker.js.request(format!("STREAM.INFO.{stream}"), &request).await;
+        let info = info.unwrap_or_default();
+        let Some(subjects) = info.pointer("/state/subjects").and_then(|s| s.as_object()) else {
+            return found;
+        };
+        let before = found.len();
+        found.extend(subjects.keys().filter_map(|subject| broker.names.parse_later(subject)));
+        let total = info.get("total").and_then(serde_json::Value::as_u64).unwrap_or(0);
+        if found.len() == before || found.len() as u64 >= total {
+            return found;
+        }
+    }
+}
+
 /// The last sequence in the stream of records.
 async fn records_until(broker: &Broker) -> u64 {
     match broker.js.get_stream(broker.names.record_stream()).await {
@@ -391,25 +428,28 @@ fn watch_signals(
     broker: &Broker,
     engine: &EngineHandle,
     metrics: &Arc<Metrics>,
+    journal: &Journal,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
+    let journal = journal.clone();
     let stream = broker.names.signal_stream();
     durable::work(broker.clone(), stream, stop, move |message| {
         let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
-        async move { signals::handle(&broker, &engine, &metrics, &message).await }
+        let journal = journal.clone();
+        async move { signals::handle(&broker, &engine, &metrics, &journal, &message).await }
     })
 }
 
 fn watch_advisories(
     broker: &Broker,
-    lease: Duration,
+    witness: Witness,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let broker = broker.clone();
     let stream = broker.names.advisory_stream();
     durable::work(broker.clone(), stream, stop, move |message| {
-        let broker = broker.clone();
-        async move { advisories::handle(&broker, &message.payload, lease).await }
+        let (broker, witness) = (broker.clone(), witness.clone());
+        async move { advisories::handle(&broker, &witness, &message.payload).await }
     })
 }

@@ -11,6 +11,7 @@ use crate::broker::dead::GiveUp;
 use crate::broker::{Broker, json, trace_headers, trace_of};
 use crate::dispatcher::Event;
 use crate::engine::{EngineHandle, Input};
+use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::run::Trace;
 
@@ -19,6 +20,7 @@ pub async fn handle(
     broker: &Broker,
     engine: &EngineHandle,
     metrics: &Metrics,
+    journal: &Journal,
     message: &Message,
 ) -> bool {
     let Some((plugin, _)) = broker.names.parse_signal(&message.subject) else { return true };
@@ -55,6 +57,7 @@ pub async fn handle(
         What::Retrying { error, delay_ms, duration_ms } => {
             metrics.retried(&plugin);
             metrics.duration(&plugin, duration_ms);
+            journal.note(task_id.clone(), instance, error.clone());
             let id = format!("retrying.{task_id}.{attempt}");
             let plugin_id = plugin;
             let fact = Fact::TaskRetrying { cid, plugin_id, task_id, attempt, delay_ms, error };

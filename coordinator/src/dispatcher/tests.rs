@@ -211,3 +211,13 @@ fn a_record_written_while_the_records_are_read_is_not_missed() {
     assert!(later.answer(&task).is_empty());
     assert_eq!(kinds(&later.open(1, "x")), ["settle"]);
 }
+
+#[test]
+fn a_task_that_the_broker_will_publish_itself_is_not_published_again() {
+    let mut bench = Bench::new(one_plugin(Some(1)));
+    let tasks_known = [("a".parse().unwrap(), "x".parse().unwrap())];
+    bench.tell(Event::Scheduled { tasks: tasks_known.into() });
+    assert!(bench.open(1, "x").is_empty());
+    assert_eq!(bench.dispatcher.numbers().parked, 1);
+    assert_eq!(tasks(&bench.open(2, "y")).len(), 1, "it takes no place");
+}

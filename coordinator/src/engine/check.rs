@@ -88,7 +88,7 @@ impl Shared {
         let Ok(consumer) = info else { return };
         let floor = consumer.cached_info().ack_floor.stream_sequence;
         for task in tasks.into_iter().filter(|task| task.sequence <= floor) {
-            exhausted(&self.broker, task, self.lease).await;
+            exhausted(&self.broker, &self.witness, task).await;
         }
     }
 }
