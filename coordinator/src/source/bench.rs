@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use broker_config::midhash::SAMPLE_BYTES;
 use serde::Serialize;
 use tokio::process::Command;
 use tokio::sync::watch;
@@ -15,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use super::found::{Change, FoundFile, Sink};
 use super::index::memory::MemoryIndex;
 use super::index::{PathIndex, PortError};
-use broker_config::midhash::SAMPLE_BYTES;
 use super::report::{Progress, ScanError, ScanReport};
 use super::scan::{ScanOptions, Scanner};
 

@@ -6,12 +6,12 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use broker_config::Cid;
+use broker_config::midhash::{SAMPLE_BYTES, cid_of, read_sample, sample_of};
 use rustix::fs::{Mode, OFlags};
 use tokio_util::sync::CancellationToken;
 
 use super::diff::Stat;
 use super::found::{FoundFile, Why};
-use broker_config::midhash::{SAMPLE_BYTES, cid_of, read_sample, sample_of};
 use super::mime::{HEAD_BYTES, mime_of};
 use super::report::{Problem, SkipReason};
 use super::sidecar::SidecarFile;
