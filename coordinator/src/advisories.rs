@@ -56,7 +56,7 @@ impl Witness {
         if let Some((_, before)) = &failed {
             error = format!("{error}; before that: {before}");
         }
-        (self.presence.holder(task).or(failed.map(|(instance, _)| instance)), error)
+        (self.presence.holder(task).or_else(|| failed.map(|(instance, _)| instance)), error)
     }
 }
 

@@ -433,8 +433,7 @@ impl Dispatcher {
         let now = self.now;
         let Some(run) = self.runs.get_mut(&id) else { return false };
         let Some((queue, task)) = run.publish(plugin, now) else { return false };
-        if !self.scheduled.is_empty()
-            && self.scheduled.remove(&(plugin.clone(), task.cid.clone()))
+        if !self.scheduled.is_empty() && self.scheduled.remove(&(plugin.clone(), task.cid.clone()))
         {
             run.on_deferred(plugin);
             return false;

@@ -21,6 +21,7 @@ use crate::dispatcher::Event;
 use crate::engine::{EngineHandle, Input, SUBMISSION_LEASE};
 use crate::run::Opening;
 use crate::slots::Slots;
+use crate::spans::of_run;
 
 /// Batches of files whose records are read at the same time, per queue.
 const READS: usize = 4;
@@ -146,12 +147,14 @@ impl Feeder {
             self.slots.take(self.queue);
             match read(&message.payload) {
                 Ok(submission) => {
+                    let id = RunId(place.stream_sequence);
+                    let trace = trace_of(message.headers.as_ref());
                     let opening = Opening {
-                        id: RunId(place.stream_sequence),
+                        id,
                         queue: self.queue,
                         submitted_at: place.stored_at,
+                        trace: of_run(id, submission.cid.as_str(), trace),
                         submission,
-                        trace: trace_of(message.headers.as_ref()),
                     };
                     opened.push((Arc::new(opening), reply.into_string()));
                 }

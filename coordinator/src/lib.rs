@@ -26,4 +26,5 @@ pub mod shutdown;
 pub mod signals;
 pub mod slots;
 pub mod source;
+pub mod spans;
 pub mod store;

@@ -170,7 +170,7 @@ impl Metrics {
             let name = "metafleet_task_duration_seconds";
             for (at, in_bucket) in n.durations.iter().enumerate() {
                 below += in_bucket;
-                let bound = BUCKETS.get(at).map_or("+Inf".to_owned(), ToString::to_string);
+                let bound = BUCKETS.get(at).map_or_else(|| "+Inf".to_owned(), ToString::to_string);
                 let labels = format!("{{plugin=\"{id}\",le=\"{bound}\"}}");
                 durations.push((format!("{name}_bucket{labels}"), count(below)));
             }

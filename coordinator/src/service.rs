@@ -399,8 +399,7 @@ async fn scheduled(broker: &Broker) -> BTreeSet<(PluginId, Cid)> {
     let mut found = BTreeSet::new();
     let stream = broker.names.task_stream();
     loop {
-        let request =
-            serde_json::json!({ "subjects_filter": broker.names.all_later(), "offset": found.len() });
+        let request = serde_json::json!({ "subjects_filter": broker.names.all_later(), "offset": found.len() });
         let info: Result<serde_json::Value, _> =
             broker.js.request(format!("STREAM.INFO.{stream}"), &request).await;
         let info = info.unwrap_or_default();

@@ -98,7 +98,9 @@ fn worker_options(bench: &Bench) -> anyhow::Result<WorkerOptions> {
             Credentials::User { name: name.clone(), password: password.reveal().to_owned() }
         }
         Login::Anonymous => Credentials::None,
-        _ => anyhow::bail!("the bench logs in with a user and a password, or not at all"),
+        Login::Token(_) | Login::Credentials(_) | Login::Nkey(_) => {
+            anyhow::bail!("the bench logs in with a user and a password, or not at all")
+        }
     };
     Ok(WorkerOptions {
         url: bench.broker.url.clone(),

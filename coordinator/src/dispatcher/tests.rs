@@ -70,7 +70,12 @@ fn tasks(commands: &[Command]) -> Vec<Task> {
         .iter()
         .filter_map(|command| match command {
             Command::Publish { task, .. } => Some((**task).clone()),
-            _ => None,
+            Command::Settle { .. }
+            | Command::Reopen { .. }
+            | Command::Check { .. }
+            | Command::Repaired { .. }
+            | Command::Alarm { .. }
+            | Command::Recovered { .. } => None,
         })
         .collect()
 }

@@ -11,9 +11,10 @@ use broker_config::{Chain, Queue, RunId, Task};
 use super::{Input, Shared};
 use crate::broker::dead::GiveUp;
 use crate::broker::deliver::{Answer, answer};
-use crate::broker::{Telling, json, trace_headers};
+use crate::broker::{Telling, json};
 use crate::dispatcher::Event;
 use crate::run::Opening;
+use crate::spans::of_dispatch;
 
 /// Longest pause between two tries of something that must be done.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -69,7 +70,7 @@ impl Shared {
 
     async fn publish_task(&self, opening: &Opening, queue: Queue, task: &Task) -> Fate {
         let subject = self.broker.names.task(queue, &task.plugin_id, &task.cid);
-        let headers = trace_headers(&opening.trace);
+        let headers = of_dispatch(opening, queue, task, &subject);
         let publisher = &self.broker.publisher;
         match publisher.publish_after(subject.clone(), 0, headers, json(task)).await {
             Ok(sequence) => Fate::Stored(sequence),
