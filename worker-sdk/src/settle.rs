@@ -39,7 +39,7 @@ use crate::{submit, telemetry};
 /// How long settling may take, a restart of the broker included; the lease is renewed so long.
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Times a publish is tried while the broker is connected.
-const TRIES: usize = 5;
+const TRIES: usize = 8;
 
 /// One attempt that is over.
 #[derive(Debug)]

@@ -97,6 +97,10 @@ async fn look(path: PathBuf) -> Result<(PathBuf, Cid, FileFacts), SubmitError> {
     let shown = path.clone();
     let read = tokio::task::spawn_blocking(move || {
         let path = std::path::absolute(&path)?;
+        if !std::fs::metadata(&path)?.is_file() {
+            let what = "it is not a regular file";
+            return Err(std::io::Error::new(std::io::ErrorKind::InvalidInput, what));
+        }
         let cid = broker_config::midhash::of_file(&path)?;
         let facts = crate::facts::of_file(&path)?;
         Ok((path, cid, facts))

@@ -74,6 +74,41 @@ async fn skipped_and_forwarded_tasks_say_why() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_handler_reports_progress_and_hands_files_in() -> anyhow::Result<()> {
+    let fleet = Fleet::start().await?;
+    let mut script = Script::completes();
+    script.reports = true;
+    let worker = fleet.worker(script, |_| {}).await?;
+    let home = tempfile::TempDir::new()?;
+    let path = home.path().join("made.srt");
+    std::fs::write(&path, "made by a plugin")?;
+    let mut makes = task("x")?;
+    makes.path = broker_config::wire::file::FilePath::new(&path);
+    makes.depth = 2;
+
+    fleet.publish(Queue::Fast, &makes).await?;
+    fleet.settled("x").await?;
+
+    let what = fleet.signal("progress", 0).await?.what;
+    assert_eq!(what, What::Progress { fraction: 0.5, note: "half way".to_owned() });
+    let submitted = fleet.js.get_stream(fleet.names.submit_stream()).await?;
+    let submitted = submitted.get_last_raw_message_by_subject("mf.submit.fast").await?;
+    let submission: broker_config::Submission = serde_json::from_slice(&submitted.payload)?;
+    assert_eq!(submission.cid, broker_config::midhash::of_file(&path)?);
+    assert_eq!((submission.path.to_path(), submission.depth), (path, 3));
+    assert_eq!((submission.file.size, submission.file.extension.as_str()), (16, "srt"));
+
+    makes.cid = "deep".parse()?;
+    makes.depth = broker_config::wire::submission::MAX_DEPTH;
+    fleet.publish(Queue::Fast, &makes).await?;
+    let What::Retrying { error, .. } = fleet.signal("retrying", 0).await?.what else {
+        anyhow::bail!("not refused");
+    };
+    assert!(error.contains("9 times"), "{error}");
+    worker.stop().await
+}
+
+#[tokio::test]
 async fn a_retryable_failure_comes_again_after_the_delays_of_the_task() -> anyhow::Result<()> {
     let fleet = Fleet::start().await?;
     let script = Script::new(|call| async move {

@@ -19,18 +19,19 @@ async fn no_more_is_held_than_can_run() -> anyhow::Result<()> {
             Ok(completed())
         }
     });
+    let worker =
+        fleet.worker(script.clone(), |options| options.concurrency = 8.try_into().ok()).await?;
+
+    // One by one, so that requests that still wait are answered in part.
     fleet.publish_many(Queue::Fast, "f", 30).await?;
     fleet.publish_many(Queue::Background, "b", 30).await?;
-    let worker =
-        fleet.worker(script.clone(), |options| options.concurrency = 3.try_into().ok()).await?;
-
-    script.begun(3).await?;
+    script.begun(8).await?;
     sleep(LEASE).await;
-    assert_eq!(fleet.held().await?, 3, "deliveries held by three permits");
+    assert_eq!(fleet.held().await?, 8, "deliveries held by eight permits");
     go.send_replace(true);
     fleet.all_done().await?;
 
-    assert_eq!(script.most.load(SeqCst), 3);
+    assert_eq!(script.most.load(SeqCst), 8);
     assert!(tally(&script.order()).values().all(|&attempts| attempts == 1));
     worker.stop().await
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use broker_config::Manifest;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker_sdk::{Context, Failure, InvalidSettings, Outcome, Plugin, Settings};
+use worker_sdk::{Classify as _, Context, Failure, InvalidSettings, Outcome, Plugin, Settings};
 
 use crate::harness::{completed, eventually, lock};
 
@@ -33,6 +33,8 @@ pub(crate) struct Script {
     running: Arc<AtomicUsize>,
     pub(crate) most: Arc<AtomicUsize>,
     pub(crate) refuses_settings: bool,
+    /// Reports progress and hands its own file in.
+    pub(crate) reports: bool,
 }
 
 impl Script {
@@ -46,6 +48,7 @@ impl Script {
             running: Arc::default(),
             most: Arc::default(),
             refuses_settings: false,
+            reports: false,
         }
     }
 
@@ -105,6 +108,10 @@ impl Plugin for Scripted {
             cancelled: ctx.cancelled().clone(),
         };
         lock(&self.script.calls).push((call.clone(), Instant::now()));
+        if self.script.reports {
+            ctx.progress(0.5, "half way").await;
+            ctx.submit(ctx.path()).await.retryable()?;
+        }
         let _running = Count::up(&self.script.running, &self.script.most);
         (self.script.handler)(call).await
     }
