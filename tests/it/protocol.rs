@@ -1,0 +1,7 @@
+//! The protocol as written: PROTOCOL.md says what the code does, and a worker that has nothing but
+//! PROTOCOL.md (`tests/protocol/worker.py`) works in a real fleet.
+
+mod document;
+mod python;
+mod tables;
+mod worker;
