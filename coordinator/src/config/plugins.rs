@@ -263,6 +263,11 @@ impl PluginsFile {
                     let rule = format!("`runtime: {runtime}` is not available in this version");
                     self.problems.push(problem(line, rule));
                 }
+                let is_process = entry.runtime == Runtime::Process;
+                if entry.enabled && is_process && entry.resources.cpus.is_some() {
+                    let rule = "`resources`: `cpus` does not limit a process, only a container";
+                    self.problems.push(problem(line, rule.to_owned()));
+                }
                 self.entries.insert(id, entry);
             }
             Err(findings) => {

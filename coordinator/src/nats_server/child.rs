@@ -106,7 +106,7 @@ impl Child {
         let config = plan.config_file();
         plan.write_config(port, limit).map_err(StartError::io(&config))?;
         let output = Output::begin(&plan.log);
-        let errors = File::create(&output.errors()).map_err(StartError::io(&output.errors()))?;
+        let errors = File::create(output.errors()).map_err(StartError::io(output.errors()))?;
         let mut command = plan.guard.command(&plan.binary.path, Limits::default());
         command.arg("-c").arg(&config);
         command.stdin(lock).stdout(Stdio::null()).stderr(errors);

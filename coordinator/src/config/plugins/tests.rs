@@ -49,7 +49,12 @@ plugins:
   bare:
 "#,
     );
-    assert_eq!(file.problems, []);
+    let told: Vec<String> = file.problems.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told,
+        ["/etc/mf/plugins.yml:4: plugin `whisper`: `resources`: `cpus` does not limit a process, \
+          only a container"]
+    );
     let entry = &file.entries[&"whisper".parse::<PluginId>().unwrap()];
     let expected = PluginEntry {
         command: Some(["python3", "-m", "whisper"].map(str::to_owned).to_vec()),
