@@ -56,8 +56,12 @@ pub(crate) struct Globals {
     /// Where a fleet on this machine keeps everything [default: ~/.local/share/metafleet]
     #[arg(long, global = true, env = "METAFLEET_DATA_DIR", value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// An existing NATS, e.g. nats://host:4222; NATS_URL, NATS_CREDS and the like count too
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "An existing NATS, e.g. nats://host:4222; NATS_URL, NATS_CREDS and the like count too"
+    )]
     pub(crate) nats: Option<String>,
     /// A context of the nats tool
     #[arg(long, global = true, value_name = "NAME")]
@@ -84,6 +88,13 @@ enum Command {
     Coordinator(coordinator::CoordinatorArgs),
     /// Look for new and changed files and hand them in
     Scan(scan::ScanArgs),
+    #[command(flatten)]
+    Short(Short),
+}
+
+/// Commands that can be dropped anywhere.
+#[derive(Debug, Subcommand)]
+enum Short {
     /// Show how the fleet is doing
     Status(status::StatusArgs),
     /// Look at plugins, pause and resume them
@@ -193,26 +204,24 @@ async fn run(app: &App, command: Command) -> Result<Exit, Failure> {
         Command::Up(args) => Box::pin(up::run(app, args)).await,
         Command::Coordinator(args) => Box::pin(coordinator::run(app, args)).await,
         Command::Scan(args) => Box::pin(scan::run(app, args)).await,
-        // The others can be dropped anywhere.
-        other => tokio::select! {
-            ended = Box::pin(short(app, other)) => ended,
+        Command::Short(command) => tokio::select! {
+            ended = Box::pin(short(app, command)) => ended,
             _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
         },
     }
 }
 
-async fn short(app: &App, command: Command) -> Result<Exit, Failure> {
+async fn short(app: &App, command: Short) -> Result<Exit, Failure> {
     match command {
-        Command::Up(_) | Command::Coordinator(_) | Command::Scan(_) => Ok(Exit::Ok),
-        Command::Status(args) => status::run(app, &args).await,
-        Command::Plugin(command) => plugin::run(app, command).await,
-        Command::File(command) => file::run(app, command).await,
-        Command::Meta(command) => meta::run(app, command).await,
-        Command::Event(command) => event::run(app, command).await,
-        Command::Dead(command) => dead::run(app, command).await,
-        Command::Broker(command) => broker::run(app, command).await,
-        Command::Bench(args) => bench::run(app, &args).await,
-        Command::Completions(args) => completions::run(app, &args),
+        Short::Status(args) => status::run(app, &args).await,
+        Short::Plugin(command) => plugin::run(app, command).await,
+        Short::File(command) => file::run(app, command).await,
+        Short::Meta(command) => meta::run(app, command).await,
+        Short::Event(command) => event::run(app, command).await,
+        Short::Dead(command) => dead::run(app, command).await,
+        Short::Broker(command) => broker::run(app, command).await,
+        Short::Bench(args) => bench::run(app, &args).await,
+        Short::Completions(args) => completions::run(app, &args),
     }
 }
 

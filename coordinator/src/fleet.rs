@@ -79,7 +79,7 @@ pub struct Fleet {
 /// What the rest stands on; the lock goes last.
 #[derive(Debug)]
 enum Base {
-    Own(EmbeddedBroker),
+    Own(Box<EmbeddedBroker>),
     Existing(FleetLock),
 }
 
@@ -126,7 +126,7 @@ impl Fleet {
                 let broker = EmbeddedBroker::start(data_dir.clone(), names.clone()).await?;
                 let (own, plugin) =
                     (broker.handle.coordinator.clone(), broker.handle.plugin.clone());
-                (Base::Own(broker), own, plugin)
+                (Base::Own(Box::new(broker)), own, plugin)
             }
         };
         let surroundings =

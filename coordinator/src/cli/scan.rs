@@ -59,6 +59,17 @@ struct Job<'a> {
     deadline: Option<Instant>,
 }
 
+/// For how long the command stays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Until everything is handed in.
+    HandIn,
+    /// Until everything it handed in is settled.
+    Wait,
+    /// Until everything is settled, whoever handed it in: the fleet ends with the command.
+    Alone,
+}
+
 pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
     let roots = args.paths.iter().map(|path| {
         root_path(path).map_err(|error| {
@@ -68,6 +79,7 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
     let job = Job {
         app,
         scan: LibraryScan {
+            id: scan_id(),
             roots: roots.collect::<Result<_, _>>()?,
             queue: args.queue,
             force: args.force,
@@ -90,7 +102,8 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
     let ended = match session::running(app, &data_dir)? {
         Some((connection, names)) => {
             let store = Store::open(session::connect(&connection).await?, names).await?;
-            let ended = job.run(&store, args.wait).await;
+            let mode = if args.wait { Mode::Wait } else { Mode::HandIn };
+            let ended = job.run(&store, mode).await;
             store.close().await;
             ended
         }
@@ -118,32 +131,32 @@ impl Job<'_> {
             failed = fleet.failed() => Err(failed.into()),
             ready = wait::until_leading(self.app, coordinator, processes, &self.cancel) => match ready {
                 Some(exit) => Ok(exit),
-                None => self.run(&store, true).await,
+                None => self.run(&store, Mode::Alone).await,
             },
         };
         fleet.stop().await;
         ended
     }
 
-    async fn run(&self, store: &Store, waits: bool) -> Result<Exit, Failure> {
+    async fn run(&self, store: &Store, mode: Mode) -> Result<Exit, Failure> {
         // A broker without our streams would only look as if it were away.
         store.stream_state(&store.names().submit_stream()).await?;
-        let id = scan_id();
         let progress = watch::Sender::new(Progress::default());
-        if !waits {
+        if mode == Mode::HandIn {
             let scanned = tokio::select! {
-                scanned = self.scan.run(store, &id, None, &progress, &self.cancel) => scanned?,
+                scanned = Box::pin(self.scan.run(store, None, &progress, &self.cancel)) => scanned?,
                 () = at(self.deadline) => return Ok(Exit::TimedOut),
             };
             summary::print_problems(self.app, &scanned.report);
-            summary::print_handed_in(self.app, &id, &scanned.report)?;
+            summary::print_handed_in(self.app, &self.scan.id, &scanned.report)?;
             if scanned.report.cancelled {
                 return Ok(Exit::Interrupted);
             }
             return Ok(summary::verdict(&scanned.report, self.scan.roots.len(), None));
         }
         let started = Instant::now();
-        let waiting = Waiting { job: self, store, id: &id, progress: &progress };
+        let alone = mode == Mode::Alone;
+        let waiting = Waiting { job: self, store, alone, progress: &progress };
         match waiting.run().await? {
             Ended::Settled(scanned, tally) => {
                 summary::print_problems(self.app, &scanned.report);

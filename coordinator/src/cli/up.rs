@@ -18,6 +18,7 @@ use super::session;
 use super::time::duration;
 use crate::fleet::Fleet;
 use crate::fleet::library::{LibraryScan, scan_id};
+use crate::service::Phase;
 use crate::shutdown::StopSignals;
 use crate::source::{Progress, root_path};
 use crate::store::Store;
@@ -84,7 +85,9 @@ pub(super) async fn serve(
             signals.run(drain, done).await;
         }
     });
-    beside.spawn(scan_again_and_again(fleet.store.clone(), libraries, rescan, drain.clone()));
+    let phase = fleet.coordinator.phase();
+    let store = fleet.store.clone();
+    beside.spawn(scan_again_and_again(store, phase, libraries, rescan, drain.clone()));
     let ended = tokio::select! {
         biased;
         () = drain.cancelled() => Ok(Exit::Ok),
@@ -104,6 +107,7 @@ pub(super) async fn serve(
 /// Scans all libraries at the start, on SIGHUP and whenever it is time.
 async fn scan_again_and_again(
     store: Store,
+    mut phase: watch::Receiver<Phase>,
     libraries: Vec<Library>,
     rescan: Option<Duration>,
     drain: CancellationToken,
@@ -117,6 +121,11 @@ async fn scan_again_and_again(
     due.set_missed_tick_behavior(MissedTickBehavior::Delay);
     due.tick().await;
     loop {
+        // Only now it is known which plugins there are, and so what unchanged files still need.
+        let leading = phase.wait_for(|phase| *phase == Phase::Leading);
+        if !matches!(drain.run_until_cancelled(leading).await, Some(Ok(_))) {
+            return;
+        }
         for library in &libraries {
             if !drain.is_cancelled() {
                 scan(&store, library, &drain).await;
@@ -139,11 +148,11 @@ async fn scan(store: &Store, library: &Library, drain: &CancellationToken) {
             return error!(library = name, %path, %error, "library cannot be scanned");
         }
     };
-    let scan = LibraryScan { roots: vec![root], ..LibraryScan::default() };
+    let scan = LibraryScan { id: scan_id(), roots: vec![root], ..LibraryScan::default() };
     let progress = watch::Sender::new(Progress::default());
-    let (id, library) = (scan_id(), &library.name);
-    info!(library, scan.id = id, "scan begins");
-    match scan.run(store, &id, None, &progress, drain).await {
+    let library = &library.name;
+    info!(library, scan.id = scan.id, "scan begins");
+    match Box::pin(scan.run(store, None, &progress, drain)).await {
         Ok(scanned) => {
             for root in &scanned.report.failed_roots {
                 warn!(library, error = %broker_config::Chain(root), "a part was not scanned");

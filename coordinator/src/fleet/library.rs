@@ -25,6 +25,8 @@ const MOST_THREADS: usize = 8;
 /// What to scan, and how to hand it in.
 #[derive(Clone, Debug, Default)]
 pub struct LibraryScan {
+    /// Names the scan; see [`scan_id`].
+    pub id: String,
     /// Absolute paths, as [`crate::source::root_path`] makes them.
     pub roots: Vec<PathBuf>,
     /// Every task goes into this queue; `None` = as the manifests say.
@@ -74,18 +76,18 @@ impl LibraryScan {
     pub async fn run(
         &self,
         store: &Store,
-        scan_id: &str,
         runs: Option<mpsc::Sender<u64>>,
         progress: &watch::Sender<Progress>,
         cancel: &CancellationToken,
     ) -> Result<Scanned, LibraryError> {
+        let scan_id = self.id.as_str();
         let graph = store.graph_mark().await?;
         let is_partial = !self.only.is_empty();
         if is_partial {
             mark::forget(store).await?;
         }
         let all = self.force || is_partial || !mark::covers(store, &self.roots, &graph).await?;
-        let patience = Patience { cancel: cancel.clone() };
+        let patience = Patience::new(cancel.clone());
         let index = BrokerIndex::new(store.clone(), patience.clone());
         let submit = SubmitOptions {
             scan_id: scan_id.to_owned(),

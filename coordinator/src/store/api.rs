@@ -60,10 +60,7 @@ impl Store {
             #[serde(default)]
             description: String,
         }
-        let payload = match body {
-            Value::Null => Bytes::new(),
-            body => Bytes::from(body.to_string()),
-        };
+        let payload = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let answer =
             self.client.request(format!("$JS.API.{what}"), payload).await.map_err(|error| {
                 match error.kind() {

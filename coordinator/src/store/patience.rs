@@ -1,5 +1,7 @@
 //! Trying again while the broker is away: a scan goes on where it was, without a person.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -8,7 +10,7 @@ use broker_config::read::{ReadError, Stored, last_messages};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::Store;
 
@@ -23,10 +25,19 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 #[derive(Clone, Debug)]
 pub struct Patience {
     /// Ends the waiting; what is on its way to the broker still arrives.
-    pub cancel: CancellationToken,
+    cancel: CancellationToken,
+    /// Whether it was told that the broker is away: a thousand requests wait at the same time, and
+    /// one line is enough.
+    told: Arc<AtomicBool>,
 }
 
 impl Patience {
+    /// Waits until `cancel`.
+    #[must_use]
+    pub fn new(cancel: CancellationToken) -> Self {
+        Self { cancel, told: Arc::default() }
+    }
+
     /// Publishes until the stream has stored it.
     ///
     /// # Errors
@@ -46,7 +57,10 @@ impl Patience {
                 .publish(subject.to_owned(), headers.clone(), body.clone())
                 .await
             {
-                Ok(sequence) => return Ok(sequence),
+                Ok(sequence) => {
+                    tries.succeeded();
+                    return Ok(sequence);
+                }
                 Err(error) => error,
             };
             let most = match error {
@@ -76,13 +90,16 @@ impl Patience {
         let mut tries = Tries::new(self);
         loop {
             let error = match last_messages(store.client(), stream, filters).await {
-                Ok(found) => return Ok(found),
+                Ok(found) => {
+                    tries.succeeded();
+                    return Ok(found);
+                }
                 Err(error) => error,
             };
             let most = match error {
                 ReadError::TimedOut { .. } => AWAY,
                 // While a server starts, nobody answers for its streams yet.
-                ReadError::Refused { status, .. } if status == 503 => AWAY,
+                ReadError::Refused { status: 503, .. } => AWAY,
                 ReadError::Refused { .. } => REFUSING,
                 ReadError::TooMany | ReadError::Closed => return Err(error),
             };
@@ -104,6 +121,13 @@ impl<'a> Tries<'a> {
         Self { patience, since: Instant::now(), pause: FIRST_PAUSE }
     }
 
+    fn succeeded(&self) {
+        let retried = self.pause > FIRST_PAUSE;
+        if retried && self.patience.told.swap(false, Ordering::Relaxed) {
+            info!("the broker takes part again");
+        }
+    }
+
     /// Waits before the next try; `false` when there is to be none.
     async fn pause(
         &mut self,
@@ -113,7 +137,7 @@ impl<'a> Tries<'a> {
         if self.since.elapsed() > most {
             return false;
         }
-        if self.pause == FIRST_PAUSE {
+        if !self.patience.told.swap(true, Ordering::Relaxed) {
             warn!(%error, "the broker does not take part; trying again");
         }
         let waited = self.patience.cancel.run_until_cancelled(sleep(self.pause)).await;

@@ -33,7 +33,9 @@ const LONG: Duration = Duration::from_secs(10);
 pub(super) struct Waiting<'a> {
     pub(super) job: &'a Job<'a>,
     pub(super) store: &'a Store,
-    pub(super) id: &'a str,
+    /// Whether nobody is left afterwards to process what others have handed in: earlier commands
+    /// that were interrupted, dead letters tried again, files that plugins made.
+    pub(super) alone: bool,
     pub(super) progress: &'a watch::Sender<Progress>,
 }
 
@@ -53,11 +55,10 @@ pub(super) enum Ended {
 impl Waiting<'_> {
     pub(super) async fn run(self) -> Result<Ended, Failure> {
         let Job { app, scan, cancel, deadline } = self.job;
-        let mut follower = Follower::open(self.store, self.id).await?;
+        let mut follower = Follower::open(self.store, &scan.id).await?;
         let mut meter = Meter::new(&app.out);
         let (sender, mut runs) = mpsc::channel(RUNS);
-        let scanning = scan.run(self.store, self.id, Some(sender), self.progress, cancel);
-        let mut scanning = std::pin::pin!(scanning);
+        let mut scanning = Box::pin(scan.run(self.store, Some(sender), self.progress, cancel));
         let mut scanned = None;
         let mut quiet = Quiet::new();
         let mut due = interval(LOOK);
@@ -83,6 +84,7 @@ impl Waiting<'_> {
                     meter.show(Reading { scan: &self.progress.borrow(), walked, settled });
                     // The sender is gone with the scan, so an empty channel stays empty.
                     if walked && runs.is_empty() && follower.waiting() == 0
+                        && self.nothing_is_left().await?
                         && let Some(scanned) = scanned.take()
                     {
                         break Ended::Settled(Box::new(scanned), follower.tally.clone());
@@ -92,6 +94,18 @@ impl Waiting<'_> {
         };
         meter.end();
         Ok(ended)
+    }
+
+    /// Whether the fleet may end, as far as others are concerned.
+    async fn nothing_is_left(&self) -> Result<bool, Failure> {
+        if !self.alone {
+            return Ok(true);
+        }
+        match self.store.stream_state(&self.store.names().submit_stream()).await {
+            Ok(state) => Ok(state.messages == 0),
+            Err(error) if error.is_retryable() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

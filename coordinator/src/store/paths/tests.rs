@@ -8,7 +8,7 @@ use crate::source::index::{EntryFacts, FileEntry, MOST_LISTED};
 use crate::store::testing::TestBroker;
 
 fn index(store: &Store) -> BrokerIndex {
-    BrokerIndex::new(store.clone(), Patience { cancel: CancellationToken::new() })
+    BrokerIndex::new(store.clone(), Patience::new(CancellationToken::new()))
 }
 
 fn file(path: &str, cid: &str) -> PathEntry {
