@@ -64,7 +64,7 @@ impl Forward {
         Self { to: Destination::File(path.into()), meta: Meta::new() }
     }
 
-    /// Hands this file to another plugin, whatever that plugin's filter says.
+    /// Hands this file to another plugin and what that depends on; their filters still apply.
     #[must_use]
     pub fn plugin(id: PluginId) -> Self {
         Self { to: Destination::Plugin(id), meta: Meta::new() }
