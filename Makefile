@@ -4,6 +4,7 @@ STAGE := target/stage
 DEMO := demo
 DEMO_FILE := $(DEMO)/library/Movies/The Quiet Harbour (2019)/The Quiet Harbour (2019).mkv
 # Evaluated in the recipe: the server is looked for, or fetched, when it is needed.
+WITH_PYTHON := METAFLEET_TEST_PYTHON="$$(deploy/tools/python-venv.sh)" && export METAFLEET_TEST_PYTHON &&
 WITH_NATS := NATS_SERVER_BIN="$$(deploy/tools/nats-server.sh)" && export NATS_SERVER_BIN &&
 METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
@@ -22,8 +23,9 @@ needs:
 	command -v python3 >/dev/null || missing="$$missing\n  python3  Python 3.9 or newer; Debian or Ubuntu: apt-get install python3 python3-pip"; \
 	if [ -n "$$missing" ]; then printf "error: missing on this machine:$$missing\n" >&2; exit 1; fi
 
-tools: needs ## get what running needs: nats-server and ffmpeg
+tools: needs ## get what running and testing needs: nats-server, ffmpeg, a Python with nats-py
 	@deploy/tools/nats-server.sh >/dev/null
+	@deploy/tools/python-venv.sh >/dev/null
 	@deploy/tools/ffmpeg.sh
 
 build: needs ## build everything and lay it out in target/stage
@@ -44,7 +46,7 @@ clean-demo: ## remove the demo's library and data
 	rm -rf $(DEMO)
 
 test: tools build ## run every test of every language
-	@$(WITH_NATS) python3 deploy/tools/run_tests.py
+	@$(WITH_NATS) $(WITH_PYTHON) python3 deploy/tools/run_tests.py
 
 lint: fmt-check clippy doc ## formatting, clippy and documentation, without a warning
 

@@ -1,0 +1,109 @@
+"""What a plugin sees of PROTOCOL.md, and its texts and tokens; nothing here talks to a broker.
+
+The numbers in brackets are the sections of broker-config/PROTOCOL.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import threading
+import time
+from datetime import datetime, timezone
+
+
+class Skipped(Exception):
+    """The plugin has nothing to say about this file."""
+
+
+class Permanent(Exception):
+    """It would fail every time. Any other exception is worth another attempt."""
+
+
+class RetryLater(Exception):
+    """An outside service asks to wait; costs no attempt."""
+
+    def __init__(self, reason: str, delay_ms: int):
+        super().__init__(reason)
+        self.delay_ms = delay_ms
+
+
+class Task:
+    """One task in the hands of this worker: what the plugin gets, and where the broker is answered."""
+
+    def __init__(self, message, report):
+        numbers = message.reply.split(".")
+        numbers = numbers[4:] if len(numbers) == 9 else numbers[6:]  # without or with a domain [7]
+        self.delivered, self.sequence = int(numbers[0]), int(numbers[1])
+        self.subject, self.reply, self.headers = message.subject, message.reply, message.headers or {}
+        # Identity is what the subject says [3].
+        self.queue, self.plugin, self.token = self.subject.split(".")[-3:]
+        self.cid = decode(self.token)
+        self.body = json.loads(message.data)
+        exact = self.body.get("filePathBytes")
+        self.path = os.fsdecode(base64.b64decode(exact)) if exact else self.body["filePath"]
+        self.existing = self.body.get("existingMeta", {})
+        self.began = time.monotonic()
+        self.cancelled = threading.Event()
+        self.progress = lambda fraction, note="": report(self, fraction, note)  # from any thread
+
+    @property
+    def attempt(self) -> int:  # [13]
+        return self.delivered + int(self.headers.get("Mf-Attempts-Used", 0))
+
+    @property
+    def took_ms(self) -> int:
+        return round((time.monotonic() - self.began) * 1000)
+
+
+def check(manifest: dict, meta: dict):
+    """The plugin writes what its dataSchema allows, and nothing else [18]."""
+    schema = manifest["dataSchema"]
+    for key, value in meta.items():
+        family = (f for name, f in schema.items() if matches(name, key) or matches(f.get("pattern", name), key))
+        field = schema.get(key) or next(family, None)
+        if field is None:
+            raise Permanent(f"key `{key}` is not in the dataSchema of {manifest['id']}")
+        kind = field.get("type", "string")
+        is_set = isinstance(value, list) and all(isinstance(member, str) for member in value)
+        if (kind == "string" and not isinstance(value, str)) or (kind == "set" and not is_set):
+            raise Permanent(f"key `{key}` must be a {kind}")
+
+
+def matches(pattern: str, key: str) -> bool:
+    segments = [{"*": "[^/]+", "{n}": "[0-9]+"}.get(segment, re.escape(segment)) for segment in pattern.split("/")]
+    if segments[-1] == "[^/]+":
+        segments[-1] = ".+"
+    return re.fullmatch("/".join(segments), key) is not None
+
+
+def encode(text: str) -> str:
+    """Makes a token of any text [3]."""
+    plain = set(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-")
+    return "".join(chr(byte) if byte in plain else f"={byte:02X}" for byte in text.encode()) or "="
+
+
+def decode(token: str) -> str:
+    octets = re.sub(rb"=([0-9A-F]{2})", lambda found: bytes.fromhex(found[1].decode()), token.encode())
+    text = "" if token == "=" else octets.decode()
+    if encode(text) != token:
+        raise ValueError(f"`{token}` is not an encoded token")
+    return text
+
+
+def dump(body: dict) -> bytes:
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def short(text: str) -> str:
+    return text.encode()[:4096].decode(errors="ignore")
+
+
+def now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+
+
+def seconds(text: str) -> float:
+    return float(text[:-2]) / 1000 if text.endswith("ms") else float(text.rstrip("s"))
