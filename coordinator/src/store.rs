@@ -15,6 +15,8 @@ pub mod records;
 pub mod submit;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@ use async_nats::RequestErrorKind;
 use broker_config::Queue;
 use broker_config::id::PluginId;
 use broker_config::names::Names;
+use broker_config::read::message_at;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -177,8 +178,12 @@ impl Store {
     pub async fn delete_message(&self, stream: &str, sequence: u64) -> Result<(), StoreError> {
         let what = format!("STREAM.MSG.DELETE.{stream}");
         match self.api::<Value>(&what, &json!({ "seq": sequence, "no_erase": true })).await {
-            Ok(_) | Err(StoreError::NotFound { .. }) => Ok(()),
-            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+            // The server has no code for "it is gone already".
+            Err(error) => match message_at(&self.client, stream, sequence).await {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) | Err(_) => Err(error),
+            },
         }
     }
 }

@@ -125,7 +125,7 @@ impl Store {
             }
             part(id.as_str().as_bytes());
             part(&serde_json::to_vec(&known.entry.manifest).unwrap_or_default());
-            part(&serde_json::to_vec(&self.settings(&id).await?).unwrap_or_default());
+            part(known.entry.settings_hash.as_bytes());
         }
         Ok(data_encoding::HEXLOWER.encode(&hash.finalize()))
     }
