@@ -144,6 +144,11 @@ impl Feeder {
             let (Some(place), Some(reply)) = (place_of(&message), message.reply.clone()) else {
                 continue;
             };
+            // It was asked for before a fast file came.
+            if self.slots.is_held_back(self.queue) {
+                answer(&self.broker.client, &reply, Answer::Later).await;
+                continue;
+            }
             self.slots.take(self.queue);
             match read(&message.payload) {
                 Ok(submission) => {

@@ -237,6 +237,7 @@ impl Coordinator {
         );
         let announcements = broker.client.subscribe(options.names.signals("announce")).await?;
         let (heard, mut heard_seen) = watch::channel(BTreeSet::new());
+        let (loaded, mut loaded_seen) = watch::channel(false);
         let registry = Registry {
             broker: broker.clone(),
             engine: handle.clone(),
@@ -245,6 +246,7 @@ impl Coordinator {
             expected: options.expected.clone(),
             lease: options.lease,
             heard,
+            loaded,
             announcements,
             drop_unexpected: options.drop_unexpected,
         };
@@ -265,6 +267,8 @@ impl Coordinator {
         if let Err(error) = broker.tell(fact, None).await {
             tracing::debug!(error = %Chain(&error), "event not stored");
         }
+        // An error says that the registry has ended, and so will we.
+        stop.run_until_cancelled(loaded_seen.wait_for(|loaded| *loaded)).await.map(Result::ok);
         self.wait_for_plugins(&mut heard_seen, &stop).await;
         let scheduled = scheduled(broker).await;
         handle.tell(Input::Event(Happened::Scheduled { tasks: scheduled })).await;

@@ -50,11 +50,17 @@ impl Slots {
     #[must_use]
     pub fn room(&self, queue: Queue) -> usize {
         let (taken, most) = self.of(queue);
-        if queue == Queue::Background && self.strict && self.fast.load(Ordering::Relaxed) > 0 {
+        if self.is_held_back(queue) {
             return 0;
         }
         let parked = self.parked.load(Ordering::Relaxed);
         (most + parked).saturating_sub(taken.load(Ordering::Relaxed))
+    }
+
+    /// Whether a queue may have nothing in hand at the moment, however many places are free.
+    #[must_use]
+    pub fn is_held_back(&self, queue: Queue) -> bool {
+        queue == Queue::Background && self.strict && self.fast.load(Ordering::Relaxed) > 0
     }
 
     /// Takes a place.

@@ -2,5 +2,11 @@
 
 mod graph;
 mod incremental;
+mod later;
+mod lease;
+mod limits;
+mod protocol;
+mod repair;
+mod restart;
 mod retry;
 mod seed;

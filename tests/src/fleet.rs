@@ -8,14 +8,16 @@ use std::time::Duration;
 use anyhow::Context as _;
 use async_nats::{Client, ConnectOptions, jetstream};
 use broker_config::publish::Publisher;
+use broker_config::read::Stored;
 use broker_config::wire::instance::{Instance, InstanceState};
-use broker_config::{InstanceId, Manifest, Names, PluginId};
+use broker_config::wire::signal::{ANNOUNCE, AnnounceType};
+use broker_config::{Announce, AnnounceReply, InstanceId, Manifest, Names, PluginId, Task};
 use coordinator::service::CoordinatorOptions;
 use worker_sdk::WorkerOptions;
 
 use crate::lead::{LEASE, Lead, short};
 use crate::plugin::{Running, Script};
-use crate::{Server, eventually};
+use crate::{Server, eventually, json_of};
 
 /// Keeps the log going for tests that are run with `METAFLEET_LOG`.
 static LOG: std::sync::OnceLock<worker_sdk::telemetry::Guard> = std::sync::OnceLock::new();
@@ -142,6 +144,36 @@ impl Fleet {
             Ok(said.transpose()?.filter(|said| said.state == state))
         })
         .await
+    }
+
+    /// Announces an instance of a plugin that will never pull a task.
+    pub async fn announce(&self, manifest: &Manifest) -> anyhow::Result<AnnounceReply> {
+        self.announce_as(&manifest.id, manifest).await
+    }
+
+    /// Announces a manifest on the subject of a plugin that may be another one.
+    pub async fn announce_as(
+        &self,
+        plugin: &PluginId,
+        manifest: &Manifest,
+    ) -> anyhow::Result<AnnounceReply> {
+        let announcement = Announce {
+            kind: AnnounceType::V1,
+            instance: "by-hand".parse()?,
+            manifest: manifest.clone(),
+            host: String::new(),
+            pid: 0,
+            sdk: "none".to_owned(),
+        };
+        let subject = self.names.signal(plugin, ANNOUNCE);
+        let answer = self.client.request(subject, json_of(&announcement)?).await?;
+        Ok(serde_json::from_slice(&answer.payload)?)
+    }
+
+    /// Waits until a plugin's task on a file is in its stream.
+    pub async fn task_waits(&self, plugin: &str, cid: &str) -> anyhow::Result<(Task, Stored)> {
+        eventually(&format!("a task of {plugin} on {cid}"), async || self.task(plugin, cid).await)
+            .await
     }
 
     /// Sends a request to the JetStream API that may not be refused.

@@ -71,7 +71,13 @@ pub struct Script {
 
 impl fmt::Debug for Script {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Script").field("calls", &self.calls()).finish_non_exhaustive()
+        let calls = self.calls();
+        writeln!(f, "{} attempts, the last ones:", calls.len())?;
+        for call in calls.iter().rev().take(20).rev() {
+            let Call { plugin, instance, cid, attempt, .. } = call;
+            writeln!(f, "  {plugin} on {cid}, attempt {attempt} by {instance}")?;
+        }
+        Ok(())
     }
 }
 

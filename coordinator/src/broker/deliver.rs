@@ -48,6 +48,8 @@ pub enum Answer {
     Ack,
     /// Still at it.
     Progress,
+    /// Again in half a second.
+    Later,
     /// Never again.
     Term,
 }
@@ -57,6 +59,7 @@ pub async fn answer(client: &Client, reply: &str, answer: Answer) {
     let body: &'static [u8] = match answer {
         Answer::Ack => b"+ACK",
         Answer::Progress => b"+WPI",
+        Answer::Later => br#"-NAK {"delay":500000000}"#,
         Answer::Term => b"+TERM",
     };
     #[expect(clippy::disallowed_methods, reason = "an answer to a delivery; see above")]

@@ -1,8 +1,9 @@
 //! Looks for published tasks: are they still waiting, delivered too often, or gone?
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use broker_config::read::{Stored, last_messages};
+use broker_config::read::{Stored, last_messages, message_at};
 use broker_config::{Cid, Names, PluginId, Queue};
 
 use super::{Input, Shared};
@@ -11,6 +12,8 @@ use crate::dispatcher::{Event, Suspect};
 
 /// Subjects asked for in one request; two per task.
 const BATCH: usize = 256;
+/// How long an acknowledged task may take to leave its stream.
+const LEAVING: Duration = Duration::from_millis(500);
 
 impl Shared {
     /// Reports every suspect whose task is nowhere, after its record if that has changed; gives up
@@ -73,8 +76,11 @@ impl Shared {
         Some(found)
     }
 
-    /// A task below the acknowledgement floor of its consumer is not coming again by itself: it
-    /// was delivered as often as it may be. Advisories say so too, but at most once.
+    /// A task that was delivered and is not held by anybody is not coming again by itself: it was
+    /// delivered as often as it may be. Advisories say so too, but at most once.
+    ///
+    /// The consumer's acknowledgement floor says so only once something behind it was acknowledged;
+    /// where nothing is held at all, its last delivery does.
     async fn sweep(&self, plugin: &PluginId, queue: Queue, tasks: Vec<&Stored>) {
         let stream = self.broker.names.task_stream();
         let name = Names::consumer(plugin, queue);
@@ -82,13 +88,26 @@ impl Shared {
             .broker
             .js
             .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
-                name, stream,
+                name, &stream,
             )
             .await;
         let Ok(consumer) = info else { return };
-        let floor = consumer.cached_info().ack_floor.stream_sequence;
-        for task in tasks.into_iter().filter(|task| task.sequence <= floor) {
-            exhausted(&self.broker, &self.witness, task).await;
+        let info = consumer.cached_info();
+        let floor = if info.num_ack_pending == 0 {
+            info.delivered.stream_sequence
+        } else {
+            info.ack_floor.stream_sequence
+        };
+        let stuck: Vec<&Stored> = tasks.into_iter().filter(|task| task.sequence <= floor).collect();
+        if stuck.is_empty() {
+            return;
+        }
+        // One that was acknowledged a moment ago is leaving its stream.
+        tokio::time::sleep(LEAVING).await;
+        for task in stuck {
+            if let Ok(Some(task)) = message_at(&self.broker.client, &stream, task.sequence).await {
+                exhausted(&self.broker, &self.witness, &task).await;
+            }
         }
     }
 }

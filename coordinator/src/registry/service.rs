@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, Subscriber};
 use broker_config::apply::apply_consumer;
-use broker_config::read::is_deletion;
+use broker_config::read::{Stored, last_messages};
 use broker_config::topology::TaskConsumerSpec;
 use broker_config::wire::event::Fact;
 use broker_config::wire::instance::HEARTBEAT_MS;
@@ -25,6 +25,9 @@ use crate::engine::{EngineHandle, Input};
 use crate::graph::Refusal;
 use crate::presence::PresenceHandle;
 
+/// Pause before the bucket is read again.
+const PAUSE: Duration = Duration::from_millis(300);
+
 /// What the registry needs.
 #[derive(Debug)]
 pub struct Registry {
@@ -42,6 +45,8 @@ pub struct Registry {
     pub lease: Duration,
     /// Plugins that have announced themselves, granted or not.
     pub heard: watch::Sender<BTreeSet<PluginId>>,
+    /// Whether the engine has been told of all plugins in the bucket.
+    pub loaded: watch::Sender<bool>,
     /// Subscription to announcements, made before anything else so that none is missed.
     pub announcements: Subscriber,
     /// Whether plugins that an earlier fleet started, and this one does not, leave the graph.
@@ -58,15 +63,24 @@ struct State {
 impl Registry {
     /// Serves until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
-        let bucket = Names::bucket_stream(&self.broker.names.plugins_bucket());
-        let mut tail = Tail::new(self.broker.clone(), bucket, Vec::new(), 1);
         let mut state = State::default();
+        let loaded = stop.run_until_cancelled(self.load(&mut state)).await;
+        let Some(next) = loaded else { return };
+        let bucket = Names::bucket_stream(&self.broker.names.plugins_bucket());
+        let mut tail = Tail::new(self.broker.clone(), bucket, Vec::new(), next);
+        self.loaded.send_replace(true);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = tail.next() => {
-                    let Some((message, _)) = changed else { return };
-                    self.on_change(&mut state, &message).await;
+                    let Some((message, place)) = changed else { return };
+                    let stored = Stored {
+                        subject: message.subject.into_string(),
+                        sequence: place.stream_sequence,
+                        headers: message.headers.unwrap_or_default(),
+                        payload: message.payload,
+                    };
+                    self.on_change(&mut state, &stored).await;
                 }
                 announced = self.announcements.next() => {
                     let Some(message) = announced else { return };
@@ -76,19 +90,51 @@ impl Registry {
         }
     }
 
-    async fn on_change(&self, state: &mut State, message: &Message) {
-        let Some(id) = message.subject.rsplit('.').next().and_then(|id| id.parse().ok()) else {
-            return;
-        };
-        let entry = serde_json::from_slice::<PluginEntry>(&message.payload)
-            .ok()
-            .filter(|entry| entry.manifest.id == id && !is_deletion(message.headers.as_ref()));
-        match entry {
-            Some(mut entry) => {
-                let left = entry.managed && !self.expected.contains(&id) && self.drop_unexpected;
-                if left {
-                    entry.enabled = false;
+    /// Reads what the bucket holds and tells the engine; returns the sequence to follow it from.
+    ///
+    /// A file that is opened before would be settled without the plugins that were not read yet.
+    async fn load(&self, state: &mut State) -> u64 {
+        let bucket = self.broker.names.plugins_bucket();
+        let filters = [Names::key_subject(&bucket, ">")];
+        let stream = Names::bucket_stream(&bucket);
+        let found = loop {
+            match last_messages(&self.broker.client, &stream, &filters).await {
+                Ok(found) => break found,
+                Err(error) => {
+                    tracing::debug!(error = %Chain(&error), "plugins cannot be read, trying again");
+                    tokio::time::sleep(PAUSE).await;
                 }
+            }
+        };
+        let mut next = 1;
+        for stored in &found {
+            next = next.max(stored.sequence + 1);
+            if let Some((id, Some(entry))) = self.read_entry(stored) {
+                self.make_ready(state, &entry).await;
+                state.entries.insert(id, entry);
+            }
+        }
+        self.publish_graph(state).await;
+        next
+    }
+
+    /// What a key of the bucket says; `None` for a key that is no plugin's.
+    fn read_entry(&self, stored: &Stored) -> Option<(PluginId, Option<PluginEntry>)> {
+        let id: PluginId = stored.subject.rsplit('.').next()?.parse().ok()?;
+        let mut entry = serde_json::from_slice::<PluginEntry>(&stored.payload)
+            .ok()
+            .filter(|entry| entry.manifest.id == id && !stored.is_deletion());
+        if let Some(entry) = &mut entry {
+            let left = entry.managed && !self.expected.contains(&id) && self.drop_unexpected;
+            entry.enabled &= !left;
+        }
+        Some((id, entry))
+    }
+
+    async fn on_change(&self, state: &mut State, stored: &Stored) {
+        let Some((id, entry)) = self.read_entry(stored) else { return };
+        match entry {
+            Some(entry) => {
                 if state.entries.get(&id) == Some(&entry) {
                     return;
                 }
