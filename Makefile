@@ -10,7 +10,7 @@ METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs tools build library demo clean-demo test lint fmt-check clippy doc deny bench
+.PHONY: help needs run-tools tools build library demo clean-demo test lint fmt-check clippy doc deny bench
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -23,20 +23,22 @@ needs:
 	command -v python3 >/dev/null || missing="$$missing\n  python3  Python 3.9 or newer; Debian or Ubuntu: apt-get install python3 python3-pip"; \
 	if [ -n "$$missing" ]; then printf "error: missing on this machine:$$missing\n" >&2; exit 1; fi
 
-tools: needs ## get what running and testing needs: nats-server, ffmpeg, a Python with nats-py
+run-tools: needs ## get what running needs: nats-server and ffmpeg
 	@deploy/tools/nats-server.sh >/dev/null
-	@deploy/tools/python-venv.sh >/dev/null
 	@deploy/tools/ffmpeg.sh
+
+tools: run-tools ## get what testing needs: the same, and a Python with nats-py
+	@deploy/tools/python-venv.sh >/dev/null
 
 build: needs ## build everything and lay it out in target/stage
 	cargo build --workspace --locked
 	@python3 deploy/tools/stage.py $(STAGE)
 
-library: tools ## make the small library of the demo
+library: run-tools ## make the small library of the demo
 	@python3 tests/media/make_library.py $(DEMO)/library
 
 # A scan in which some file could not be read ends with 6 (partial success): the library has such files.
-demo: tools build library ## scan a small real library and show what was found
+demo: run-tools build library ## scan a small real library and show what was found
 	@echo; echo "== metafleet scan $(DEMO)/library --wait"
 	@$(WITH_NATS) $(METAFLEET) scan $(DEMO)/library --wait --plugin-dir $(STAGE)/plugins || [ $$? -eq 6 ]
 	@echo; echo "== metafleet meta get '$(DEMO_FILE)'"
@@ -63,6 +65,6 @@ deny: needs ## licences, sources and who may lean on what
 	@deny="$$(deploy/tools/cargo-deny.sh)" && \
 	"$$deny" --locked check --allow unused-wrapper bans licenses sources
 
-bench: tools ## measure throughput and latency beside the raw ceiling
+bench: run-tools ## measure throughput and latency beside the raw ceiling
 	cargo build --release --locked --package coordinator
 	@$(WITH_NATS) target/release/metafleet bench
