@@ -57,8 +57,6 @@ pub enum Event {
     Opening { cids: Vec<Cid> },
     /// A record was written.
     Record { cid: Cid, plugin: PluginId, record: KnownRecord },
-    /// A task is stored.
-    Published { run: RunId, plugin: PluginId, sequence: u64 },
     /// A task could not be stored, or nobody knows.
     PublishFailed { run: RunId, plugin: PluginId },
     /// An older task of the same work is still in the stream.
@@ -112,8 +110,6 @@ pub struct Suspect {
     pub plugin: PluginId,
     /// Its queue.
     pub queue: Queue,
-    /// Its stream sequence; 0 = not known.
-    pub sequence: u64,
     /// When it was published, on the engine's clock.
     pub since: u64,
 }
@@ -218,11 +214,6 @@ impl Dispatcher {
             }
             Event::Record { cid, plugin, record } => {
                 self.on_record(&cid, &plugin, record, commands);
-            }
-            Event::Published { run, plugin, sequence } => {
-                if let Some(run) = self.runs.get_mut(&run) {
-                    run.on_published(&plugin, sequence);
-                }
             }
             Event::PublishFailed { run, plugin } => {
                 self.retries.insert((self.now + self.timing.retry_publish, run, plugin));
@@ -397,7 +388,6 @@ impl Dispatcher {
                     cid: run.opening().submission.cid.clone(),
                     plugin: task.plugin,
                     queue: task.queue,
-                    sequence: task.sequence,
                     since: task.since,
                 }
             }));

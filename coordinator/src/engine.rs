@@ -142,9 +142,7 @@ impl Engine {
                 _ = tick.tick() => {
                     let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
                     self.dispatcher.on_event(Event::Tick { now }, &mut commands);
-                }
-                Some(_) = self.effects.join_next() => {
-                    while self.effects.try_join_next().is_some() {}
+                    self.reap();
                 }
                 Some(input) = self.inbox.recv() => {
                     self.on_input(input, &mut commands);
@@ -238,6 +236,16 @@ impl Engine {
                 tracing::info!(for_ms, "it moves again");
                 let fact = Fact::FleetRecovered { for_ms };
                 self.tell(fact, None);
+            }
+        }
+    }
+
+    /// Looks at effects that have ended; done by the clock, because being woken by each of them
+    /// would cost more than it does.
+    fn reap(&mut self) {
+        while let Some(ended) = self.effects.try_join_next() {
+            if let Err(error) = ended {
+                tracing::error!(%error, "an effect failed; what it was to do is found missing");
             }
         }
     }

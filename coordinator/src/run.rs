@@ -78,7 +78,7 @@ enum State {
     /// Its task may be published, with this input.
     Wanted { seen: MetaMap, fingerprint: String },
     /// Its task is in the broker's hands.
-    Published { fingerprint: String, since: u64, sequence: u64, deferred: bool },
+    Published { fingerprint: String, since: u64, deferred: bool },
     /// Done with. `failed` is what dependents go by.
     Settled { outcome: Outcome, failed: bool },
 }
@@ -129,8 +129,6 @@ pub struct InFlight {
     pub plugin: PluginId,
     /// The queue its task went to.
     pub queue: Queue,
-    /// Stream sequence of the task; 0 while its publish is not acknowledged.
-    pub sequence: u64,
     /// When it was published, on the engine's clock.
     pub since: u64,
     /// Whether it waits for a time that the plugin asked for.
@@ -290,7 +288,6 @@ impl Run {
         part.state = State::Published {
             fingerprint: fingerprint.clone(),
             since: now,
-            sequence: 0,
             deferred: false,
         };
         let part = self.parts.get(id)?;
@@ -317,15 +314,6 @@ impl Run {
 
     fn queue_of(&self, part: &Part) -> Queue {
         if self.opening.submission.override_queue { self.opening.queue } else { part.spec.queue }
-    }
-
-    /// Takes note of the sequence under which a task is stored.
-    pub fn on_published(&mut self, id: &PluginId, stored: u64) {
-        if let Some(State::Published { sequence, .. }) =
-            self.parts.get_mut(id).map(|p| &mut p.state)
-        {
-            *sequence = stored;
-        }
     }
 
     /// Takes note that the plugin asked to be called later; says whether it counted until now.
@@ -409,10 +397,9 @@ impl Run {
     /// The tasks in the broker's hands.
     pub fn in_flight(&self) -> impl Iterator<Item = InFlight> + '_ {
         self.parts.iter().filter_map(|(id, part)| match part.state {
-            State::Published { sequence, since, deferred, .. } => Some(InFlight {
+            State::Published { since, deferred, .. } => Some(InFlight {
                 plugin: id.clone(),
                 queue: self.queue_of(part),
-                sequence,
                 since,
                 deferred,
             }),

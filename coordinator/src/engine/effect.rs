@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// What became of a publish.
 enum Fate {
-    Stored(u64),
+    Stored,
     Blocked,
     Failed,
     TooLarge(String),
@@ -37,9 +37,7 @@ impl Shared {
     pub(super) async fn publish(&self, opening: Arc<Opening>, queue: Queue, task: Box<Task>) {
         let (run, plugin) = (opening.id, task.plugin_id.clone());
         match self.publish_task(&opening, queue, &task).await {
-            Fate::Stored(sequence) => {
-                self.report(Event::Published { run, plugin, sequence }).await;
-            }
+            Fate::Stored => {}
             Fate::Blocked => self.report(Event::Blocked { run, plugin }).await,
             Fate::Failed => self.report(Event::PublishFailed { run, plugin }).await,
             Fate::TooLarge(error) => {
@@ -73,7 +71,7 @@ impl Shared {
         let headers = of_dispatch(opening, queue, task, &subject);
         let publisher = &self.broker.publisher;
         match publisher.publish_after(subject.clone(), 0, headers, json(task)).await {
-            Ok(sequence) => Fate::Stored(sequence),
+            Ok(_) => Fate::Stored,
             Err(PublishError::WrongLastSequence { .. }) => self.who_is_there(subject, task).await,
             Err(error @ PublishError::TooLarge { .. }) => Fate::TooLarge(error.to_string()),
             Err(error) => {
@@ -89,13 +87,11 @@ impl Shared {
         let Ok(found) = last_messages(&self.broker.client, &stream, &[subject]).await else {
             return Fate::Failed;
         };
-        let there = found.first().and_then(|stored| {
-            let there = serde_json::from_slice::<Task>(&stored.payload).ok()?;
-            Some((there.task_id, stored.sequence))
-        });
-        match there {
-            Some((id, sequence)) if id == task.task_id => Fate::Stored(sequence),
-            _ => Fate::Blocked,
+        let there = found.first().and_then(|it| serde_json::from_slice::<Task>(&it.payload).ok());
+        if there.is_some_and(|there| there.task_id == task.task_id) {
+            Fate::Stored
+        } else {
+            Fate::Blocked
         }
     }
 
