@@ -122,12 +122,11 @@ async fn attempts_used_before_a_wait_count_after_it() -> anyhow::Result<()> {
     let retry = json!({ "retry": {"maxAttempts": 3, "delaysMs": [50]} });
     let _worker = fleet.worker(&manifest("mixed", &retry)?, &script).await?;
 
-    let run = fleet.submit("film").await?;
+    fleet.submit("film").await?;
     eventually("four attempts", async || Ok((script.calls().len() >= 4).then_some(()))).await?;
 
     let attempts: Vec<u32> = script.calls().iter().map(|call| call.attempt).take(4).collect();
     assert_eq!(attempts, [1, 2, 2, 2], "a wait at attempt 2 is followed by attempt 2");
-    drop(run);
     Ok(())
 }
 

@@ -1,12 +1,17 @@
 //! The core as a whole, on real brokers; see `tests/FEATURES.md` for what shows which feature.
 
+mod fleets;
 mod graph;
 mod incremental;
+mod junk;
 mod later;
 mod lease;
 mod limits;
+mod plugins;
 mod protocol;
 mod repair;
 mod restart;
 mod retry;
+mod secrets;
 mod seed;
+mod trace;
