@@ -69,6 +69,8 @@ pub struct Fleet {
     pub processes: ProcessHandle,
     /// What is wrong with plugins or `plugins.yml`; each was passed over.
     pub problems: Vec<String>,
+    /// Whether any plugin is started here.
+    pub has_plugins: bool,
     coordinating: JoinSet<Result<(), CoordinatorError>>,
     coordinator_drain: CancellationToken,
     processing: JoinSet<()>,
@@ -167,6 +169,7 @@ impl Fleet {
         let process_drain = CancellationToken::new();
         let mut processing = JoinSet::new();
         processing.spawn(runtime.run(process_drain.clone()));
+        let has_plugins = !plan.instances.is_empty();
         processes.set_wanted(plan.instances);
 
         let fleet = Self {
@@ -174,6 +177,7 @@ impl Fleet {
             coordinator: handle,
             processes,
             problems: plan.problems,
+            has_plugins,
             coordinating,
             coordinator_drain,
             processing,

@@ -31,8 +31,8 @@ pub enum Exit {
 impl Exit {
     /// The list for `metafleet --help`.
     pub(crate) const HELP: &'static str = "\
-Exit codes: 0 done · 1 failure · 2 wrong usage or configuration · 3 not found · 4 broker unreachable ·
-5 conflict · 6 partly failed · 124 timed out · 130 interrupted";
+Exit codes: 0 done, 1 failure, 2 wrong usage or configuration, 3 not found,
+4 broker unreachable, 5 conflict, 6 partly failed, 124 timed out, 130 interrupted";
 }
 
 impl From<Exit> for ExitCode {

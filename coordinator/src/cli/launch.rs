@@ -108,6 +108,7 @@ impl Launch<'_> {
             Some((connection, names)) => (Some(connection), names),
             None => (None, Names::new(prefix)),
         };
+        let look_around = self.look_around;
         let fleet = Fleet::start(FleetOptions {
             plugins: self.plugins.sources(&data_dir, self.look_around),
             data_dir,
@@ -126,6 +127,11 @@ impl Launch<'_> {
         for problem in &fleet.problems {
             // Also with -q: somebody wanted a plugin that does not run.
             complain(&format!("warning: {problem}"));
+        }
+        if look_around && !fleet.has_plugins {
+            app.out.say(
+                "no plugin was found; name a folder of them with --plugin-dir or METAFLEET_PLUGIN_PATH",
+            );
         }
         Ok(fleet)
     }

@@ -48,11 +48,12 @@ impl Meter {
     pub(crate) fn show(&mut self, reading: Reading<'_>) {
         if let Some(bar) = &self.bar {
             if reading.walked && bar.length().is_none() {
-                bar.set_style(style("{wide_bar} {pos}/{len} files settled  {per_sec}  {eta}"));
+                bar.set_style(style("{wide_bar} {pos}/{len} files settled  {msg}  {eta}"));
             }
             if reading.walked {
                 bar.set_length(reading.scan.submitted);
                 bar.set_position(reading.settled);
+                bar.set_message(rate(reading.settled, self.since.elapsed()));
             } else {
                 bar.set_message(text(reading));
                 bar.tick();
@@ -77,6 +78,12 @@ impl Meter {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Files per second so far.
+fn rate(files: u64, passed: Duration) -> String {
+    let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).max(1);
+    format!("{}/s", files.saturating_mul(1000) / millis)
 }
 
 fn style(template: &str) -> ProgressStyle {

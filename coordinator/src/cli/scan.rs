@@ -71,6 +71,8 @@ enum Mode {
 }
 
 pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
+    let data_dir = app.data_dir()?;
+    let running = session::running(app, &data_dir)?;
     let roots = args.paths.iter().map(|path| {
         root_path(path).map_err(|error| {
             Failure::not_found(format!("{} cannot be scanned: {error}", path.display()))
@@ -84,6 +86,8 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
             queue: args.queue,
             force: args.force,
             only: args.only,
+            // Without a fleet of others the command always waits.
+            waits: args.wait || running.is_none(),
         },
         cancel: CancellationToken::new(),
         deadline: args.timeout.map(|timeout| Instant::now() + timeout),
@@ -98,8 +102,7 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
             signals.run(cancel, done).await;
         }
     });
-    let data_dir = app.data_dir()?;
-    let ended = match session::running(app, &data_dir)? {
+    let ended = match running {
         Some((connection, names)) => {
             let store = Store::open(session::connect(&connection).await?, names).await?;
             let mode = if args.wait { Mode::Wait } else { Mode::HandIn };

@@ -35,6 +35,8 @@ pub struct LibraryScan {
     pub force: bool,
     /// Only these plugins and what they need; empty = all.
     pub only: Vec<PluginId>,
+    /// Whether somebody waits until all is settled.
+    pub waits: bool,
 }
 
 /// What a scan did.
@@ -86,7 +88,9 @@ impl LibraryScan {
         if is_partial {
             mark::forget(store).await?;
         }
-        let all = self.force || is_partial || !mark::covers(store, &self.roots, &graph).await?;
+        let all = self.force
+            || is_partial
+            || !mark::covers(store, &self.roots, &graph, self.waits).await?;
         let patience = Patience::new(cancel.clone());
         let index = BrokerIndex::new(store.clone(), patience.clone());
         let submit = SubmitOptions {

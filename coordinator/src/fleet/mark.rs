@@ -25,6 +25,8 @@ struct Mark {
     root: String,
     /// The graph, as [`Store::graph_mark`] has it.
     graph: String,
+    /// The last submission there was; while one up to it is open, not all is settled.
+    through: u64,
     /// For people, RFC 3339.
     at: String,
 }
@@ -40,13 +42,17 @@ fn subject(names: &Names, root: &str) -> String {
     Names::key_subject(&names.paths_bucket(), &format!("scan.{root}"))
 }
 
-/// Whether each root, or a folder above it, was scanned to its end for this graph.
+/// Whether each root, or a folder above it, was scanned to its end for this graph; and, for
+/// somebody who `waits`, whether all that was handed in then is settled.
 pub(super) async fn covers(
     store: &Store,
     roots: &[PathBuf],
     graph: &str,
+    waits: bool,
 ) -> Result<bool, StoreError> {
     let names = store.names();
+    let open = store.stream_state(&names.submit_stream()).await?;
+    let is_settled = |through: u64| open.messages == 0 || open.first_seq > through;
     let stream = Names::bucket_stream(&names.paths_bucket());
     for root in roots {
         let above: Vec<String> =
@@ -55,7 +61,8 @@ pub(super) async fn covers(
             .await
             .map_err(|error| StoreError::of_read("read marks of scans", error))?;
         let is_same = |payload: &[u8]| {
-            serde_json::from_slice::<Mark>(payload).is_ok_and(|mark| mark.graph == graph)
+            serde_json::from_slice::<Mark>(payload)
+                .is_ok_and(|mark| mark.graph == graph && (!waits || is_settled(mark.through)))
         };
         if !found.iter().any(|stored| !stored.is_deletion() && is_same(&stored.payload)) {
             return Ok(false);
@@ -71,8 +78,10 @@ pub(super) async fn put(
     graph: &str,
     now: &str,
 ) -> Result<(), StoreError> {
+    let through = store.stream_state(&store.names().submit_stream()).await?.last_seq;
     for root in roots {
         let mark = Mark {
+            through,
             r#type: MarkType::V1,
             root: root.to_string_lossy().into_owned(),
             graph: graph.to_owned(),
@@ -118,10 +127,28 @@ mod tests {
             (&["/a/b", "/x"], "g", false),
             (&["/a/b"], "h", false),
         ] {
-            assert_eq!(covers(&store, &dirs(roots), graph).await?, expected, "{roots:?} {graph}");
+            let covered = covers(&store, &dirs(roots), graph, true).await?;
+            assert_eq!(covered, expected, "{roots:?} {graph}");
         }
         forget(&store).await?;
-        assert!(!covers(&store, &dirs(&["/a/b"]), "g").await?);
+        assert!(!covers(&store, &dirs(&["/a/b"]), "g", false).await?);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_not_told_that_open_files_are_done() -> anyhow::Result<()> {
+        let (_broker, store) = TestBroker::start().await?;
+        let roots = [PathBuf::from("/a")];
+        let submit = store.names().submit(broker_config::Queue::Fast);
+        let body = Bytes::from_static(b"{}");
+        let run = store.publisher().publish(submit, HeaderMap::new(), body).await?;
+
+        put(&store, &roots, "g", "now").await?;
+
+        assert!(covers(&store, &roots, "g", false).await?);
+        assert!(!covers(&store, &roots, "g", true).await?);
+        store.delete_message(&store.names().submit_stream(), run).await?;
+        assert!(covers(&store, &roots, "g", true).await?);
         Ok(())
     }
 }

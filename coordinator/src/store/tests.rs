@@ -66,7 +66,8 @@ async fn a_dead_letter_is_handed_in_again_and_then_gone() -> anyhow::Result<()> 
     let first = put_dead(&store, "a", Queue::Fast).await?;
     let other = put_dead(&store, "b", Queue::Background).await?;
     let junk = Bytes::from_static(b"junk");
-    store.publisher().publish(format!("{}x", "mf.dead.fast."), HeaderMap::new(), junk).await?;
+    let to = store.names().dead(Queue::Fast, &"x".parse()?);
+    store.publisher().publish(to, HeaderMap::new(), junk).await?;
     let ids = |found: Vec<super::dead::DeadEntry>| found.iter().map(|e| e.id).collect::<Vec<_>>();
     assert_eq!(ids(store.dead_letters(None).await?), [first, other]);
     assert_eq!(ids(store.dead_letters(Some(&"b".parse()?)).await?), [other]);
