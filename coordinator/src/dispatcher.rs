@@ -80,6 +80,8 @@ pub enum Event {
 pub enum Command {
     /// Publish a task.
     Publish { opening: Arc<Opening>, queue: Queue, task: Box<Task> },
+    /// Give up on a task that goes missing whenever it is published.
+    GiveUp { opening: Arc<Opening>, queue: Queue, task: Box<Task> },
     /// Tell subscribers that a file is settled, then acknowledge its submission.
     Settle {
         opening: Arc<Opening>,
@@ -302,9 +304,23 @@ impl Dispatcher {
         if run.published_since(plugin) != Some(since) {
             return;
         }
+        let hopeless = run.on_missing(plugin);
         let cid = run.opening().submission.cid.clone();
-        commands.push(Command::Repaired { cid, plugin: plugin.clone() });
-        self.give_back(id, plugin, commands);
+        if !hopeless {
+            commands.push(Command::Repaired { cid, plugin: plugin.clone() });
+            self.give_back(id, plugin, commands);
+            return;
+        }
+        // Taken back and built anew, because the record it is fenced against may have changed.
+        run.on_lost(plugin);
+        let now = self.now;
+        let again = run.advance().contains(plugin).then(|| run.publish(plugin, now)).flatten();
+        if let Some((queue, task)) = again {
+            let (opening, task) = (run.opening().clone(), Box::new(task));
+            commands.push(Command::GiveUp { opening, queue, task });
+        } else {
+            self.advance(id, commands);
+        }
     }
 
     /// Takes a task as not published and sees what follows.

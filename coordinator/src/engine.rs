@@ -201,6 +201,10 @@ impl Engine {
                 self.shared.metrics.published(&task.plugin_id);
                 self.effects.spawn(async move { shared.publish(opening, queue, task).await });
             }
+            Command::GiveUp { opening, queue, task } => {
+                self.effects
+                    .spawn(async move { shared.give_up_missing(opening, queue, *task).await });
+            }
             Command::Settle { opening, plugins, tasks, duration_ms } => {
                 let reply = self.replies.get(&opening.id).map(|(_, reply)| reply.clone());
                 let fact = Fact::FileSettled {

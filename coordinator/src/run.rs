@@ -98,6 +98,8 @@ struct Part {
     spec: Arc<PluginSpec>,
     inputs: Vec<PluginId>,
     state: State,
+    /// How often its task was found missing in this run.
+    losses: u32,
 }
 
 /// One pass of one file through the graph.
@@ -192,6 +194,7 @@ impl Run {
                 spec: node.spec.clone(),
                 inputs: Vec::new(),
                 state: State::Waiting,
+                losses: 0,
             });
             part.spec = node.spec.clone();
             part.inputs.clone_from(&node.inputs);
@@ -285,11 +288,8 @@ impl Run {
         let part = self.parts.get_mut(id)?;
         let State::Wanted { seen, fingerprint } = &mut part.state else { return None };
         let (existing_meta, fingerprint) = (std::mem::take(seen), std::mem::take(fingerprint));
-        part.state = State::Published {
-            fingerprint: fingerprint.clone(),
-            since: now,
-            deferred: false,
-        };
+        part.state =
+            State::Published { fingerprint: fingerprint.clone(), since: now, deferred: false };
         let part = self.parts.get(id)?;
         let record_revision = self.records.get(id).map_or(0, |record| record.revision);
         let submission = &self.opening.submission;
@@ -349,6 +349,16 @@ impl Run {
         left
     }
 
+    /// Counts a task that was found missing; says whether that was as often as it may be.
+    ///
+    /// A task is lost by accident once, perhaps twice. One that goes missing every time is ended
+    /// by its worker without a word, and must not come again for ever.
+    pub fn on_missing(&mut self, id: &PluginId) -> bool {
+        let Some(part) = self.parts.get_mut(id) else { return false };
+        part.losses += 1;
+        part.losses >= part.spec.retry.max_attempts.get()
+    }
+
     /// Takes a task for lost, or its publish for failed: it may be published again.
     pub fn on_lost(&mut self, id: &PluginId) -> Left {
         let Some(part) = self.parts.get_mut(id) else { return Left::No };
@@ -397,12 +407,9 @@ impl Run {
     /// The tasks in the broker's hands.
     pub fn in_flight(&self) -> impl Iterator<Item = InFlight> + '_ {
         self.parts.iter().filter_map(|(id, part)| match part.state {
-            State::Published { since, deferred, .. } => Some(InFlight {
-                plugin: id.clone(),
-                queue: self.queue_of(part),
-                since,
-                deferred,
-            }),
+            State::Published { since, deferred, .. } => {
+                Some(InFlight { plugin: id.clone(), queue: self.queue_of(part), since, deferred })
+            }
             State::Waiting | State::Wanted { .. } | State::Settled { .. } => None,
         })
     }

@@ -36,6 +36,13 @@ impl Noop {
             .collect()
     }
 
+    /// For each of the first `count` plugins, the places of those it depends on, as bits.
+    pub(super) fn needs(count: usize) -> Vec<u32> {
+        let at = |id: &str| GRAPH.iter().position(|(other, ..)| *other == id).unwrap_or(0);
+        let bits = |needs: &[&str]| needs.iter().map(|id| 1 << at(id)).sum();
+        GRAPH.iter().take(count).map(|(_, _, needs)| bits(needs)).collect()
+    }
+
     pub(super) fn id(&self) -> PluginId {
         self.manifest.id.clone()
     }

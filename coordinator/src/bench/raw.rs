@@ -1,4 +1,5 @@
-//! The ceiling: the same writes, deliveries and acknowledgements, and nothing else.
+//! The ceiling: the same writes, deliveries and acknowledgements in the same order, and nothing
+//! else: no records are read, nothing is checked, nothing can be started again.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +12,7 @@ use broker_config::header::MESSAGE_ID;
 use broker_config::publish::Publisher;
 use broker_config::pull::{Pulled, Puller};
 use broker_config::topology::{LEASE, TaskConsumerSpec};
-use broker_config::{Names, PluginId, Queue};
+use broker_config::{Cid, Names, PluginId, Queue};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -48,8 +49,34 @@ impl Bodies {
     }
 }
 
-/// Submissions by content id: the reply subject and the records still missing.
-type Open = Arc<Mutex<HashMap<String, (String, usize)>>>;
+/// A submission in hand.
+struct File {
+    reply: String,
+    /// Plugins whose record has come, as bits.
+    done: u32,
+}
+
+/// Submissions by content id.
+type Open = Arc<Mutex<HashMap<String, File>>>;
+
+/// The graph as the loops need it: the plugins, and what each needs, as bits.
+struct Plan {
+    plugins: Vec<PluginId>,
+    needs: Vec<u32>,
+}
+
+impl Plan {
+    /// The plugins that may run now and could not before the one at `came` was done.
+    fn freed(&self, done: u32, came: usize) -> impl Iterator<Item = &PluginId> {
+        let freed = move |needs: u32| needs & 1 << came != 0 && needs & !done == 0;
+        self.plugins.iter().zip(&self.needs).filter(move |(_, n)| freed(**n)).map(|(p, _)| p)
+    }
+
+    /// The plugins that need nothing.
+    fn first(&self) -> impl Iterator<Item = &PluginId> {
+        self.plugins.iter().zip(&self.needs).filter(|(_, needs)| **needs == 0).map(|(p, _)| p)
+    }
+}
 
 /// Time from the first submission until all are acknowledged.
 pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Duration> {
@@ -73,8 +100,10 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Duration> {
         publishers.push(worker.clone());
         loops.spawn(work(worker, bench.names.clone(), plugin, bodies.clone()));
     }
-    loops.spawn(settle(coordinator.clone(), open.clone(), done.clone(), bodies.clone()));
-    loops.spawn(dispatch(coordinator.clone(), submits, plugins, open, bodies));
+    let plan = Arc::new(Plan { plugins, needs: Noop::needs(bench.plugins) });
+    let shared = (open.clone(), plan.clone(), bodies.clone());
+    loops.spawn(settle(coordinator.clone(), shared, done.clone()));
+    loops.spawn(dispatch(coordinator.clone(), submits, (open, plan, bodies)));
     let started = Instant::now();
     let files = bench.files;
     let finished = until(LIMIT, move || done.load(Ordering::Relaxed) >= files);
@@ -120,14 +149,15 @@ async fn submit(publisher: &Publisher, bench: &Bench) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Publishes every task of a file at once: the ceiling does not wait for dependencies.
-async fn dispatch(
-    broker: Broker,
-    mut submits: Puller,
-    plugins: Vec<PluginId>,
-    open: Open,
-    bodies: Arc<Bodies>,
-) {
+/// What both of the coordinator's loops look at.
+type Shared = (Open, Arc<Plan>, Arc<Bodies>);
+
+fn lock(open: &Open) -> std::sync::MutexGuard<'_, HashMap<String, File>> {
+    open.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Publishes the tasks of a file that need nothing.
+async fn dispatch(broker: Broker, mut submits: Puller, (open, plan, bodies): Shared) {
     let mut sent = JoinSet::new();
     loop {
         submits.set_room(ROOM.saturating_sub(sent.len()));
@@ -145,17 +175,17 @@ async fn dispatch(
             continue;
         };
         let cid = submission.cid;
-        open.lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(cid.as_str().to_owned(), (reply.into_string(), plugins.len()));
-        for plugin in &plugins {
-            let subject = broker.names.task(Queue::Fast, plugin, &cid);
-            let (publisher, body) = (broker.publisher.clone(), bodies.task.clone());
-            sent.spawn(async move {
-                drop(publisher.publish_after(subject, 0, HeaderMap::new(), body).await);
-            });
+        let file = File { reply: reply.into_string(), done: 0 };
+        lock(&open).insert(cid.as_str().to_owned(), file);
+        for plugin in plan.first() {
+            sent.spawn(publish(broker.clone(), plugin.clone(), cid.clone(), bodies.task.clone()));
         }
     }
+}
+
+async fn publish(broker: Broker, plugin: PluginId, cid: Cid, body: Bytes) {
+    let subject = broker.names.task(Queue::Fast, &plugin, &cid);
+    drop(broker.publisher.publish_after(subject, 0, HeaderMap::new(), body).await);
 }
 
 /// Writes the record, then acknowledges the task.
@@ -189,10 +219,12 @@ async fn work(publisher: Publisher, names: Names, plugin: PluginId, bodies: Arc<
     }
 }
 
-/// Follows the records; tells of each, and of each file, whose submission it then acknowledges.
-async fn settle(broker: Broker, open: Open, done: Arc<AtomicUsize>, bodies: Arc<Bodies>) {
+/// Follows the records; tells of each, publishes what it frees, and tells of each finished file,
+/// whose submission it then acknowledges.
+async fn settle(broker: Broker, (open, plan, bodies): Shared, done: Arc<AtomicUsize>) {
     let stream = broker.names.record_stream();
     let mut tail = Tail::new(broker.clone(), stream, Vec::new(), 1);
+    let all = (1_u32 << plan.plugins.len()) - 1;
     let mut sent = JoinSet::new();
     while let Some((message, place)) = tail.next().await {
         while sent.try_join_next().is_some() {}
@@ -201,13 +233,19 @@ async fn settle(broker: Broker, open: Open, done: Arc<AtomicUsize>, bodies: Arc<
         let (publisher, body) = (broker.publisher.clone(), bodies.event.clone());
         let id = message_id("record", place.stream_sequence);
         sent.spawn(async move { drop(publisher.publish(event, id, body).await) });
-        let last = {
-            let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some((_, missing)) = open.get_mut(address.cid.as_str()) else { continue };
-            *missing -= 1;
-            if *missing == 0 { open.remove(address.cid.as_str()) } else { None }
+        let Some(came) = plan.plugins.iter().position(|id| *id == address.plugin) else { continue };
+        let (now_done, last) = {
+            let mut open = lock(&open);
+            let Some(file) = open.get_mut(address.cid.as_str()) else { continue };
+            file.done |= 1 << came;
+            let now_done = file.done;
+            (now_done, if now_done == all { open.remove(address.cid.as_str()) } else { None })
         };
-        let Some((reply, _)) = last else { continue };
+        for plugin in plan.freed(now_done, came) {
+            let (plugin, cid) = (plugin.clone(), address.cid.clone());
+            sent.spawn(publish(broker.clone(), plugin, cid, bodies.task.clone()));
+        }
+        let Some(File { reply, .. }) = last else { continue };
         let (broker, done, body) = (broker.clone(), done.clone(), bodies.settled.clone());
         sent.spawn(async move {
             let event = broker.names.event("file.settled");

@@ -32,6 +32,15 @@ pub struct GiveUp {
     pub trace: Trace,
 }
 
+impl GiveUp {
+    /// Gives up on a task of which nothing else is known.
+    #[must_use]
+    pub fn new(task: Task, queue: Queue, cause: Cause, error: String) -> Self {
+        let trace = Trace::default();
+        Self { task, queue, cause, error, attempts: 0, duration_ms: 0, instance: None, trace }
+    }
+}
+
 /// A step failed; doing all of them again is safe.
 #[derive(Debug, thiserror::Error)]
 pub enum GiveUpError {

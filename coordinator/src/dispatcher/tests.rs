@@ -70,7 +70,8 @@ fn tasks(commands: &[Command]) -> Vec<Task> {
         .iter()
         .filter_map(|command| match command {
             Command::Publish { task, .. } => Some((**task).clone()),
-            Command::Settle { .. }
+            Command::GiveUp { .. }
+            | Command::Settle { .. }
             | Command::Reopen { .. }
             | Command::Check { .. }
             | Command::Repaired { .. }
@@ -85,6 +86,7 @@ fn kinds(commands: &[Command]) -> Vec<&'static str> {
         .iter()
         .map(|command| match command {
             Command::Publish { .. } => "publish",
+            Command::GiveUp { .. } => "give up",
             Command::Settle { .. } => "settle",
             Command::Reopen { .. } => "reopen",
             Command::Check { .. } => "check",
@@ -225,4 +227,18 @@ fn a_task_that_the_broker_will_publish_itself_is_not_published_again() {
     assert!(bench.open(1, "x").is_empty());
     assert_eq!(bench.dispatcher.numbers().parked, 1);
     assert_eq!(tasks(&bench.open(2, "y")).len(), 1, "it takes no place");
+}
+
+#[test]
+fn a_task_that_goes_missing_every_time_is_given_up() {
+    let mut bench = Bench::new(one_plugin(None));
+    bench.open(1, "x");
+    let missing = Event::Missing { run: RunId(1), plugin: "a".parse().unwrap(), since: 0 };
+    for _ in 0..2 {
+        assert_eq!(kinds(&bench.tell(missing.clone())), ["repaired", "publish"]);
+    }
+    let commands = bench.tell(missing);
+    let [Command::GiveUp { task, .. }] = commands.as_slice() else { panic!("{commands:?}") };
+    let task = (**task).clone();
+    assert_eq!(kinds(&bench.answer(&task)), ["settle"]);
 }

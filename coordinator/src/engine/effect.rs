@@ -48,18 +48,22 @@ impl Shared {
     }
 
     async fn too_large(&self, opening: &Opening, queue: Queue, task: Task, error: String) {
-        let (run, plugin) = (opening.id, task.plugin_id.clone());
-        let dead = GiveUp {
-            // What makes a task too large is the metadata it carries; the letter would be too.
-            task: without_meta(task),
-            queue,
-            cause: Cause::Permanent,
-            error,
-            attempts: 0,
-            duration_ms: 0,
-            instance: None,
-            trace: opening.trace.clone(),
-        };
+        // What makes a task too large is the metadata it carries; the letter would be too.
+        let task = without_meta(task);
+        self.give_up(opening, GiveUp::new(task, queue, Cause::Permanent, error)).await;
+    }
+
+    /// Gives up on a task that vanished as often as it may be tried.
+    pub(super) async fn give_up_missing(&self, opening: Arc<Opening>, queue: Queue, task: Task) {
+        let error = "ended by its workers, each time without a word".to_owned();
+        let attempts = task.retry.max_attempts.get();
+        let dead = GiveUp { attempts, ..GiveUp::new(task, queue, Cause::Terminated, error) };
+        self.give_up(&opening, dead).await;
+    }
+
+    async fn give_up(&self, opening: &Opening, dead: GiveUp) {
+        let (run, plugin) = (opening.id, dead.task.plugin_id.clone());
+        let dead = GiveUp { trace: opening.trace.clone(), ..dead };
         if let Err(error) = self.broker.give_up(dead).await {
             tracing::warn!(error = %Chain(&error), plugin.id = %plugin, "could not give up");
             self.report(Event::PublishFailed { run, plugin }).await;
