@@ -154,7 +154,8 @@ impl App {
         let serves = matches!(command, Command::Up(_) | Command::Coordinator(_));
         match (self.globals.quiet, self.globals.verbose, serves) {
             (true, ..) => "error",
-            (_, 0, false) => "warn,async_nats=off",
+            // A command says itself which plugins do not start.
+            (_, 0, false) => "warn,async_nats=off,coordinator::process=error",
             (_, 0, true) => "info,async_nats=warn",
             (_, 1, _) => "info,coordinator=debug,worker_sdk=debug",
             (_, _, _) => "debug",

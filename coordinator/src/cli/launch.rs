@@ -15,13 +15,17 @@ use crate::fleet::plugins::PluginSources;
 use crate::fleet::{Fleet, FleetError, FleetOptions, GRACE, default_plugins_file};
 use crate::service::{CoordinatorError, CoordinatorOptions};
 
+/// For so long files are not opened while a plugin that was started does not announce itself; one
+/// that crashes must not hold up the others for much longer than one that starts slowly.
+const PLUGIN_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Which plugins run.
 #[derive(Clone, Debug, Default, Args)]
 pub(crate) struct PluginArgs {
     /// Which plugins run and how [default: plugins.yml in the data folder, if it is there]
     #[arg(long, value_name = "FILE", env = "METAFLEET_PLUGINS")]
     pub(crate) plugins: Option<PathBuf>,
-    /// A folder with plugins as <id>/v<version>/manifest.json; may be given several times
+    /// A folder with plugins as ID/vVERSION/manifest.json; may be given several times
     #[arg(
         long = "plugin-dir",
         value_name = "DIR",
@@ -120,6 +124,7 @@ impl Launch<'_> {
                 strict_priority: self.tuning.strict_priority,
                 task_events: !self.tuning.no_task_events,
                 replicas: self.tuning.replicas,
+                expected_timeout: PLUGIN_PATIENCE,
                 ..CoordinatorOptions::default()
             },
         })
