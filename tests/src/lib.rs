@@ -10,6 +10,8 @@
     reason = "a helper fails with what went wrong, and the test with it"
 )]
 
+pub mod chaos;
+pub mod cli;
 pub mod eventually;
 pub mod fleet;
 pub mod lead;

@@ -77,7 +77,7 @@ pub struct Ledgers {
 struct Page {
     file: File,
     unread: String,
-    executions: Vec<Execution>,
+    executions: BTreeMap<u64, Execution>,
 }
 
 impl Ledgers {
@@ -94,7 +94,7 @@ impl Ledgers {
             let is_ledger = path.extension().is_some_and(|extension| extension == EXTENSION);
             if is_ledger && !self.pages.contains_key(&path) {
                 let file = File::open(&path)?;
-                let page = Page { file, unread: String::new(), executions: Vec::new() };
+                let page = Page { file, unread: String::new(), executions: BTreeMap::new() };
                 self.pages.insert(path, page);
             }
         }
@@ -109,7 +109,7 @@ impl Ledgers {
     /// Everything read so far.
     #[must_use]
     pub fn executions(&self) -> Vec<Execution> {
-        self.pages.values().flat_map(|page| page.executions.iter().cloned()).collect()
+        self.pages.values().flat_map(|page| page.executions.values().cloned()).collect()
     }
 }
 
@@ -130,9 +130,6 @@ impl Page {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
             ["begin", number, began, pid, attempt, plugin, cid, task] => {
-                let number: usize = number.parse()?;
-                // Two threads may write in the other order than they took their numbers in.
-                let missing = number.saturating_sub(self.executions.len());
                 let execution = Execution {
                     plugin: (*plugin).to_owned(),
                     cid: (*cid).to_owned(),
@@ -142,14 +139,11 @@ impl Page {
                     began: began.parse()?,
                     ended: None,
                 };
-                self.executions.extend(std::iter::repeat_n(execution.clone(), missing));
-                let place = self.executions.get_mut(number - 1).context("numbers from 1")?;
-                *place = execution;
+                self.executions.insert(number.parse()?, execution);
             }
             ["end", number, ended] => {
-                let number: usize = number.parse()?;
-                let place = number.checked_sub(1).and_then(|at| self.executions.get_mut(at));
-                place.context("an end without a beginning")?.ended = Some(ended.parse()?);
+                let begun = self.executions.get_mut(&number.parse()?);
+                begun.context("an end without a beginning")?.ended = Some(ended.parse()?);
             }
             _ => anyhow::bail!("not a line of a ledger"),
         }

@@ -1,0 +1,54 @@
+//! Everything is killed at random moments, as real processes; see the program `metafleet-chaos`.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use integration_tests::heavy;
+use serde_json::Value;
+use tokio::process::Command;
+
+/// The whole experiment, start and check included.
+const LIMIT: Duration = Duration::from_secs(120);
+
+async fn experiment(arguments: &[&str]) -> anyhow::Result<(bool, Value)> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_metafleet-chaos"));
+    command.arg("run").args(arguments).args(["--output", "json"]);
+    command.stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(LIMIT, command.output());
+    let output = output.await.context("the experiment goes on")??;
+    println!("{}", String::from_utf8_lossy(&output.stderr));
+    let report = serde_json::from_slice(&output.stdout).context("no report")?;
+    Ok((output.status.success(), report))
+}
+
+#[tokio::test]
+async fn nothing_is_lost_and_nothing_is_written_twice_whatever_is_killed() -> anyhow::Result<()> {
+    let _place = heavy().await?;
+
+    let (good, report) = experiment(&["--seed", "7"]).await?;
+
+    assert!(good, "{report:#}");
+    let of = |name: &str| report[name].as_u64();
+    assert_eq!((of("files"), of("plugins")), (Some(2_000), Some(6)));
+    let kills = serde_json::json!({ "workers": 20, "coordinator": 5, "broker": 3 });
+    assert_eq!(report["kills"], kills);
+    assert_eq!((of("lost"), of("duplicates"), of("leftOver")), (Some(0), Some(0), Some(0)));
+    assert!(of("executions") >= Some(12_000), "{report:#}");
+    assert!(of("recovered") > Some(0), "some worker was killed in the middle of its work");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_experiment_against_the_rules_is_found_out() -> anyhow::Result<()> {
+    let _place = heavy().await?;
+    let few = ["--seed", "1", "--files", "60", "--worker-kills", "0", "--coordinator-kills", "0"];
+    let few = [&few[..], &["--broker-kills", "0", "--sabotage", "ignore-order"]].concat();
+
+    let (good, report) = experiment(&few).await?;
+
+    assert!(!good, "{report:#}");
+    let problems = report["problems"].to_string();
+    assert!(problems.contains("before what they depend on"), "{problems}");
+    Ok(())
+}

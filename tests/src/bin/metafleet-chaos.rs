@@ -1,0 +1,170 @@
+//! Kills coordinator, workers and broker at random moments and checks that nothing is lost.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use coordinator::config::connection::{Connection, Login, Origin, Tls};
+use coordinator::exec;
+use coordinator::service::{Coordinator, CoordinatorOptions};
+use integration_tests::chaos::Sabotage;
+use integration_tests::chaos::experiment::{self, Options};
+use integration_tests::chaos::noop::Noop;
+use integration_tests::chaos::plan::Counts;
+use tokio_util::sync::CancellationToken;
+
+/// Kills coordinator, workers and broker at random moments and checks that nothing is lost.
+#[derive(Debug, Parser)]
+#[command(name = "metafleet-chaos")]
+struct Cli {
+    #[command(subcommand)]
+    role: Role,
+}
+
+#[derive(Debug, Subcommand)]
+enum Role {
+    /// Run an experiment; ends with 1 when something is wrong
+    Run(RunArgs),
+    /// Serve one plugin of the experiment
+    #[command(hide = true)]
+    Worker(WorkerArgs),
+    /// Lead the experiment's fleet
+    #[command(hide = true)]
+    Coordinator {
+        #[arg(long, env = "NATS_URL")]
+        nats: String,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// Decides who is killed when [default: made up]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Files; each goes through six plugins
+    #[arg(long, default_value_t = 2_000)]
+    files: usize,
+    /// How often a worker is killed
+    #[arg(long, default_value_t = 20)]
+    worker_kills: usize,
+    /// How often the coordinator is killed
+    #[arg(long, default_value_t = 5)]
+    coordinator_kills: usize,
+    /// How often the broker is killed
+    #[arg(long, default_value_t = 3)]
+    broker_kills: usize,
+    /// Workers per plugin
+    #[arg(long, default_value_t = 2)]
+    workers: usize,
+    /// Tasks at once per worker
+    #[arg(long, default_value_t = 4)]
+    concurrency: usize,
+    /// The form of what is printed to standard output; a table goes to standard error
+    #[arg(long, value_enum, default_value = "table")]
+    output: Form,
+    /// Keep ledgers and logs in this folder [default: a temporary one, kept when something is wrong]
+    #[arg(long, value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Break the rules, to see whether that is noticed
+    #[arg(long, hide = true, value_enum)]
+    sabotage: Option<Sabotage>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    Table,
+    Json,
+}
+
+#[derive(Debug, Args)]
+struct WorkerArgs {
+    plugin: String,
+    #[arg(long)]
+    ledgers: PathBuf,
+    #[arg(long, env = "NATS_URL")]
+    nats: String,
+    #[arg(long, value_enum)]
+    sabotage: Option<Sabotage>,
+}
+
+fn main() -> ExitCode {
+    // Children are started through this program, so that they die with it.
+    if std::env::args_os().nth(1).is_some_and(|first| first == exec::GUARD_ARGUMENT) {
+        return exec::exec_main(std::env::args_os().skip(2));
+    }
+    let ended = match Cli::parse().role {
+        Role::Run(args) => run(args),
+        Role::Coordinator { nats } => coordinate(nats),
+        Role::Worker(WorkerArgs { plugin, ledgers, nats, sabotage }) => {
+            Noop::new(&plugin, &ledgers, &nats, sabotage).map(worker_sdk::run)
+        }
+    };
+    ended.unwrap_or_else(|error| {
+        writeln!(io::stderr(), "error: {error:#}").ok();
+        ExitCode::FAILURE
+    })
+}
+
+fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+    let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    let (temporary, folder) = match &args.folder {
+        Some(folder) => (None, folder.clone()),
+        None => {
+            let made = tempfile::TempDir::with_prefix("metafleet-chaos-")?;
+            let path = made.path().to_owned();
+            (Some(made), path)
+        }
+    };
+    std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    writeln!(io::stderr(), "seed {seed}, ledgers and logs in {}", folder.display())?;
+    let kills = Counts {
+        workers: args.worker_kills,
+        coordinator: args.coordinator_kills,
+        broker: args.broker_kills,
+    };
+    let options = Options {
+        seed,
+        files: args.files,
+        kills,
+        workers: args.workers.max(1),
+        concurrency: args.concurrency.max(1),
+        folder: folder.clone(),
+        sabotage: args.sabotage,
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let report = runtime.block_on(Box::pin(experiment::run(options)));
+    let good = report.as_ref().is_ok_and(|report| report.problems.is_empty());
+    if let (Some(temporary), false) = (temporary, good) {
+        keep(temporary, &folder)?;
+    }
+    let report = report?;
+    write!(io::stderr(), "{}", report.table())?;
+    if args.output == Form::Json {
+        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
+    }
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn keep(temporary: tempfile::TempDir, folder: &Path) -> io::Result<()> {
+    let _kept = temporary.keep();
+    writeln!(io::stderr(), "kept {}", folder.display())
+}
+
+fn coordinate(url: String) -> anyhow::Result<ExitCode> {
+    let _telemetry = worker_sdk::telemetry::init("coordinator");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let connection =
+            Connection { url, login: Login::Anonymous, tls: Tls::default(), origin: Origin::Flag };
+        let connect = connection.connect_options("chaos")?.retry_on_initial_connect();
+        let client = connect.connect(connection.url.clone()).await?;
+        let options =
+            CoordinatorOptions { node: "chaos".to_owned(), ..CoordinatorOptions::default() };
+        let (coordinator, _handle) = Coordinator::new(client, options);
+        Box::pin(coordinator.run(CancellationToken::new())).await?;
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -1,0 +1,197 @@
+//! Judges an experiment by what was seen; pure.
+//!
+//! A kill may cause again what was *in flight* at that moment, and nothing else: what had begun and
+//! had either not ended or ended so shortly before that its acknowledgement may not have been safe
+//! yet. For a worker that is what this worker held; for the coordinator and the broker it is all
+//! that was in flight, for as long as they were away.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker_config::RecordStatus;
+
+use super::GRAPH;
+use super::ledger::Execution;
+use super::recovery::{Recovery, recoveries};
+
+/// How long the end of an execution may be from the end of its delivery: the record is to be
+/// written and acknowledged, then the acknowledgement of the task is to reach the broker.
+pub const SETTLING: i64 = 1_000_000;
+/// A killed worker's tasks begin elsewhere within this, the absence of the broker not counted.
+pub const RECOVERED_WITHIN_MS: u64 = 10_000;
+
+/// Who was killed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Victim {
+    /// The worker with this process id.
+    Worker(u32),
+    /// The coordinator.
+    Coordinator,
+    /// The broker.
+    Broker,
+}
+
+/// A kill as it happened; times in microseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kill {
+    /// Who.
+    pub victim: Victim,
+    /// When.
+    pub at: i64,
+    /// When it, or its like, was started again.
+    pub back: i64,
+}
+
+/// All that was seen of an experiment.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The files handed in.
+    pub files: BTreeSet<String>,
+    /// By the ledgers.
+    pub executions: Vec<Execution>,
+    /// By the one who killed.
+    pub kills: Vec<Kill>,
+    /// Records in the end, by file and plugin.
+    pub records: Vec<(String, String, RecordStatus)>,
+    /// How many records were ever written.
+    pub written: u64,
+    /// How often subscribers were told that a file is settled.
+    pub settled: BTreeMap<String, usize>,
+    /// Submissions in their stream in the end.
+    pub submissions_left: u64,
+    /// Tasks in their stream in the end.
+    pub tasks_left: u64,
+    /// Dead letters.
+    pub dead_letters: usize,
+}
+
+/// What to think of it.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    /// Executions beyond one for each plugin on each file.
+    pub reexecutions: usize,
+    /// How many the kills may have caused.
+    pub bound: usize,
+    /// Executions that no kill explains.
+    pub unexplained: usize,
+    /// Plugins on files without a completed record.
+    pub lost: usize,
+    /// Records that replaced another one.
+    pub duplicates: u64,
+    /// Files of which nobody said that they are settled.
+    pub unsettled: usize,
+    /// What became of the tasks of killed workers.
+    pub recoveries: Vec<Recovery>,
+    /// What is wrong, for people; empty = nothing.
+    pub problems: Vec<String>,
+}
+
+type Pair<'a> = (&'a str, &'a str);
+
+/// Judges what was seen.
+#[must_use]
+pub fn judge(seen: &Seen) -> Verdict {
+    let mut by_pair: BTreeMap<Pair<'_>, Vec<&Execution>> = BTreeMap::new();
+    for execution in &seen.executions {
+        by_pair.entry((&execution.cid, &execution.plugin)).or_default().push(execution);
+    }
+    for executions in by_pair.values_mut() {
+        executions.sort_by_key(|execution| execution.began);
+    }
+    let done: BTreeSet<Pair<'_>> = seen
+        .records
+        .iter()
+        .filter(|(.., status)| *status == RecordStatus::Completed)
+        .map(|(cid, plugin, _)| (cid.as_str(), plugin.as_str()))
+        .collect();
+    let wanted = seen.files.len() * GRAPH.len();
+    let is_wanted = |(cid, plugin): &Pair<'_>| {
+        seen.files.contains(*cid) && GRAPH.iter().any(|(id, ..)| id == plugin)
+    };
+    let records = as_u64(seen.records.len());
+    let verdict = Verdict {
+        reexecutions: seen.executions.len() - by_pair.len(),
+        bound: seen.kills.iter().map(|kill| in_flight(&seen.executions, kill).count()).sum(),
+        unexplained: unexplained(&by_pair, &seen.kills),
+        lost: wanted - done.iter().filter(|pair| is_wanted(pair)).count(),
+        duplicates: seen.written.saturating_sub(records),
+        unsettled: seen.files.iter().filter(|cid| !seen.settled.contains_key(*cid)).count(),
+        recoveries: recoveries(&by_pair, &seen.kills),
+        problems: Vec::new(),
+    };
+    let strange = by_pair.keys().filter(|pair| !is_wanted(pair)).count()
+        + seen.records.iter().filter(|(cid, plugin, _)| !is_wanted(&(cid, plugin))).count()
+        + seen.settled.keys().filter(|cid| !seen.files.contains(*cid)).count();
+    let late: Vec<u64> = verdict.recoveries.iter().map(|r| r.without_broker_ms).collect();
+    let late = late.into_iter().filter(|ms| *ms > RECOVERED_WITHIN_MS).count();
+    let counts = [
+        (as_u64(verdict.lost), "plugins on files without a completed record"),
+        (as_u64(verdict.unsettled), "files of which nobody heard that they are settled"),
+        (verdict.duplicates, "records that replaced another one"),
+        (seen.submissions_left, "submissions left over"),
+        (seen.tasks_left, "tasks left over"),
+        (as_u64(seen.dead_letters), "dead letters"),
+        (as_u64(strange), "executions, records or events of what nobody handed in"),
+        (as_u64(early(&by_pair)), "executions before what they depend on had ended"),
+        (as_u64(verdict.reexecutions.saturating_sub(verdict.bound)), "executions over the bound"),
+        (as_u64(verdict.unexplained), "executions again that no kill explains"),
+        (as_u64(late), "tasks of killed workers that began again too late"),
+    ];
+    let problems = counts.into_iter().filter(|(count, _)| *count > 0);
+    let problems = problems.map(|(count, what)| format!("{count} {what}")).collect();
+    Verdict { problems, ..verdict }
+}
+
+/// What a kill may cause to run again.
+fn in_flight<'a>(
+    executions: &'a [Execution],
+    kill: &'a Kill,
+) -> impl Iterator<Item = &'a Execution> {
+    executions.iter().filter(|execution| was_in_flight(execution, kill))
+}
+
+fn was_in_flight(execution: &Execution, kill: &Kill) -> bool {
+    let not_settled = execution.ended.is_none_or(|ended| ended + SETTLING >= kill.at);
+    not_settled
+        && match kill.victim {
+            Victim::Worker(pid) => execution.pid == pid,
+            Victim::Coordinator | Victim::Broker => execution.began <= kill.back,
+        }
+}
+
+/// Executions again of what was not in flight at any kill before.
+fn unexplained(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>, kills: &[Kill]) -> usize {
+    let mut count = 0;
+    for executions in by_pair.values() {
+        for (index, again) in executions.iter().enumerate().skip(1) {
+            let before = executions.iter().take(index);
+            let explained = before.into_iter().any(|earlier| {
+                let caused = |kill: &Kill| kill.at <= again.began && was_in_flight(earlier, kill);
+                kills.iter().any(caused)
+            });
+            count += usize::from(!explained);
+        }
+    }
+    count
+}
+
+/// Executions that began when something they need had not ended.
+fn early(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>) -> usize {
+    let mut count = 0;
+    for ((cid, plugin), executions) in by_pair {
+        let needs = GRAPH.iter().find(|(id, ..)| id == plugin).map_or(&[][..], |found| found.2);
+        for needed in needs {
+            let ends = by_pair.get(&(*cid, *needed)).into_iter().flatten();
+            let first = ends.filter_map(|execution| execution.ended).min();
+            let is_early = |e: &&&Execution| first.is_none_or(|first| first > e.began);
+            count += executions.iter().filter(is_early).count();
+        }
+    }
+    count
+}
+
+fn as_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

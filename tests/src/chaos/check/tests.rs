@@ -1,0 +1,104 @@
+//! The judge finds every kind of breach, and nothing where there is none.
+
+use super::*;
+
+const SECOND: i64 = 1_000_000;
+
+fn execution(cid: &str, plugin: &str, pid: u32, began: i64, ended: Option<i64>) -> Execution {
+    let task = format!("{cid}.{plugin}");
+    Execution {
+        plugin: plugin.to_owned(),
+        cid: cid.to_owned(),
+        task,
+        attempt: 1,
+        pid,
+        began,
+        ended,
+    }
+}
+
+/// Two files, each plugin once, one after the other, by a worker per plugin.
+fn good() -> Seen {
+    let files = ["a", "b"];
+    let mut seen = Seen {
+        files: files.into_iter().map(str::to_owned).collect(),
+        settled: files.into_iter().map(|cid| (cid.to_owned(), 1)).collect(),
+        written: 12,
+        ..Seen::default()
+    };
+    for cid in files {
+        for (at, (pid, (plugin, ..))) in (0_i64..).zip((1_u32..).zip(GRAPH)) {
+            let began = at * SECOND;
+            seen.executions.push(execution(cid, plugin, pid, began, Some(began + 10)));
+            seen.records.push((cid.to_owned(), plugin.to_owned(), RecordStatus::Completed));
+        }
+    }
+    seen
+}
+
+/// The worker of `ffmpeg` is killed in the middle of file `a`, which runs again `later`.
+fn killed(later: i64) -> Seen {
+    let mut seen = good();
+    seen.executions[1].ended = None;
+    let at = SECOND + 5;
+    seen.kills.push(Kill { victim: Victim::Worker(2), at, back: at + 10 });
+    let began = at + later;
+    seen.executions.push(execution("a", "ffmpeg", 9, began, Some(began + 10)));
+    seen
+}
+
+#[test]
+fn what_was_promised_passes() {
+    for (case, seen, again) in [("no kill", good(), 0), ("a kill", killed(9 * SECOND), 1)] {
+        let verdict = judge(&seen);
+        assert_eq!(verdict.problems, [""; 0], "{case}");
+        assert_eq!(verdict.reexecutions, again, "{case}");
+        assert!(verdict.bound >= again, "{case}: {}", verdict.bound);
+    }
+}
+
+#[test]
+fn every_breach_is_found() {
+    let cases: [(&str, fn(&mut Seen)); 14] = [
+        ("without a completed record", |seen| drop(seen.records.pop())),
+        ("without a completed record", |seen| seen.records[3].2 = RecordStatus::Failed),
+        ("nobody heard", |seen| drop(seen.settled.remove("a"))),
+        ("replaced another one", |seen| seen.written += 1),
+        ("submissions left", |seen| seen.submissions_left = 1),
+        ("tasks left", |seen| seen.tasks_left = 1),
+        ("dead letters", |seen| seen.dead_letters = 1),
+        ("nobody handed in", |seen| seen.executions[0].cid = "c".to_owned()),
+        ("nobody handed in", |seen| {
+            seen.records.push(("a".to_owned(), "other".to_owned(), RecordStatus::Completed));
+        }),
+        ("before what they depend on", |seen| seen.executions[5].began = 0),
+        ("before what they depend on", |seen| seen.executions[0].ended = None),
+        ("over the bound", |seen| seen.executions.push(seen.executions[0].clone())),
+        ("no kill explains", |seen| {
+            // There is room under the bound, but not for this one.
+            seen.kills.push(Kill { victim: Victim::Worker(6), at: 6 * SECOND, back: 6 * SECOND });
+            let again = execution("a", "file-info", 9, 20 * SECOND, Some(21 * SECOND));
+            seen.executions.push(again);
+        }),
+        ("too late", |seen| *seen = killed(11 * SECOND)),
+    ];
+    for (problem, breach) in cases {
+        let mut seen = good();
+        breach(&mut seen);
+        let found = judge(&seen).problems;
+        assert!(found.iter().any(|text| text.contains(problem)), "{problem}: {found:?}");
+    }
+}
+
+#[test]
+fn the_absence_of_the_broker_is_no_delay_of_the_workers() {
+    let mut seen = killed(11 * SECOND);
+    // It goes before the worker and comes back two seconds after its death.
+    seen.kills.push(Kill { victim: Victim::Broker, at: 0, back: 3 * SECOND + 5 });
+
+    let verdict = judge(&seen);
+
+    assert_eq!(verdict.problems, [""; 0]);
+    let recovery = Recovery { ms: 11_000, without_broker_ms: 9_000 };
+    assert_eq!(verdict.recoveries, [recovery]);
+}

@@ -1,0 +1,344 @@
+//! One experiment: start everything, kill some of it again and again, wait until nothing is left,
+//! look at what is there.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use broker_config::wire::event::Fact;
+use broker_config::wire::instance::{Instance, InstanceState};
+use broker_config::{Names, Record};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::check::{Kill, Seen, Victim, judge};
+use super::ledger::Ledgers;
+use super::plan::{Counts, Planned, Target, plan};
+use super::process::{Process, Starter};
+use super::recovery::Recovery;
+use super::report::Report;
+use super::submitter::{cid, submit};
+use super::{GRAPH, Sabotage, now};
+use crate::{Fleet, Server, within};
+
+/// How often is looked what is to be done.
+const LOOK: Duration = Duration::from_millis(20);
+/// How long nothing may move before the rest is given up: more than any lease in the system.
+const STILL: Duration = Duration::from_secs(45);
+/// How long the start may take.
+const START: Duration = Duration::from_secs(60);
+
+/// What to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Decides who is killed when.
+    pub seed: u64,
+    /// Files.
+    pub files: usize,
+    /// Kills.
+    pub kills: Counts,
+    /// Workers per plugin.
+    pub workers: usize,
+    /// Tasks at once per worker.
+    pub concurrency: usize,
+    /// Where ledgers and logs go.
+    pub folder: PathBuf,
+    /// A breach of the rules.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// Runs the experiment.
+pub async fn run(options: Options) -> anyhow::Result<Report> {
+    let mut chaos = Chaos::start(options.clone()).await?;
+    let begun = watch::Sender::new(0);
+    let mut submitting = JoinSet::new();
+    let (fleet, sabotage) = (chaos.fleet.clone(), options.sabotage);
+    submitting.spawn(submit(fleet, options.files, begun.subscribe(), sabotage));
+    let started = Instant::now();
+    let moves = chaos.disturb(&begun, &mut submitting).await?;
+    let undisturbed = Instant::now();
+    let empty = moves && chaos.drain().await?;
+    let (seconds, drained) = (started.elapsed(), undisturbed.elapsed());
+    submitting.shutdown().await;
+    let (seen, repaired) = chaos.look().await?;
+    let verdict = judge(&seen);
+    let mut problems = chaos.problems;
+    if !empty {
+        problems.push(format!("nothing moved for {STILL:?}, and there was something left to do"));
+    }
+    problems.extend(verdict.problems);
+    let times = |of: fn(&Recovery) -> u64| {
+        let mut all: Vec<u64> = verdict.recoveries.iter().map(of).collect();
+        all.sort_unstable();
+        all
+    };
+    let took = times(|recovery| recovery.ms);
+    Ok(Report {
+        seed: options.seed,
+        files: options.files,
+        plugins: GRAPH.len(),
+        kills: chaos.killed,
+        executions: seen.executions.len(),
+        reexecutions: verdict.reexecutions,
+        bound: verdict.bound,
+        lost: verdict.lost,
+        duplicates: verdict.duplicates,
+        unsettled: verdict.unsettled,
+        left_over: seen.submissions_left + seen.tasks_left,
+        dead_letters: seen.dead_letters,
+        repaired,
+        recovered: took.len(),
+        recovery_ms_p50: took.get(took.len() / 2).copied().unwrap_or(0),
+        recovery_ms_max: took.last().copied().unwrap_or(0),
+        recovery_ms_max_with_broker: times(|r| r.without_broker_ms).last().copied().unwrap_or(0),
+        seconds: tenths(seconds),
+        drain_seconds: tenths(drained),
+        problems,
+    })
+}
+
+struct Chaos {
+    options: Options,
+    fleet: Arc<Fleet>,
+    starter: Starter,
+    coordinator: Process,
+    workers: Vec<Process>,
+    ledgers: Ledgers,
+    kills: Vec<Kill>,
+    killed: Counts,
+    problems: Vec<String>,
+}
+
+/// What is to happen at a time.
+enum Due {
+    Kill(Planned),
+    Worker { role: String, kill: usize },
+    Broker { kill: usize },
+}
+
+impl Chaos {
+    async fn start(options: Options) -> anyhow::Result<Self> {
+        let fleet = Fleet::on(&Arc::new(Server::start().await?), Names::default()).await?;
+        let mut starter = Starter {
+            url: fleet.server.url(),
+            folder: options.folder.clone(),
+            concurrency: options.concurrency,
+            sabotage: options.sabotage,
+            started: 0,
+        };
+        let coordinator = starter.coordinator()?;
+        let mut workers = Vec::new();
+        let instances = Names::bucket_stream(&fleet.names.instances_bucket());
+        for (plugin, ..) in GRAPH {
+            for _ in 0..options.workers {
+                workers.push(starter.worker(plugin)?);
+            }
+            // A plugin that needs one that nobody has heard of is refused.
+            within(START, &format!("{plugin} to be ready"), async || {
+                let entries = fleet.stored(&instances).await?;
+                let ready = entries.iter().filter(|stored| {
+                    serde_json::from_slice::<Instance>(&stored.payload)
+                        .is_ok_and(|said| said.state == InstanceState::Ready)
+                });
+                Ok((ready.count() == workers.len()).then_some(()))
+            })
+            .await?;
+        }
+        Ok(Self {
+            ledgers: Ledgers::of(options.folder.clone()),
+            options,
+            fleet: Arc::new(fleet),
+            starter,
+            coordinator,
+            workers,
+            kills: Vec::new(),
+            killed: Counts { workers: 0, coordinator: 0, broker: 0 },
+            problems: Vec::new(),
+        })
+    }
+
+    /// Kills as planned while files are handed in; false if nothing moves any more.
+    async fn disturb(
+        &mut self,
+        begun: &watch::Sender<usize>,
+        submitting: &mut JoinSet<anyhow::Result<()>>,
+    ) -> anyhow::Result<bool> {
+        let mut random = fastrand::Rng::with_seed(self.options.seed);
+        let executions = self.options.files * GRAPH.len();
+        let mut planned = plan(&mut random, self.options.kills, executions).into_iter().peekable();
+        let mut due: Vec<(Instant, Due)> = Vec::new();
+        let mut moved = Instant::now();
+        loop {
+            let count = self.ledgers.read()?;
+            if begun.send_replace(count) != count {
+                moved = Instant::now();
+            }
+            if moved.elapsed() > STILL {
+                return Ok(false);
+            }
+            while let Some(ended) = submitting.try_join_next() {
+                ended??;
+            }
+            while let Some(next) = planned.next_if(|next| count >= next.after) {
+                due.push((Instant::now() + next.delay, Due::Kill(next)));
+            }
+            let now = Instant::now();
+            while let Some(at) = due.iter().position(|(at, _)| *at <= now) {
+                let (_, next) = due.swap_remove(at);
+                due.extend(self.perform(next).await?);
+            }
+            if due.is_empty() && planned.peek().is_none() && submitting.is_empty() {
+                return Ok(true);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Does what is due; returns what follows from it.
+    async fn perform(&mut self, due: Due) -> anyhow::Result<Option<(Instant, Due)>> {
+        let kill = self.kills.len();
+        match due {
+            Due::Kill(planned) => match planned.target {
+                Target::Worker(_) if self.workers.is_empty() => {
+                    return Ok(Some((Instant::now() + planned.away, Due::Kill(planned))));
+                }
+                Target::Worker(number) => {
+                    let worker = self.workers.swap_remove(number % self.workers.len());
+                    let (role, victim) = (worker.role.clone(), Victim::Worker(worker.pid));
+                    self.kill(worker, victim).await?;
+                    self.killed.workers += 1;
+                    let back = Due::Worker { role, kill };
+                    return Ok(Some((Instant::now() + planned.away, back)));
+                }
+                Target::Coordinator => {
+                    let next = self.starter.coordinator()?;
+                    let coordinator = std::mem::replace(&mut self.coordinator, next);
+                    self.kill(coordinator, Victim::Coordinator).await?;
+                    self.killed.coordinator += 1;
+                }
+                Target::Broker => {
+                    let is_away =
+                        |kill: &Kill| kill.victim == Victim::Broker && kill.back == i64::MAX;
+                    if self.kills.iter().any(is_away) {
+                        return Ok(Some((Instant::now() + planned.away, Due::Kill(planned))));
+                    }
+                    self.kills.push(Kill { victim: Victim::Broker, at: now(), back: i64::MAX });
+                    self.fleet.server.kill()?;
+                    self.killed.broker += 1;
+                    return Ok(Some((Instant::now() + planned.away, Due::Broker { kill })));
+                }
+            },
+            Due::Worker { role, kill } => {
+                self.workers.push(self.starter.worker(&role)?);
+                self.is_back(kill);
+            }
+            Due::Broker { kill } => {
+                self.fleet.server.restart().await?;
+                self.is_back(kill);
+            }
+        }
+        Ok(None)
+    }
+
+    async fn kill(&mut self, mut process: Process, victim: Victim) -> anyhow::Result<()> {
+        self.note_end(&mut process)?;
+        let at = now();
+        process.kill().await?;
+        self.kills.push(Kill { victim, at, back: now() });
+        Ok(())
+    }
+
+    fn is_back(&mut self, kill: usize) {
+        if let Some(kill) = self.kills.get_mut(kill) {
+            kill.back = now();
+        }
+    }
+
+    /// A process that ended before it was killed is a fault, whatever came of it.
+    fn note_end(&mut self, process: &mut Process) -> anyhow::Result<()> {
+        if let Some(status) = process.ended()? {
+            let Process { role, pid, .. } = process;
+            self.problems.push(format!("{role} {pid} ended by itself: {status}"));
+        }
+        Ok(())
+    }
+
+    /// Waits until no submission and no task is left; false if nothing moves any more.
+    async fn drain(&mut self) -> anyhow::Result<bool> {
+        let (submissions, tasks) =
+            (self.fleet.names.submit_stream(), self.fleet.names.task_stream());
+        let mut last = None;
+        let mut moved = Instant::now();
+        loop {
+            let left = async {
+                anyhow::Ok((
+                    self.fleet.state(&submissions).await?.0,
+                    self.fleet.state(&tasks).await?.0,
+                ))
+            };
+            let left = left.await.ok();
+            if left == Some((0, 0)) {
+                return Ok(true);
+            }
+            let state = Some((left, self.ledgers.read()?));
+            if state != last {
+                (last, moved) = (state, Instant::now());
+            }
+            if moved.elapsed() > STILL {
+                return Ok(false);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Looks at everything; says also how many tasks the coordinator had to repair.
+    async fn look(&mut self) -> anyhow::Result<(Seen, usize)> {
+        let mut processes = std::mem::take(&mut self.workers);
+        for process in &mut processes {
+            self.note_end(process)?;
+        }
+        if let Some(status) = self.coordinator.ended()? {
+            self.problems.push(format!("the coordinator ended by itself: {status}"));
+        }
+        let fleet = &self.fleet;
+        let mut settled: BTreeMap<String, usize> = BTreeMap::new();
+        let mut repaired = 0;
+        for fact in fleet.facts().await.context("read the events")? {
+            match fact {
+                Fact::FileSettled { cid, .. } => *settled.entry(cid.to_string()).or_default() += 1,
+                Fact::TaskRepaired { .. } => repaired += 1,
+                _ => {}
+            }
+        }
+        let mut records = Vec::new();
+        for stored in
+            fleet.stored(&fleet.names.record_stream()).await.context("read the records")?
+        {
+            let Some(address) = fleet.names.parse_record(&stored.subject) else {
+                bail!("{} is no record", stored.subject);
+            };
+            let record: Record = serde_json::from_slice(&stored.payload)?;
+            records.push((address.cid.to_string(), address.plugin.to_string(), record.status));
+        }
+        self.ledgers.read()?;
+        let seen = Seen {
+            files: (0..self.options.files).map(cid).collect(),
+            executions: self.ledgers.executions(),
+            kills: std::mem::take(&mut self.kills),
+            records,
+            written: fleet.state(&fleet.names.record_stream()).await?.1,
+            settled,
+            submissions_left: fleet.state(&fleet.names.submit_stream()).await?.0,
+            tasks_left: fleet.state(&fleet.names.task_stream()).await?.0,
+            dead_letters: fleet.dead_letters().await?.len(),
+        };
+        Ok((seen, repaired))
+    }
+}
+
+fn tenths(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
+}

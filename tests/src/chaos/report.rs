@@ -1,0 +1,103 @@
+//! What an experiment says at its end.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::plan::Counts;
+
+/// One experiment, as `--output json` prints it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// Decides who is killed when.
+    pub seed: u64,
+    /// Files handed in.
+    pub files: usize,
+    /// Plugins of the graph.
+    pub plugins: usize,
+    /// Processes killed.
+    pub kills: Counts,
+    /// Executions begun.
+    pub executions: usize,
+    /// Executions beyond one for each plugin on each file.
+    pub reexecutions: usize,
+    /// What was in flight at the kills, added up: more may not run again.
+    pub bound: usize,
+    /// Plugins on files without a completed record.
+    pub lost: usize,
+    /// Records that replaced another one.
+    pub duplicates: u64,
+    /// Files of which nobody heard that they are settled.
+    pub unsettled: usize,
+    /// Submissions and tasks that were still there in the end.
+    pub left_over: u64,
+    /// Dead letters.
+    pub dead_letters: usize,
+    /// Tasks that the coordinator missed and published again.
+    pub repaired: usize,
+    /// Tasks that killed workers were in the middle of.
+    pub recovered: usize,
+    /// From the kill until another worker began them.
+    pub recovery_ms_p50: u64,
+    /// The longest of them.
+    pub recovery_ms_max: u64,
+    /// The longest without the time that the broker was away meanwhile.
+    pub recovery_ms_max_with_broker: u64,
+    /// From the first file handed in until nothing was left.
+    pub seconds: f64,
+    /// From the last kill and the last file handed in until nothing was left.
+    pub drain_seconds: f64,
+    /// What is wrong; empty = nothing.
+    pub problems: Vec<String>,
+}
+
+impl Report {
+    /// For people.
+    #[must_use]
+    pub fn table(&self) -> String {
+        let Self { kills, .. } = self;
+        let rows = [
+            ("seed", self.seed.to_string()),
+            ("files × plugins", format!("{} × {}", self.files, self.plugins)),
+            (
+                "kill -9",
+                format!(
+                    "{} workers, {} × coordinator, {} × broker",
+                    kills.workers, kills.coordinator, kills.broker
+                ),
+            ),
+            ("executions", self.executions.to_string()),
+            ("of them again", format!("{} (at most {})", self.reexecutions, self.bound)),
+            ("lost", self.lost.to_string()),
+            ("written twice", self.duplicates.to_string()),
+            ("not settled", self.unsettled.to_string()),
+            ("left over", self.left_over.to_string()),
+            ("dead letters", self.dead_letters.to_string()),
+            ("repaired", self.repaired.to_string()),
+            (
+                "begun again elsewhere",
+                format!(
+                    "{} tasks after p50 {} ms, max {} ms ({} ms with a broker)",
+                    self.recovered,
+                    self.recovery_ms_p50,
+                    self.recovery_ms_max,
+                    self.recovery_ms_max_with_broker
+                ),
+            ),
+            (
+                "time",
+                format!("{:.1} s, the last {:.1} s undisturbed", self.seconds, self.drain_seconds),
+            ),
+        ];
+        let mut table = String::new();
+        for (name, value) in rows {
+            // Writing to a string cannot fail.
+            writeln!(table, "{name:<24}{value}").ok();
+        }
+        for problem in &self.problems {
+            writeln!(table, "PROBLEM: {problem}").ok();
+        }
+        table
+    }
+}
