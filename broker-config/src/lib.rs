@@ -10,6 +10,7 @@ pub mod id;
 pub mod manifest;
 pub mod meta;
 pub mod midhash;
+pub mod mime;
 pub mod names;
 pub mod publish;
 pub mod pull;

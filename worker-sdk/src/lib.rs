@@ -32,7 +32,7 @@ mod vars;
 mod worker;
 
 pub use broker_config::{
-    Cid, FileFacts, Manifest, MetaKey, MetaMap, MetaValue, PluginId, Queue, Task,
+    Cid, FileFacts, Manifest, MetaKey, MetaMap, MetaValue, PluginId, Queue, Task, mime,
 };
 pub use connect::ConnectError;
 pub use context::{Context, SubmitError};

@@ -239,7 +239,7 @@ impl Port for Notes {
     }
 }
 
-/// What a scanner says of a file, but for its media type.
+/// What a scanner says of a file; of one that cannot be read, what its name says.
 fn facts_of(path: &Path) -> FileFacts {
     let facts = facts::of_file(path).unwrap_or_else(|_| facts::of_name(path));
     FileFacts { sidecars: sidecars(path).unwrap_or_default(), ..facts }

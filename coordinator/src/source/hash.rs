@@ -2,17 +2,17 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use broker_config::Cid;
 use broker_config::midhash::{SAMPLE_BYTES, cid_of, read_sample, sample_of};
+use broker_config::mime::{mime_of, read_head};
 use rustix::fs::{Mode, OFlags};
 use tokio_util::sync::CancellationToken;
 
 use super::diff::Stat;
 use super::found::{FoundFile, Why};
-use super::mime::{HEAD_BYTES, mime_of};
 use super::report::{Problem, SkipReason};
 use super::sidecar::SidecarFile;
 
@@ -141,17 +141,13 @@ fn read_until_stable(
 }
 
 fn read(file: &File, path: &Path, stat: Stat, buffer: &mut Vec<u8>) -> io::Result<Identity> {
-    let mut head = [0; HEAD_BYTES];
-    let mut bytes = sample_of(stat.size).1;
-    let whole = stat.size <= SAMPLE_BYTES;
-    if !whole {
-        file.read_exact_at(&mut head, 0)?;
-        bytes += head.len();
-    }
     read_sample(file, stat.size, buffer)?;
+    // The sample of a small file is the file.
+    let head = if stat.size <= SAMPLE_BYTES { None } else { Some(read_head(file)?) };
+    let bytes = sample_of(stat.size).1 + head.as_ref().map_or(0, Vec::len);
     Ok(Identity {
         cid: cid_of(stat.size, buffer),
-        mime: mime_of(path, if whole { buffer } else { &head }),
+        mime: mime_of(path, head.as_ref().unwrap_or(buffer)),
         stat,
         bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
     })
@@ -168,6 +164,7 @@ pub(crate) fn stat_of(metadata: &Metadata) -> Stat {
 mod tests {
     use std::fs;
     use std::io::Write;
+    use std::os::unix::fs::FileExt;
 
     use super::*;
 

@@ -1,13 +1,12 @@
 //! The plugin `file-info`: what a file is, for every other plugin to build on.
 
 pub mod kind;
-pub mod mime;
 
 use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
-use worker_sdk::{Classify as _, Context, Failure, Manifest, Meta, Outcome, Plugin};
+use worker_sdk::{Classify as _, Context, Failure, Manifest, Meta, Outcome, Plugin, mime};
 
 use crate::kind::FileKind;
 
@@ -30,7 +29,7 @@ impl Plugin for FileInfo {
 
 fn describe(ctx: &Context, beginning: &Beginning) -> Meta {
     let file = ctx.file();
-    let found = mime::media_type(Path::new(&file.name), &beginning.head);
+    let found = mime::mime_of(Path::new(&file.name), &beginning.head);
     // The finder may know a type that is not known here, never a better one for known content.
     let mime = match found {
         mime::UNKNOWN if !file.mime.is_empty() => file.mime.as_str(),
@@ -62,9 +61,8 @@ impl Beginning {
         if !metadata.is_file() {
             return Err(Failure::permanent(NotAFile(path.to_owned())));
         }
-        let mut head = Vec::with_capacity(mime::HEAD_BYTES);
-        File::open(path)
-            .and_then(|file| file.take(mime::HEAD_BYTES as u64).read_to_end(&mut head))
+        let head = File::open(path)
+            .and_then(|file| mime::read_head(&file))
             .map_err(|error| unreadable(path, error))?;
         let modified = metadata
             .modified()

@@ -97,6 +97,7 @@ async fn a_handler_reports_progress_and_hands_files_in() -> anyhow::Result<()> {
     assert_eq!(submission.cid, broker_config::midhash::of_file(&path)?);
     assert_eq!((submission.path.to_path(), submission.depth), (path, 3));
     assert_eq!((submission.file.size, submission.file.extension.as_str()), (16, "srt"));
+    assert_eq!(submission.file.mime, "application/x-subrip");
 
     makes.cid = "deep".parse()?;
     makes.depth = broker_config::wire::submission::MAX_DEPTH;

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 
 fn ebml(doc_type: &[u8]) -> Vec<u8> {
@@ -25,7 +27,7 @@ fn content_decides_and_the_name_helps_where_it_is_silent() {
         ("film.mkv", &ebml(b"matroska"), "video/x-matroska"),
         ("film.mkv", &ebml(b"webm"), "video/webm"),
         ("film.avi", &ebml(b"matroska\0"), "video/x-matroska"),
-        ("cut.mkv", b"\x1a\x45\xdf\xa3", "video/x-matroska"),
+        ("cut.txt", b"\x1a\x45\xdf\xa3", "video/x-matroska"),
         ("film.ts", &transport(188, 0), "video/mp2t"),
         ("film.m2ts", &transport(192, 4), "video/mp2t"),
         ("code.ts", b"export const a = 1;\n", "text/plain"),
@@ -35,8 +37,10 @@ fn content_decides_and_the_name_helps_where_it_is_silent() {
         ("film.ogg", b"OggS\0\0\0\0\x80theora", "video/ogg"),
         ("a.srt", b"1\r\n00:00:01,000 --> 00:00:02,000\r\nHi\r\n", "application/x-subrip"),
         ("a.txt", b"\xef\xbb\xbf1\n00:00:01,000 --> 00:00:02,000\n", "application/x-subrip"),
+        ("a.srt", b"\xff\xfe1\0\n\0", "application/x-subrip"),
         ("a.vtt", b"WEBVTT\n\n", "text/vtt"),
         ("a.ass", b"[Script Info]\n", "text/x-ssa"),
+        ("a.smi", b"<SAMI>\n", "application/x-sami"),
         ("a.sub", b"{0}{25}Hello\n", "text/x-microdvd"),
         ("movie.nfo", b"<?xml version=\"1.0\"?><movie/>", "text/xml"),
         ("movie.nfo", b"<movie><title>A</title></movie>", "text/xml"),
@@ -62,4 +66,11 @@ fn a_character_cut_at_the_end_of_the_head_is_still_text() {
     head.truncate(HEAD_BYTES);
 
     assert_eq!(mime_of(Path::new("long.txt"), &head), "text/plain");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_under_any_name_have_a_media_type(name in ".{0,20}", head: Vec<u8>) {
+        prop_assert!(mime_of(Path::new(&name), &head).contains('/'));
+    }
 }

@@ -1,6 +1,13 @@
 //! PURE  the media type of a file: its content decides, its name only where the content is silent.
+//!
+//! Scans, plugins that hand in files and `file/mime` all ask here, so that a filter means the same
+//! wherever a file comes from. [`read_head`] is the one part that reads.
 
 use std::path::Path;
+
+mod head;
+
+pub use head::read_head;
 
 /// How many bytes from the beginning of a file are looked at.
 pub const HEAD_BYTES: usize = 8192;
@@ -146,7 +153,6 @@ fn is_text_type(mime: &str) -> bool {
                 | "application/x-sh"
                 | "application/x-subrip"
                 | "application/rtf"
-                | "image/svg+xml"
         )
 }
 
