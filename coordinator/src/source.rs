@@ -16,7 +16,6 @@ pub mod found;
 pub mod glob;
 mod hash;
 pub mod index;
-pub mod mime;
 pub mod report;
 pub mod scan;
 pub mod sidecar;
