@@ -224,6 +224,12 @@ impl Names {
         Some((plugin.parse().ok()?, codec::decode_text(cid).ok()?.try_into().ok()?))
     }
 
+    /// The scheduled tasks of one plugin.
+    #[must_use]
+    pub fn later_of(&self, plugin: &PluginId) -> String {
+        format!("{}.later.{plugin}.*", self.prefix)
+    }
+
     /// Every scheduled task.
     #[must_use]
     pub fn all_later(&self) -> String {

@@ -65,6 +65,8 @@ pub enum Event {
     Deferred { cid: Cid, plugin: PluginId },
     /// These tasks wait for a time that a plugin asked for, since before this dispatcher.
     Scheduled { tasks: BTreeSet<(PluginId, Cid)> },
+    /// An earlier leader has published these tasks; they count against their plugins' limits.
+    Inherited { tasks: BTreeSet<(PluginId, Cid)> },
     /// A published task is neither in the stream nor answered by a record.
     Missing { run: RunId, plugin: PluginId, since: u64 },
     /// Plugins came, changed or left.
@@ -146,6 +148,8 @@ pub struct Dispatcher {
     waiting: usize,
     /// Tasks that the broker will publish by itself; they are not published a second time.
     scheduled: BTreeSet<(PluginId, Cid)>,
+    /// Since when inherited tasks hold places, until they are claimed or left.
+    inherited: Option<u64>,
     limits: Limits,
     retries: BTreeSet<(u64, RunId, PluginId)>,
     now: u64,
@@ -167,6 +171,7 @@ impl Dispatcher {
             opening: HashMap::new(),
             waiting: 0,
             scheduled: BTreeSet::new(),
+            inherited: None,
             limits: Limits::default(),
             retries: BTreeSet::new(),
             now: 0,
@@ -232,6 +237,10 @@ impl Dispatcher {
                 }
             }
             Event::Scheduled { tasks } => self.scheduled = tasks,
+            Event::Inherited { tasks } => {
+                self.limits.inherit(tasks);
+                self.inherited = Some(self.now);
+            }
             Event::Missing { run, plugin, since } => self.on_missing(run, &plugin, since, commands),
             Event::GraphChanged(graph) => self.on_graph(graph, commands),
             Event::Busy => self.progress(commands),
@@ -281,6 +290,9 @@ impl Dispatcher {
     ) {
         if let Some(since) = self.opening.get_mut(cid) {
             since.push((plugin.clone(), record.clone()));
+        }
+        if self.limits.claim(plugin, cid) {
+            self.release(plugin, commands);
         }
         let Some(id) = self.files.get(cid).map(|file| file.open) else { return };
         let Some(run) = self.runs.get_mut(&id) else { return };
@@ -357,6 +369,7 @@ impl Dispatcher {
             self.retries.remove(&(due, id, plugin.clone()));
             self.give_back(id, &plugin, commands);
         }
+        self.disinherit(commands);
         if now >= self.checked + self.timing.check_every {
             self.checked = now;
             let suspects = self.suspects();
@@ -384,6 +397,17 @@ impl Dispatcher {
             commands.push(Command::Recovered { for_ms: self.now - self.moved });
         }
         self.moved = self.now;
+    }
+
+    /// The runs of inherited tasks are open soon after the start; what is left by then has settled
+    /// while nobody led.
+    fn disinherit(&mut self, commands: &mut Vec<Command>) {
+        if self.inherited.is_some_and(|since| self.now >= since + self.timing.check_after) {
+            self.inherited = None;
+            for plugin in self.limits.disinherit() {
+                self.admit_waiting(&plugin, commands);
+            }
+        }
     }
 
     /// Old published tasks, going round over all runs from check to check.
@@ -417,11 +441,16 @@ impl Dispatcher {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let wanted = run.advance();
         let settled = wanted.is_empty() && run.is_settled();
+        let opening = (!wanted.is_empty()).then(|| run.opening().clone());
         for plugin in wanted {
             let Some((spec, queue)) = self.runs.get(&id).and_then(|run| run.part(&plugin)) else {
                 continue;
             };
-            if self.limits.admit(&plugin, spec.max_in_flight) {
+            let claims =
+                |opening: &Arc<Opening>| self.limits.claim(&plugin, &opening.submission.cid);
+            if opening.as_ref().is_some_and(claims)
+                || self.limits.admit(&plugin, spec.max_in_flight)
+            {
                 if !self.publish(id, &plugin, commands) {
                     self.limits.release(&plugin);
                 }

@@ -270,8 +270,12 @@ impl Coordinator {
         // An error says that the registry has ended, and so will we.
         stop.run_until_cancelled(loaded_seen.wait_for(|loaded| *loaded)).await.map(Result::ok);
         self.wait_for_plugins(&mut heard_seen, &stop).await;
-        let scheduled = scheduled(broker).await;
-        handle.tell(Input::Event(Happened::Scheduled { tasks: scheduled })).await;
+        let names = &broker.names;
+        let tasks = subjects(broker, names.all_later(), |subject| names.parse_later(subject)).await;
+        handle.tell(Input::Event(Happened::Scheduled { tasks })).await;
+        let of_task = |subject: &str| names.parse_task(subject).map(|of| (of.plugin, of.cid));
+        let tasks = subjects(broker, names.all_tasks(), of_task).await;
+        handle.tell(Input::Event(Happened::Inherited { tasks })).await;
         for queue in Queue::ALL {
             let feeder = Feeder {
                 broker: broker.clone(),
@@ -398,22 +402,26 @@ async fn told_until(broker: &Broker) -> u64 {
     }
 }
 
-/// Tasks that wait for a time that a plugin asked for, from before this leader's time.
-async fn scheduled(broker: &Broker) -> BTreeSet<(PluginId, Cid)> {
+/// The tasks on all subjects of the task stream that match a filter.
+async fn subjects(
+    broker: &Broker,
+    filter: String,
+    parse: impl Fn(&str) -> Option<(PluginId, Cid)>,
+) -> BTreeSet<(PluginId, Cid)> {
     let mut found = BTreeSet::new();
+    let mut seen = 0;
     let stream = broker.names.task_stream();
     loop {
-        let request = serde_json::json!({ "subjects_filter": broker.names.all_later(), "offset": found.len() });
+        let request = serde_json::json!({ "subjects_filter": filter, "offset": seen });
         let info: Result<serde_json::Value, _> =
             broker.js.request(format!("STREAM.INFO.{stream}"), &request).await;
         let info = info.unwrap_or_default();
-        let Some(subjects) = info.pointer("/state/subjects").and_then(|s| s.as_object()) else {
-            return found;
-        };
-        let before = found.len();
-        found.extend(subjects.keys().filter_map(|subject| broker.names.parse_later(subject)));
+        let page = info.pointer("/state/subjects").and_then(|subjects| subjects.as_object());
+        let Some(page) = page.filter(|page| !page.is_empty()) else { return found };
+        seen += page.len();
+        found.extend(page.keys().filter_map(|subject| parse(subject)));
         let total = info.get("total").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        if found.len() == before || found.len() as u64 >= total {
+        if seen as u64 >= total {
             return found;
         }
     }

@@ -153,3 +153,17 @@ async fn a_plugin_with_nothing_to_say_is_recorded_with_its_reason_and_releases_o
     assert_eq!(record.reason.as_deref(), Some("no such stream"));
     Ok(())
 }
+
+#[tokio::test]
+async fn any_text_can_be_a_content_id() -> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let script = Script::completes();
+    let _worker = fleet.worker(&manifest("probe", &json!({}))?, &script).await?;
+    for cid in ["midhash256:0Aff", "a.b", "two words", "*", ">", "=2A", "ü/\u{1F600}", "$KV"] {
+        let settled = fleet.run(cid).await?;
+        assert_eq!(settled.of("probe"), Some(Outcome::Completed), "{cid}");
+        assert_eq!(fleet.recorded(cid, "probe").await?.cid.as_str(), cid);
+    }
+    assert_eq!(script.calls().len(), 8);
+    Ok(())
+}

@@ -3,7 +3,7 @@
 use broker_config::wire::dead::Cause;
 use broker_config::wire::event::{Fact, Outcome};
 use broker_config::wire::lease::LEASE_KEY;
-use broker_config::{Names, Queue};
+use broker_config::{Names, Queue, Submission};
 use bytes::Bytes;
 use integration_tests::{Fleet, Script, eventually, file, json_of, manifest, within};
 use serde_json::json;
@@ -84,8 +84,17 @@ async fn junk_on_every_subject_stops_nothing() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_submission_that_cannot_be_read_is_told_and_taken_out() -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start().await?;
+    let deep = Submission { depth: 9, ..file("made-from-a-file-made-from-a-file")? };
+    let deep = fleet.hand_in(Queue::Fast, &deep).await?;
     let run = fleet.put(fleet.names.submit(Queue::Fast), Default::default(), "{".into()).await?;
 
+    let endless = fleet
+        .fact("the endless chain to be told", |fact| match fact {
+            Fact::SubmissionRejected { run_id, reason } if *run_id == deep => Some(reason.clone()),
+            _ => None,
+        })
+        .await?;
+    assert!(endless.contains("over 8 times"), "{endless}");
     let reason = fleet
         .fact("the rejection to be told", |fact| match fact {
             Fact::SubmissionRejected { run_id, reason } if run_id.0 == run => Some(reason.clone()),

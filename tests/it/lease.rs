@@ -48,7 +48,13 @@ async fn the_tasks_of_a_worker_that_dies_run_elsewhere_within_ten_seconds() -> a
     assert!(took < Duration::from_secs(10), "{took:?}");
     assert_eq!(script.calls()[1].attempt, 2);
     assert_eq!(fleet.settled(run).await?.of("probe"), Some(Outcome::Completed));
-    drop(dies);
+    let lost = fleet
+        .fact("the dead worker to be missed", |fact| match fact {
+            Fact::InstanceLost { instance, .. } => Some(instance.to_string()),
+            _ => None,
+        })
+        .await?;
+    assert_eq!(lost, dies.instance);
     Ok(())
 }
 

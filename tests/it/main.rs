@@ -1,6 +1,8 @@
 //! The core as a whole, on real brokers; see `tests/FEATURES.md` for what shows which feature.
 
+mod chaos;
 mod fleets;
+mod cli;
 mod graph;
 mod incremental;
 mod junk;
@@ -14,4 +16,5 @@ mod restart;
 mod retry;
 mod secrets;
 mod seed;
+mod takeover;
 mod trace;

@@ -231,6 +231,31 @@ async fn metadata_over_the_size_limit_fails_at_once_and_says_the_sizes() -> anyh
 }
 
 #[tokio::test]
+async fn metadata_that_together_is_too_large_for_a_task_fails_it_and_the_rest_goes_on()
+-> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let half = Script::new(|call: Call| async move {
+        Ok(integration_tests::done(&call.plugin, &"x".repeat(700 << 10)))
+    });
+    let both = Script::completes();
+    let _one = fleet.worker(&manifest("one", &json!({}))?, &half).await?;
+    let _two = fleet.worker(&manifest("two", &json!({}))?, &half).await?;
+    let reads_all = manifest("both", &json!({ "dependencies": ["one", "two"] }))?;
+    let _both = fleet.worker(&reads_all, &both).await?;
+    let reads_less = json!({ "dependencies": ["one", "two"], "reads": ["one/*"] });
+    let _less = fleet.worker(&manifest("less", &reads_less)?, &both).await?;
+
+    let settled = fleet.run("film").await?;
+
+    let outcomes = ["both", "less"].map(|id| settled.of(id).unwrap());
+    assert_eq!(outcomes, [Outcome::Failed, Outcome::Completed]);
+    let letter = fleet.dead_letter("both").await?;
+    assert!(letter.error.contains("the server takes 1048576"), "{}", letter.error);
+    assert_eq!(both.calls().len(), 1, "no worker got it");
+    fleet.quiet().await
+}
+
+#[tokio::test]
 async fn a_key_that_the_data_schema_does_not_declare_fails_at_once_and_is_named()
 -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start().await?;

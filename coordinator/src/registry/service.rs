@@ -277,18 +277,25 @@ impl Registry {
     /// A plugin was removed: its consumers and what waits for them go, open files go on without.
     async fn take_out(&self, state: &mut State, id: &PluginId) {
         state.ready.remove(id);
-        let stream = self.broker.names.task_stream();
-        for queue in Queue::ALL {
-            let filter = self.broker.names.tasks_of(queue, id);
+        let names = &self.broker.names;
+        let stream = names.task_stream();
+        let mut clean = true;
+        let filters = Queue::ALL.map(|queue| names.tasks_of(queue, id));
+        // Those that wait for a time first, so that none becomes a task in between.
+        for filter in [names.later_of(id)].into_iter().chain(filters) {
             let purge = serde_json::json!({ "filter": filter });
             let subject = format!("STREAM.PURGE.{stream}");
             let purged: Result<serde_json::Value, _> =
                 self.broker.js.request(subject, &purge).await;
+            clean &= purged.is_ok();
+        }
+        for queue in Queue::ALL {
             let consumer = Names::consumer(id, queue);
             let deleted = self.broker.js.delete_consumer_from_stream(consumer, &stream).await;
-            if purged.is_err() || deleted.is_err() {
-                tracing::warn!(plugin.id = %id, %queue, "tasks of a removed plugin may be left");
-            }
+            clean &= deleted.is_ok();
+        }
+        if !clean {
+            tracing::warn!(plugin.id = %id, "tasks of a removed plugin may be left");
         }
         tracing::info!(plugin.id = %id, "plugin removed");
         self.tell(Fact::PluginRemoved { plugin_id: id.clone() }).await;
