@@ -2,6 +2,7 @@
 //! PROTOCOL.md (`tests/protocol/worker.py`) works in a real fleet.
 
 mod document;
+mod faults;
 mod python;
 mod tables;
 mod worker;

@@ -219,6 +219,7 @@ class Worker:
         except TROUBLE:  # the server has forgotten the request, or is away
             return None
         if message.headers["Status"] in ("409", "503"):
+            log(f"{queue}: {message.headers}")
             await asyncio.sleep(0.5)
             await self.announce()  # perhaps the consumer is gone
         return None
@@ -246,8 +247,8 @@ class Worker:
         except asyncio.CancelledError:  # the grace period is over
             task.cancelled.set()
             await self.give_back(task)
-        except TimeoutError as why:
-            log(f"could not settle {task.cid}, leaving it to its lease: {why}")
+        except Exception as why:
+            log(f"could not settle {task.cid}, leaving it to its lease: {why!r}")
         finally:
             renewal.cancel()
             if self.running.get(task.subject) is task:
@@ -338,7 +339,7 @@ class Worker:
         with suppress(*TROUBLE):
             await self.nc.publish(task.reply, answer.encode())
 
-    async def signal(self, task: Task, kind: str, **what):
+    async def signal(self, task: Task, kind: str, /, **what):
         body = {
             "type": "metafleet.signal.v1", "kind": kind, "taskId": task.body["taskId"], "cid": task.cid,
             "queue": task.queue, "attempt": task.attempt, "instance": self.instance, "at": now(), **what,

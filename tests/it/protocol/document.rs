@@ -97,7 +97,8 @@ fn deserialises(name: &str, body: &str) -> anyhow::Result<()> {
 fn every_example_fits_its_schema_and_its_type() -> anyhow::Result<()> {
     let mut shown: BTreeMap<&str, usize> = BTreeMap::new();
     for (name, body) in examples()? {
-        let path = format!("{}/../broker-config/schema/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+        let path =
+            format!("{}/../broker-config/schema/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
         let schema = std::fs::read(&path).with_context(|| path.clone())?;
         let validator = jsonschema::validator_for(&serde_json::from_slice(&schema)?)?;
         let value: Value = serde_json::from_str(body).with_context(|| body.to_owned())?;
@@ -118,7 +119,8 @@ fn every_example_fits_its_schema_and_its_type() -> anyhow::Result<()> {
 fn every_kind_of_signal_and_answer_has_an_example() -> anyhow::Result<()> {
     for (name, schema) in schema::all() {
         // Events have a table, most controls nothing but their name.
-        for (kind, _) in variants(&schema).filter(|_| ["signal", "announce-reply"].contains(&name)) {
+        for (kind, _) in variants(&schema).filter(|_| ["signal", "announce-reply"].contains(&name))
+        {
             let shown = examples()?.into_iter().any(|(of, body)| {
                 of == name && body.contains(&format!("\"{}\": \"{kind}\"", tag(&schema)))
             });
