@@ -19,7 +19,9 @@ from pathlib import Path
 import sidecars
 
 # Raise it with every change of what is made: an older library is then made anew.
-VERSION = "1"
+VERSION = "2"
+PICTURE = "Pictures/Dusk over the harbour.jpg"
+COPY = "Copies/harbour backup.jpg"
 # All files carry this time of change, so that a library made anew looks unchanged to a scanner.
 MODIFIED = 1_704_067_200 + 86_400 * int(VERSION)
 
@@ -150,7 +152,7 @@ def clips(work: Path) -> dict[str, Clip]:
         f"{ALBUM}/02 - Second Wind.mp3": Clip(4).audio("", 550, "", "-c:a", "libmp3lame", "-b:a", "64k")
         .tags(title="Second Wind", track="2/2", genre="Ambient", **track).extra("-id3v2_version", "3"),
         f"{ALBUM}/cover.jpg": Clip(0).video("300x300", "testsrc", "-c:v", "mjpeg", *PICTURE, "-strict", "unofficial"),
-        "Pictures/Dusk over the harbour.jpg":
+        PICTURE:
             Clip(0).video("640x480", "smptehdbars", "-c:v", "mjpeg", *PICTURE, "-strict", "unofficial"),
         "Pictures/diagram.png": Clip(0).video("200x120", "testsrc2", "-c:v", "png", *PICTURE),
     }
@@ -193,7 +195,7 @@ def fill(library: Path, work: Path) -> None:
         list(pool.map(lambda item: item[1].write(library / item[0]), made.items()))
 
     (library / "Copies").mkdir()
-    shutil.copyfile(library / f"{HARBOUR}.mkv", library / "Copies/harbour backup.mkv")
+    shutil.copyfile(library / PICTURE, library / COPY)
     # The index of an mp4 stands at its end: without it no player can open the file.
     whole = (library / f"{SUMMER}.mp4").read_bytes()
     (library / "Odd/download interrupted.mp4").write_bytes(whole[: len(whole) * 6 // 10])
@@ -203,7 +205,7 @@ def fill(library: Path, work: Path) -> None:
 
 def expected() -> set[str]:
     """The paths of all files of a complete library."""
-    return {*texts(), *clips(Path()), "Copies/harbour backup.mkv", "Odd/download interrupted.mp4"}
+    return {*texts(), *clips(Path()), COPY, "Odd/download interrupted.mp4"}
 
 
 def make(folder: Path, force: bool = False) -> bool:
