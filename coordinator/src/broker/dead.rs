@@ -82,6 +82,7 @@ impl Broker {
         let mut headers = trace_headers(&trace);
         headers.insert(MESSAGE_ID, format!("dead.{}", task.task_id));
         self.publisher.publish(self.names.dead(queue, &plugin), headers, json(&letter)).await?;
+        // The metadata is kept, and with it whose version wrote it.
         let earlier = present.and_then(|(_, record)| record);
         let record = Record {
             kind: RecordType::V1,
@@ -91,7 +92,10 @@ impl Broker {
             status: RecordStatus::Failed,
             duration_ms,
             attempt: attempts,
-            plugin_version: String::new(),
+            plugin_version: earlier
+                .as_ref()
+                .map(|record| record.plugin_version.clone())
+                .unwrap_or_default(),
             fingerprint: task.fingerprint.clone(),
             finished_at: now(),
             instance,
