@@ -20,7 +20,7 @@ import sidecars
 
 # Raise it with every change of what is made: an older library is then made anew.
 VERSION = "2"
-PICTURE = "Pictures/Dusk over the harbour.jpg"
+ORIGINAL = "Pictures/Dusk over the harbour.jpg"
 COPY = "Copies/harbour backup.jpg"
 # All files carry this time of change, so that a library made anew looks unchanged to a scanner.
 MODIFIED = 1_704_067_200 + 86_400 * int(VERSION)
@@ -152,7 +152,7 @@ def clips(work: Path) -> dict[str, Clip]:
         f"{ALBUM}/02 - Second Wind.mp3": Clip(4).audio("", 550, "", "-c:a", "libmp3lame", "-b:a", "64k")
         .tags(title="Second Wind", track="2/2", genre="Ambient", **track).extra("-id3v2_version", "3"),
         f"{ALBUM}/cover.jpg": Clip(0).video("300x300", "testsrc", "-c:v", "mjpeg", *PICTURE, "-strict", "unofficial"),
-        PICTURE:
+        ORIGINAL:
             Clip(0).video("640x480", "smptehdbars", "-c:v", "mjpeg", *PICTURE, "-strict", "unofficial"),
         "Pictures/diagram.png": Clip(0).video("200x120", "testsrc2", "-c:v", "png", *PICTURE),
     }
@@ -195,7 +195,7 @@ def fill(library: Path, work: Path) -> None:
         list(pool.map(lambda item: item[1].write(library / item[0]), made.items()))
 
     (library / "Copies").mkdir()
-    shutil.copyfile(library / PICTURE, library / COPY)
+    shutil.copyfile(library / ORIGINAL, library / COPY)
     # The index of an mp4 stands at its end: without it no player can open the file.
     whole = (library / f"{SUMMER}.mp4").read_bytes()
     (library / "Odd/download interrupted.mp4").write_bytes(whole[: len(whole) * 6 // 10])

@@ -107,7 +107,7 @@ class Library(unittest.TestCase):
     def test_one_file_is_there_twice_and_one_is_large_enough_to_be_sampled(self):
         copies = sums(self.folder)
 
-        self.assertEqual(copies[make_library.COPY], copies[make_library.PICTURE])
+        self.assertEqual(copies[make_library.COPY], copies[make_library.ORIGINAL])
         self.assertEqual(len(set(copies.values())), len(copies) - 1)
         self.assertGreater(max(path.stat().st_size for path in self.folder.rglob("*")), 1 << 20)
 
