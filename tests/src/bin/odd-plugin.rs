@@ -1,0 +1,94 @@
+//! A plugin that behaves as its first argument says; its manifest lies in the folder it runs in.
+//!
+//! Each attempt is noted as a line `<content id> <attempt>` in the file `calls` of that folder.
+
+use std::future::pending;
+use std::io::{self, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use worker_sdk::{Classify, Context, Failure, Manifest, Meta, Outcome, Plugin};
+
+/// What it prints on each task when it floods, in bytes.
+const FLOOD: usize = 24 << 20;
+/// What it writes when it bloats: over the limit of one record.
+const BLOAT: usize = 1_100_000;
+
+struct Odd {
+    manifest: Manifest,
+    behaviour: String,
+    argument: String,
+}
+
+impl Plugin for Odd {
+    fn manifest(&self) -> Manifest {
+        self.manifest.clone()
+    }
+
+    async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
+        note(ctx).retryable()?;
+        let key = format!("{}/done", self.manifest.id);
+        let mut meta = Meta::new();
+        meta.text(&key, &self.manifest.version);
+        match self.behaviour.as_str() {
+            "same" => {
+                meta.text(&key, "whatever the version");
+            }
+            "slow" => {
+                let ms = self.argument.parse().permanent()?;
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+            }
+            "hangs" => pending().await,
+            "floods" => flood().retryable()?,
+            "strays" => {
+                meta.text("elsewhere/key", "x");
+            }
+            "bloats" => {
+                meta.text(&key, "x".repeat(BLOAT));
+            }
+            "needs" if ctx.settings().get(&self.argument).is_none() => {
+                return Err(Failure::permanent(format!("{} is not set", self.argument)));
+            }
+            "broken" if Path::new("broken").exists() => {
+                return Err(Failure::permanent("the file `broken` is in its folder"));
+            }
+            _ => {}
+        }
+        Ok(Outcome::Completed(meta))
+    }
+}
+
+fn note(ctx: &Context) -> io::Result<()> {
+    let mut calls = std::fs::File::options().create(true).append(true).open("calls")?;
+    writeln!(calls, "{} {}", ctx.task().cid, ctx.attempt())
+}
+
+fn flood() -> io::Result<()> {
+    let line = [b'f'; 1023];
+    let mut out = io::stderr().lock();
+    for _ in 0..FLOOD / (line.len() + 1) {
+        out.write_all(&line)?;
+        out.write_all(b"\n")?;
+    }
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let (behaviour, argument) =
+        (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
+    if behaviour == "crashes" {
+        writeln!(io::stderr(), "this plugin always crashes").ok();
+        return ExitCode::from(3);
+    }
+    match std::fs::read_to_string("manifest.json") {
+        Ok(text) => {
+            worker_sdk::run(Odd { manifest: worker_sdk::manifest(&text), behaviour, argument })
+        }
+        Err(error) => {
+            writeln!(io::stderr(), "manifest.json: {error}").ok();
+            ExitCode::FAILURE
+        }
+    }
+}
