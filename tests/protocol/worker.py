@@ -75,7 +75,7 @@ class Worker:
         return 5 if self.rejected else 0
 
     def connect_options(self) -> dict:  # [2]
-        options = {"password": self.env.get("NATS_PASSWORD")}
+        options = {"password": self.env.get("NATS_PASSWORD", "")} if "NATS_USER" in self.env else {}
         for name, option in LOGINS.items():
             if name in self.env:
                 options[option] = self.env[name]

@@ -97,10 +97,8 @@ impl Home {
     pub(super) fn calls(&self, name: impl AsRef<Path>) -> anyhow::Result<Vec<(String, u32, u64)>> {
         let mut path = self.path(name).into_os_string();
         path.push(".calls");
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(_) => return Ok(Vec::new()),
-        };
+        // Before the first call there is no such file.
+        let Ok(text) = std::fs::read_to_string(&path) else { return Ok(Vec::new()) };
         let calls = text.lines().map(|line| {
             let mut words = line.split(' ');
             let mut next = || words.next().context("a word");

@@ -65,11 +65,9 @@ async fn a_retryable_failure_is_tried_again_after_its_delay() -> anyhow::Result<
     assert_eq!(calls.iter().map(|call| call.1).collect::<Vec<_>>(), [1, 2]);
     let waited = calls[1].2 - calls[0].2;
     assert!((690..5_000).contains(&waited), "{waited} ms");
-    let told = fleet.fact("the failed attempt", |fact| match fact {
-        Fact::TaskRetrying { attempt, delay_ms, error, .. } => {
-            Some((*attempt, *delay_ms, error.clone()))
-        }
-        _ => None,
+    let told = fleet.fact("the failed attempt", |fact| {
+        let Fact::TaskRetrying { attempt, delay_ms, error, .. } = fact else { return None };
+        Some((*attempt, *delay_ms, error.clone()))
     });
     assert_eq!(told.await?, (1, 700, "OSError: the share is away".to_owned()));
     Ok(())
@@ -121,9 +119,9 @@ async fn retry_later_costs_no_attempt_and_holds_no_delivery() -> anyhow::Result<
     let calls = home.calls("x")?;
     let waited = calls[1].2 - calls[0].2;
     assert!((1_100..8_000).contains(&waited), "{waited} ms");
-    let told = fleet.fact("the deferral", |fact| match fact {
-        Fact::TaskDeferred { delay_ms, reason, .. } => Some((*delay_ms, reason.clone())),
-        _ => None,
+    let told = fleet.fact("the deferral", |fact| {
+        let Fact::TaskDeferred { delay_ms, reason, .. } = fact else { return None };
+        Some((*delay_ms, reason.clone()))
     });
     assert_eq!(told.await?, (1200, "told to wait".to_owned()));
     fleet.quiet().await
@@ -237,7 +235,6 @@ async fn it_obeys_control_requests() -> anyhow::Result<()> {
         (json!({"action": "resume"}), true, InstanceState::Ready),
         (json!({"action": "configure", "settings": {"mode": "bad"}}), false, InstanceState::Failed),
         (json!({"action": "configure", "settings": {"mode": "good"}}), true, InstanceState::Ready),
-        (json!({"action": "announce"}), true, InstanceState::Ready),
     ] {
         let answer = worker.control(&fleet, &request).await?;
         assert_eq!(done(&answer), Some(success), "{request}: {answer}");
@@ -245,13 +242,6 @@ async fn it_obeys_control_requests() -> anyhow::Result<()> {
         assert_eq!(answer["instance"], "a");
         worker.is(&fleet, state).await.with_context(|| request.to_string())?;
     }
-    // What the coordinator answers counts over an earlier pause.
-    eventually("the second announcement", async || {
-        let facts = fleet.facts().await?;
-        let started = facts.iter().filter(|fact| matches!(fact, Fact::InstanceStarted { .. }));
-        Ok((started.count() == 2).then_some(()))
-    })
-    .await?;
     worker.control(&fleet, &json!({"action": "pause"})).await?;
     // A request that waits may still be answered; none waits longer than this.
     worker.is(&fleet, InstanceState::Paused).await?;
@@ -262,6 +252,14 @@ async fn it_obeys_control_requests() -> anyhow::Result<()> {
     assert!(home.calls("x")?.is_empty(), "it pulls nothing in a pause");
     worker.control(&fleet, &json!({"action": "resume"})).await?;
     fleet.settled(run).await?;
+
+    worker.control(&fleet, &json!({"action": "announce"})).await?;
+    eventually("the second announcement", async || {
+        let facts = fleet.facts().await?;
+        let started = facts.iter().filter(|fact| matches!(fact, Fact::InstanceStarted { .. }));
+        Ok((started.count() == 2).then_some(()))
+    })
+    .await?;
 
     worker.control(&fleet, &json!({"action": "drain"})).await?;
     assert_eq!(worker.ended().await?.code(), Some(0), "{}", worker.said());
