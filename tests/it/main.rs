@@ -1,8 +1,8 @@
 //! The core as a whole, on real brokers; see `tests/FEATURES.md` for what shows which feature.
 
 mod chaos;
-mod fleets;
 mod cli;
+mod fleets;
 mod graph;
 mod incremental;
 mod junk;
@@ -17,4 +17,5 @@ mod retry;
 mod secrets;
 mod seed;
 mod takeover;
+mod tidy;
 mod trace;

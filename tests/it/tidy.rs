@@ -1,0 +1,233 @@
+//! Rules about the sources themselves.
+
+mod features;
+mod sources;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use sources::{Source, all, root, text};
+
+/// Longest source file, tests included.
+const LONGEST: usize = 400;
+
+/// Modules that decide and so hold no clock, no connection and no runtime, whether or not they say
+/// so themselves.
+const PURE: [&str; 30] = [
+    "broker-config/src/codec.rs",
+    "broker-config/src/filter.rs",
+    "broker-config/src/id.rs",
+    "broker-config/src/manifest.rs",
+    "broker-config/src/manifest/data.rs",
+    "broker-config/src/manifest/settings.rs",
+    "broker-config/src/meta.rs",
+    "broker-config/src/names.rs",
+    "broker-config/src/queue.rs",
+    "broker-config/src/retry.rs",
+    "broker-config/src/topology.rs",
+    "coordinator/src/config/plugins/decode.rs",
+    "coordinator/src/config/substitute.rs",
+    "coordinator/src/dispatcher.rs",
+    "coordinator/src/fingerprint.rs",
+    "coordinator/src/graph.rs",
+    "coordinator/src/limits.rs",
+    "coordinator/src/merge.rs",
+    "coordinator/src/nats_server/render.rs",
+    "coordinator/src/process/reconcile.rs",
+    "coordinator/src/process/restart.rs",
+    "coordinator/src/process/wanted.rs",
+    "coordinator/src/registry.rs",
+    "coordinator/src/run.rs",
+    "coordinator/src/source/diff.rs",
+    "coordinator/src/source/glob.rs",
+    "coordinator/src/source/sidecar.rs",
+    "worker-sdk/src/reply.rs",
+    "worker-sdk/src/share.rs",
+    "worker-sdk/src/standing.rs",
+];
+
+/// What a module that decides does not mention.
+const IMPURE: [&str; 9] = [
+    "tokio::",
+    "async_nats",
+    "async fn",
+    "Instant",
+    "SystemTime",
+    "Timestamp::now",
+    "fastrand::u",
+    "std::fs",
+    "std::env",
+];
+
+/// Beginnings of names on the wire, and where they may be spelled; everything else asks
+/// `broker_config::Names`.
+const SPELLED: [(&str, &[&str]); 7] = [
+    ("mf.", &["broker-config/src/names.rs"]),
+    ("mf-", &["broker-config/src/names.rs"]),
+    ("MF_", &["broker-config/src/names.rs"]),
+    ("$KV.", &["broker-config/src/names.rs", "broker-config/src/topology.rs"]),
+    ("KV_", &["broker-config/src/names.rs"]),
+    (
+        "$JS.ACK",
+        &[
+            "coordinator/src/broker/deliver.rs",
+            "coordinator/src/nats_server/render.rs",
+            "worker-sdk/src/reply.rs",
+        ],
+    ),
+    (
+        "$JS.",
+        &[
+            "broker-config/src/names.rs",
+            "broker-config/src/pull.rs",
+            "broker-config/src/read.rs",
+            "coordinator/src/broker/deliver.rs",
+            "coordinator/src/nats_server/child.rs",
+            "coordinator/src/nats_server/render.rs",
+            "coordinator/src/store/api.rs",
+            "coordinator/src/store/cursor.rs",
+            "worker-sdk/src/pull.rs",
+            "worker-sdk/src/reply.rs",
+        ],
+    ),
+];
+
+#[test]
+fn no_source_file_is_longer_than_four_hundred_lines() {
+    let long: Vec<String> = all(&["rs", "py", "sh"])
+        .iter()
+        .map(|source| (source.text.lines().count(), &source.path))
+        .filter(|(lines, _)| *lines > LONGEST)
+        .map(|(lines, path)| format!("{path}: {lines}"))
+        .collect();
+    assert_eq!(long, Vec::<String>::new());
+}
+
+#[test]
+fn modules_that_decide_have_no_clock_no_connection_and_no_runtime() {
+    let sources = all(&["rs"]);
+    let missing: Vec<&&str> =
+        PURE.iter().filter(|path| !sources.iter().any(|source| source.path == **path)).collect();
+    assert!(missing.is_empty(), "moved or gone: {missing:?}");
+    let says_so = |source: &&Source| {
+        PURE.contains(&source.path.as_str())
+            || source.text.lines().any(|line| {
+                line.starts_with("//!") && (line.contains("PURE") || line.contains("; pure"))
+            })
+    };
+    let mut found = Vec::new();
+    for source in sources.iter().filter(says_so) {
+        for word in IMPURE {
+            if source.code().contains(word) {
+                found.push(format!("{}: {word}", source.path));
+            }
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn names_on_the_wire_are_spelled_in_one_place() {
+    let mut found = Vec::new();
+    for source in all(&["rs"]).iter().filter(|source| source.is_product()) {
+        for (beginning, places) in SPELLED {
+            if places.contains(&source.path.as_str()) {
+                continue;
+            }
+            let literal = format!("\"{beginning}");
+            for line in source.code().lines().filter(|line| line.contains(&literal)) {
+                found.push(format!("{}: {}", source.path, line.trim()));
+            }
+        }
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
+fn modules_are_files_beside_their_folder() {
+    let old: Vec<String> = all(&["rs"])
+        .into_iter()
+        .map(|source| source.path)
+        .filter(|path| path.ends_with("/mod.rs"))
+        .collect();
+    assert_eq!(old, Vec::<String>::new());
+}
+
+#[test]
+fn every_schema_is_a_json_schema_with_a_title() {
+    let folder = root().join("broker-config/schema");
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let schema: serde_json::Value = serde_json::from_str(&text(&path)).unwrap();
+        assert!(jsonschema::validator_for(&schema).is_ok(), "{}", path.display());
+        assert!(schema["title"].is_string(), "{}", path.display());
+        seen += 1;
+    }
+    assert!(seen >= 12, "{seen}");
+}
+
+#[test]
+fn every_link_in_a_document_leads_to_a_file() {
+    let mut broken = Vec::new();
+    for document in all(&["md"]) {
+        let folder = root().join(&document.path);
+        for link in links(&document.text) {
+            let target = link.split('#').next().unwrap_or_default();
+            let outside = target.contains("://") || target.starts_with("mailto:");
+            if !target.is_empty()
+                && !outside
+                && !folder.parent().unwrap().join(target.replace("%20", " ")).exists()
+            {
+                broken.push(format!("{}: {link}", document.path));
+            }
+        }
+    }
+    assert_eq!(broken, Vec::<String>::new());
+}
+
+/// The targets of `[text](target)`, code blocks left out.
+fn links(document: &str) -> Vec<String> {
+    let mut links = Vec::new();
+    let mut in_code = false;
+    for line in document.lines() {
+        in_code ^= line.trim_start().starts_with("```");
+        if in_code {
+            continue;
+        }
+        for rest in line.split("](").skip(1) {
+            links.extend(rest.split_once(')').map(|(target, _)| target.to_owned()));
+        }
+    }
+    links
+}
+
+#[test]
+fn every_feature_is_shown_by_a_test_or_a_command_that_exists() {
+    let features = features::read(&text(&root().join("tests/FEATURES.md")));
+    let listed: BTreeMap<&str, usize> =
+        features.iter().fold(BTreeMap::new(), |mut listed, feature| {
+            *listed.entry(feature.id.as_str()).or_default() += 1;
+            listed
+        });
+    let wanted = features::wanted();
+    let missing: Vec<&String> =
+        wanted.iter().filter(|id| !listed.contains_key(id.as_str())).collect();
+    let twice: Vec<&&str> = listed.iter().filter(|(_, n)| **n > 1).map(|(id, _)| id).collect();
+    assert!(missing.is_empty() && twice.is_empty(), "missing {missing:?}, twice {twice:?}");
+
+    let known = features::Known::look();
+    let mut problems = Vec::new();
+    for feature in &features {
+        if feature.shown_by.is_empty() {
+            problems.push(format!("{}: nothing shows it", feature.id));
+        }
+        for evidence in &feature.shown_by {
+            if let Err(problem) = known.check(evidence) {
+                problems.push(format!("{}: {problem}", feature.id));
+            }
+        }
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(Path::new(&root()).join("Makefile").exists());
+}
