@@ -5,12 +5,14 @@ The numbers in brackets are the sections of broker-config/PROTOCOL.md.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import os
 import re
 import threading
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 
 
@@ -56,6 +58,27 @@ class Task:
     @property
     def took_ms(self) -> int:
         return round((time.monotonic() - self.began) * 1000)
+
+
+def in_thread(function, *arguments) -> asyncio.Future:
+    """Runs blocking code beside the renewal of leases; when it hangs it does not keep the process."""
+    loop = asyncio.get_running_loop()
+    done = loop.create_future()
+
+    def tell(set_done, value):
+        if not done.done():
+            set_done(value)
+
+    def work():
+        try:
+            result = (done.set_result, function(*arguments))
+        except Exception as error:
+            result = (done.set_exception, error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(tell, *result)
+
+    threading.Thread(target=work, daemon=True).start()
+    return done
 
 
 def check(manifest: dict, meta: dict):

@@ -15,14 +15,13 @@ import signal
 import socket
 import ssl
 import sys
-import threading
 import time
 from collections import Counter
 from contextlib import suppress
 
 import nats
 
-from contract import Permanent, RetryLater, Skipped, Task, check, dump, now, seconds, short
+from contract import Permanent, RetryLater, Skipped, Task, check, dump, in_thread, now, seconds, short
 
 QUEUES = ("fast", "background")
 PATIENCE = 600  # seconds that a finished task waits for a broker that is away [10]
@@ -369,27 +368,6 @@ class Worker:
             if time.monotonic() > end:
                 raise TimeoutError(subject)
             await asyncio.sleep(pause)
-
-
-def in_thread(function, *arguments) -> asyncio.Future:
-    """Runs blocking code beside the renewal of leases; when it hangs it does not keep the process."""
-    loop = asyncio.get_running_loop()
-    done = loop.create_future()
-
-    def tell(set_done, value):
-        if not done.done():
-            set_done(value)
-
-    def work():
-        try:
-            result = (done.set_result, function(*arguments))
-        except Exception as error:
-            result = (done.set_exception, error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(tell, *result)
-
-    threading.Thread(target=work, daemon=True).start()
-    return done
 
 
 def log(text: str):
