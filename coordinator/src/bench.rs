@@ -19,8 +19,13 @@ use broker_config::topology::Topology;
 use broker_config::wire::file::FilePath;
 use broker_config::{Cid, FileFacts, Names, Submission};
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use crate::config::connection::Connection;
+use crate::source::bench as scan;
+use crate::store::Store;
+use crate::store::paths::BrokerIndex;
+use crate::store::patience::Patience;
 
 /// What to measure.
 #[derive(Clone, Debug)]
@@ -37,6 +42,8 @@ pub struct BenchOptions {
     pub latency_files: usize,
     /// Submissions that wait while the memory is looked at; 0 = do not.
     pub waiting: usize,
+    /// Small files that the scanner is measured on, and where to make them; 0 = do not.
+    pub scan: (usize, PathBuf),
 }
 
 /// What was measured; rates in tasks per second, times in milliseconds.
@@ -66,6 +73,9 @@ pub struct BenchReport {
     pub memory_mb_waiting: f64,
     /// How many waited.
     pub waiting_submissions: usize,
+    /// The scanner, with its index in the broker.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scanner: Option<scan::BenchReport>,
     /// Rounds.
     pub rounds: usize,
     /// Version of the server.
@@ -108,6 +118,7 @@ pub async fn run(options: &BenchOptions) -> anyhow::Result<BenchReport> {
     let memory = ours::memory(&bench).await;
     bench.clean(&client).await;
     let (before, waiting) = memory.context("measure the memory")?;
+    let scanner = scanner(options, &client).await.context("measure the scanner")?;
     let [raw_single, our_single, raw_graph, our_graph] = rates;
     Ok(BenchReport {
         ratio_single: round2(median(&our_single) / median(&raw_single)),
@@ -121,9 +132,29 @@ pub async fn run(options: &BenchOptions) -> anyhow::Result<BenchReport> {
         memory_mb_before: before.round(),
         memory_mb_waiting: waiting.round(),
         waiting_submissions: options.waiting,
+        scanner,
         rounds: options.rounds,
         server: client.server_info().version,
     })
+}
+
+/// First scan, unchanged re-scan and hashing, with the index of paths in the broker.
+async fn scanner(
+    options: &BenchOptions,
+    client: &Client,
+) -> anyhow::Result<Option<scan::BenchReport>> {
+    let (files, dir) = &options.scan;
+    if *files == 0 {
+        return Ok(None);
+    }
+    let bench = Bench::new(options, "bench-scan", 0, 0)?;
+    bench.prepare(client).await?;
+    let store = Store::open(connect(&options.broker).await?, bench.names.clone()).await?;
+    let index = BrokerIndex::new(store, Patience::new(CancellationToken::new()));
+    let options = scan::BenchOptions { files: *files, ..scan::BenchOptions::new(dir.clone()) };
+    let report = scan::run(&index, &options).await;
+    bench.clean(client).await;
+    Ok(Some(report?))
 }
 
 /// One measurement.

@@ -30,13 +30,22 @@ pub(crate) struct BenchArgs {
     /// Submissions that wait while the memory is looked at; 0 leaves it out
     #[arg(long, default_value_t = 200_000)]
     waiting: usize,
+    /// Small files that the scanner is measured on; 0 leaves it out
+    #[arg(long, default_value_t = 100_000)]
+    scan_files: usize,
     /// Where a broker of its own keeps its data meanwhile [default: a folder in the data folder]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
 pub(crate) async fn run(app: &App, args: &BenchArgs) -> Result<Exit, Failure> {
+    // Not beside a fleet's own data: its broker must have nothing else to do.
+    let dir = match &args.dir {
+        Some(dir) => dir.clone(),
+        None => app.data_dir()?.root().join("bench"),
+    };
     let options = |broker| BenchOptions {
+        scan: (args.scan_files, dir.join("files")),
         broker,
         files: args.files.max(1),
         graph_files: args.graph_files.max(1),
@@ -47,11 +56,6 @@ pub(crate) async fn run(app: &App, args: &BenchArgs) -> Result<Exit, Failure> {
     let report = if let Some((broker, _)) = session::existing_broker(app)? {
         measure(&options(broker)).await
     } else {
-        // Not beside a fleet's own data: its broker must have nothing else to do.
-        let dir = match &args.dir {
-            Some(dir) => dir.clone(),
-            None => app.data_dir()?.root().join("bench"),
-        };
         let own = EmbeddedBroker::start(DataDir::new(&dir), Names::default()).await?;
         let report = measure(&options(own.handle.coordinator.clone())).await;
         own.stop().await;
