@@ -80,8 +80,8 @@ pub enum Event {
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
-    /// Publish a task.
-    Publish { opening: Arc<Opening>, queue: Queue, task: Box<Task> },
+    /// Publish a task; one that an earlier leader has published is looked for instead.
+    Publish { opening: Arc<Opening>, queue: Queue, task: Box<Task>, inherited: bool },
     /// Give up on a task that goes missing whenever it is published.
     GiveUp { opening: Arc<Opening>, queue: Queue, task: Box<Task> },
     /// Tell subscribers that a file is settled, then acknowledge its submission.
@@ -448,10 +448,9 @@ impl Dispatcher {
             };
             let claims =
                 |opening: &Arc<Opening>| self.limits.claim(&plugin, &opening.submission.cid);
-            if opening.as_ref().is_some_and(claims)
-                || self.limits.admit(&plugin, spec.max_in_flight)
-            {
-                if !self.publish(id, &plugin, commands) {
+            let inherited = opening.as_ref().is_some_and(claims);
+            if inherited || self.limits.admit(&plugin, spec.max_in_flight) {
+                if !self.publish(id, &plugin, inherited, commands) {
                     self.limits.release(&plugin);
                 }
             } else {
@@ -464,7 +463,13 @@ impl Dispatcher {
     }
 
     /// Builds and commands a task that was admitted; says whether there was one.
-    fn publish(&mut self, id: RunId, plugin: &PluginId, commands: &mut Vec<Command>) -> bool {
+    fn publish(
+        &mut self,
+        id: RunId,
+        plugin: &PluginId,
+        inherited: bool,
+        commands: &mut Vec<Command>,
+    ) -> bool {
         let now = self.now;
         let Some(run) = self.runs.get_mut(&id) else { return false };
         let Some((queue, task)) = run.publish(plugin, now) else { return false };
@@ -477,6 +482,7 @@ impl Dispatcher {
             opening: run.opening().clone(),
             queue,
             task: Box::new(task),
+            inherited,
         });
         true
     }
@@ -490,7 +496,7 @@ impl Dispatcher {
     fn admit_waiting(&mut self, plugin: &PluginId, commands: &mut Vec<Command>) {
         let most = self.graph.nodes.get(plugin).and_then(|node| node.spec.max_in_flight);
         while let Some(id) = self.limits.next(plugin, most) {
-            if !self.publish(id, plugin, commands) {
+            if !self.publish(id, plugin, false, commands) {
                 self.limits.release(plugin);
             }
         }

@@ -197,9 +197,11 @@ impl Engine {
     fn perform(&mut self, command: Command) {
         let shared = self.shared.clone();
         match command {
-            Command::Publish { opening, queue, task } => {
+            Command::Publish { opening, queue, task, inherited } => {
                 self.shared.metrics.published(&task.plugin_id);
-                self.effects.spawn(async move { shared.publish(opening, queue, task).await });
+                self.effects.spawn(async move {
+                    shared.publish(opening, queue, task, inherited).await;
+                });
             }
             Command::GiveUp { opening, queue, task } => {
                 self.effects

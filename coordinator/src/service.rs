@@ -37,6 +37,8 @@ use crate::{advisories, durable, lease, signals};
 /// Events of settled tasks that may have been lost with the leader who was to send them; they are
 /// sent again, and recognised by their id.
 const RESEND: u64 = 2_000;
+/// Pause before the broker is asked again.
+const PAUSE: Duration = Duration::from_millis(300);
 
 /// What a coordinator is told at its start.
 #[derive(Clone, Debug)]
@@ -270,12 +272,11 @@ impl Coordinator {
         // An error says that the registry has ended, and so will we.
         stop.run_until_cancelled(loaded_seen.wait_for(|loaded| *loaded)).await.map(Result::ok);
         self.wait_for_plugins(&mut heard_seen, &stop).await;
-        let names = &broker.names;
-        let tasks = subjects(broker, names.all_later(), |subject| names.parse_later(subject)).await;
-        handle.tell(Input::Event(Happened::Scheduled { tasks })).await;
-        let of_task = |subject: &str| names.parse_task(subject).map(|of| (of.plugin, of.cid));
-        let tasks = subjects(broker, names.all_tasks(), of_task).await;
-        handle.tell(Input::Event(Happened::Inherited { tasks })).await;
+        // Before any record is read: what is in neither of the two is not out.
+        let tasks = stop.run_until_cancelled(subjects_of_tasks(broker)).await;
+        let (scheduled, inherited) = tasks.unwrap_or_default();
+        handle.tell(Input::Event(Happened::Scheduled { tasks: scheduled })).await;
+        handle.tell(Input::Event(Happened::Inherited { tasks: inherited })).await;
         for queue in Queue::ALL {
             let feeder = Feeder {
                 broker: broker.clone(),
@@ -402,20 +403,36 @@ async fn told_until(broker: &Broker) -> u64 {
     }
 }
 
-/// The tasks on all subjects of the task stream that match a filter.
+/// Tasks by plugin and file.
+type Tasks = BTreeSet<(PluginId, Cid)>;
+
+/// The tasks that wait for a time that a plugin asked for, and those that wait or run.
+async fn subjects_of_tasks(broker: &Broker) -> (Tasks, Tasks) {
+    let names = &broker.names;
+    let of_task = |subject: &str| names.parse_task(subject).map(|of| (of.plugin, of.cid));
+    let scheduled = subjects(broker, names.all_later(), |subject| names.parse_later(subject)).await;
+    (scheduled, subjects(broker, names.all_tasks(), of_task).await)
+}
+
+/// The tasks on all subjects of the task stream that match a filter; tried again until they can be
+/// read, because what is overlooked is published a second time.
 async fn subjects(
     broker: &Broker,
     filter: String,
     parse: impl Fn(&str) -> Option<(PluginId, Cid)>,
-) -> BTreeSet<(PluginId, Cid)> {
-    let mut found = BTreeSet::new();
+) -> Tasks {
+    let mut found = Tasks::new();
     let mut seen = 0;
     let stream = broker.names.task_stream();
     loop {
         let request = serde_json::json!({ "subjects_filter": filter, "offset": seen });
         let info: Result<serde_json::Value, _> =
             broker.js.request(format!("STREAM.INFO.{stream}"), &request).await;
-        let info = info.unwrap_or_default();
+        let Some(info) = info.ok().filter(|info| info.get("error").is_none()) else {
+            tracing::debug!(filter, "tasks cannot be read, trying again");
+            tokio::time::sleep(PAUSE).await;
+            continue;
+        };
         let page = info.pointer("/state/subjects").and_then(|subjects| subjects.as_object());
         let Some(page) = page.filter(|page| !page.is_empty()) else { return found };
         seen += page.len();

@@ -242,3 +242,21 @@ fn a_task_that_goes_missing_every_time_is_given_up() {
     let task = (**task).clone();
     assert_eq!(kinds(&bench.answer(&task)), ["settle"]);
 }
+
+#[test]
+fn a_task_of_an_earlier_leader_is_looked_for_and_later_ones_are_published() {
+    let mut bench = Bench::new(one_plugin(None));
+    let tasks = [("a".parse().unwrap(), "x".parse().unwrap())].into();
+    assert!(bench.tell(Event::Inherited { tasks }).is_empty());
+
+    let found =
+        |commands: &[Command]| matches!(commands, [Command::Publish { inherited: true, .. }]);
+
+    assert!(found(&bench.open(1, "x")));
+    assert!(!found(&bench.open(2, "y")));
+    // It is gone and has left no record: nobody has it, so it may be published.
+    let blocked = Event::Blocked { run: RunId(1), plugin: "a".parse().unwrap() };
+    assert!(bench.tell(blocked).is_empty());
+    let again = bench.tell(Event::Tick { now: 20 });
+    assert!(kinds(&again).contains(&"publish") && !found(&again), "{again:?}");
+}

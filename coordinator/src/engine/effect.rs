@@ -34,9 +34,20 @@ impl Shared {
         }
     }
 
-    pub(super) async fn publish(&self, opening: Arc<Opening>, queue: Queue, task: Box<Task>) {
+    pub(super) async fn publish(
+        &self,
+        opening: Arc<Opening>,
+        queue: Queue,
+        task: Box<Task>,
+        inherited: bool,
+    ) {
         let (run, plugin) = (opening.id, task.plugin_id.clone());
-        match self.publish_task(&opening, queue, &task).await {
+        let fate = if inherited {
+            self.look_for(queue, &task).await
+        } else {
+            self.publish_task(&opening, queue, &task).await
+        };
+        match fate {
             Fate::Stored => {}
             Fate::Blocked => self.report(Event::Blocked { run, plugin }).await,
             Fate::Failed => self.report(Event::PublishFailed { run, plugin }).await,
@@ -85,7 +96,24 @@ impl Shared {
         }
     }
 
-    /// The subject is taken: by this very task, published before a restart, or by an older one.
+    /// An earlier leader has published a task for this work. When it is gone by now, it is settled,
+    /// and its record was there before it went: whoever has not heard of the record yet would have
+    /// it done again.
+    async fn look_for(&self, queue: Queue, task: &Task) -> Fate {
+        let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
+        let subject = self.broker.names.task(queue, &plugin, &cid);
+        let fate = self.who_is_there(subject, task).await;
+        if matches!(fate, Fate::Blocked) {
+            let mut found = self.broker.records_of_patiently(std::slice::from_ref(&cid)).await;
+            let record = found.get_mut(&cid).and_then(|of| of.remove(&plugin));
+            if let Some(record) = record {
+                self.report(Event::Record { cid, plugin, record }).await;
+            }
+        }
+        fate
+    }
+
+    /// Who has the subject: this very task, published before a restart, or an older one, or nobody.
     async fn who_is_there(&self, subject: String, task: &Task) -> Fate {
         let stream = self.broker.names.task_stream();
         let Ok(found) = last_messages(&self.broker.client, &stream, &[subject]).await else {
