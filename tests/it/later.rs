@@ -1,5 +1,6 @@
 //! Tasks that wait for a time.
 
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use broker_config::header::{ATTEMPTS_USED, SCHEDULE, SCHEDULE_TARGET};
@@ -14,7 +15,7 @@ use worker_sdk::{Failure, Outcome as Said};
 fn asks_to_wait(wait: Duration) -> Script {
     let asked = std::sync::Mutex::new(std::collections::BTreeSet::new());
     Script::new(move |call: Call| {
-        let first = asked.lock().unwrap().insert(call.cid.clone());
+        let first = asked.lock().unwrap_or_else(PoisonError::into_inner).insert(call.cid.clone());
         async move {
             if first && call.cid.starts_with("asks") {
                 Ok(Said::retry_later(wait, "too many requests"))

@@ -1,5 +1,8 @@
 //! The core as a whole, on real brokers; see `tests/FEATURES.md` for what shows which feature.
 
+#![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one event it waits for")]
+#![expect(clippy::print_stdout, reason = "seeds and figures are shown when a test fails")]
+
 mod chaos;
 mod cli;
 mod fleets;

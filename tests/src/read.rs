@@ -138,11 +138,9 @@ impl Fleet {
     pub async fn settled_within(&self, limit: Duration, run: RunId) -> anyhow::Result<Settled> {
         let what = format!("run {run} to settle");
         let found = within(limit, &what, async || {
-            Ok(self.facts().await?.into_iter().find_map(|fact| match fact {
-                Fact::FileSettled { run_id, plugins, tasks, .. } if run_id == run => {
-                    Some(Settled { plugins, tasks })
-                }
-                _ => None,
+            Ok(self.facts().await?.into_iter().find_map(|fact| {
+                let Fact::FileSettled { run_id, plugins, tasks, .. } = fact else { return None };
+                (run_id == run).then_some(Settled { plugins, tasks })
             }))
         });
         match found.await {

@@ -22,19 +22,19 @@ pub(super) struct Feature {
 }
 
 /// The ids of all rows that must be there.
-pub(super) fn wanted() -> BTreeSet<String> {
+pub(super) fn wanted() -> anyhow::Result<BTreeSet<String>> {
     let mut wanted = BTreeSet::new();
     for (list, numbers) in WANTED {
         for range in numbers.split(' ') {
             let (from, to) = range.split_once('-').unwrap_or((range, range));
-            let (from, to): (u32, u32) = (from.parse().unwrap(), to.parse().unwrap());
+            let (from, to): (u32, u32) = (from.parse()?, to.parse()?);
             wanted.extend((from..=to).map(|number| match list {
                 "U" => format!("U{number}"),
                 _ => format!("{list}{number:03}"),
             }));
         }
     }
-    wanted
+    Ok(wanted)
 }
 
 /// Reads the table: `| id | feature | `evidence`, `evidence` |`.
@@ -61,33 +61,31 @@ pub(super) struct Known {
 }
 
 impl Known {
-    pub(super) fn look() -> Self {
+    pub(super) fn look() -> anyhow::Result<Self> {
         let mut tests = BTreeMap::new();
-        for source in all(&["rs", "py"]) {
+        for source in all(&["rs", "py"])? {
             tests.insert(source.path.clone(), functions(&source.text));
         }
-        let makefile = text(&root().join("Makefile"));
+        let makefile = text(&root().join("Makefile"))?;
         let targets = makefile
             .lines()
             .filter_map(|line| line.split_once(':').map(|(target, _)| target.to_owned()))
             .filter(|target| !target.contains([' ', '=', '$', '.', '\t', '#']))
             .collect();
-        let cli = all(&["rs"])
+        let cli = all(&["rs"])?
             .into_iter()
             .filter(|source| source.path.starts_with("coordinator/src/cli"))
             .map(|source| (source.path, source.text))
             .collect();
-        Self { tests, targets, cli }
+        Ok(Self { tests, targets, cli })
     }
 
     /// Says what is wrong with a piece of evidence.
     pub(super) fn check(&self, evidence: &str) -> Result<(), String> {
         if let Some((file, function)) = evidence.split_once("::") {
-            let functions = self.tests.get(file).ok_or(format!("no file {file}"))?;
-            return match functions.contains(function) {
-                true => Ok(()),
-                false => Err(format!("no test {function} in {file}")),
-            };
+            let functions = self.tests.get(file).ok_or_else(|| format!("no file {file}"))?;
+            let known = functions.contains(function);
+            return known.then_some(()).ok_or_else(|| format!("no test {function} in {file}"));
         }
         let words: Vec<&str> = evidence.split(' ').collect();
         match words.as_slice() {

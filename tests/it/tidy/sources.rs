@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context as _, ensure};
+
 /// Folders that hold no sources of ours.
 const PASSED_OVER: [&str; 8] =
     ["target", ".git", ".tools", "demo", ".venv", "node_modules", "__pycache__", "data"];
@@ -32,35 +34,36 @@ impl Source {
 
 /// The root of the checkout.
 pub(super) fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
 /// A file as text.
-pub(super) fn text(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+pub(super) fn text(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
 }
 
 /// All files with one of these extensions, in order.
-pub(super) fn all(extensions: &[&str]) -> Vec<Source> {
+pub(super) fn all(extensions: &[&str]) -> anyhow::Result<Vec<Source>> {
     let mut found = Vec::new();
-    walk(&root(), extensions, &mut found);
+    walk(&root(), extensions, &mut found)?;
     found.sort_by(|a, b| a.path.cmp(&b.path));
-    assert!(!found.is_empty(), "no sources under {}", root().display());
-    found
+    ensure!(!found.is_empty(), "no sources under {}", root().display());
+    Ok(found)
 }
 
-fn walk(folder: &Path, extensions: &[&str], found: &mut Vec<Source>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let entry = entry.unwrap();
+fn walk(folder: &Path, extensions: &[&str], found: &mut Vec<Source>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
         let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
-        if entry.file_type().unwrap().is_dir() {
+        if entry.file_type()?.is_dir() {
             if !PASSED_OVER.contains(&name.as_str()) {
-                walk(&path, extensions, found);
+                walk(&path, extensions, found)?;
             }
         } else if extensions.iter().any(|extension| name.ends_with(&format!(".{extension}"))) {
-            let text = text(&path);
-            let path = path.strip_prefix(root()).unwrap().to_string_lossy().into_owned();
+            let text = text(&path)?;
+            let path = path.strip_prefix(root())?.to_string_lossy().into_owned();
             found.push(Source { path, text });
         }
     }
+    Ok(())
 }
