@@ -4,6 +4,7 @@
 //! behind on the server and can simply be made again after it was away.
 
 pub mod api;
+mod copies;
 pub mod cursor;
 pub mod dead;
 pub mod files;

@@ -131,7 +131,8 @@ impl LibraryScan {
         if report.is_complete() && !is_partial {
             mark::put(store, &self.roots, &graph, &Timestamp::now().to_string()).await?;
         }
-        let left_alone = if all { 0 } else { report.counts.unchanged };
+        let unchanged = if all { 0 } else { report.counts.unchanged };
+        let left_alone = unchanged + sink.left_alone();
         Ok(Scanned { report, left_alone })
     }
 }

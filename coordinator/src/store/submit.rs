@@ -7,11 +7,12 @@ use broker_config::header::MESSAGE_ID;
 use broker_config::wire::event::{Event, Fact};
 use broker_config::{PluginId, Queue};
 use bytes::Bytes;
-use futures_util::future::{try_join, try_join_all};
+use futures_util::future::try_join_all;
 use tokio::sync::mpsc;
 use tracing::{Span, info_span};
 use worker_sdk::telemetry;
 
+use super::copies::Copies;
 use super::patience::Patience;
 use super::{Store, StoreError};
 use crate::source::{Change, FoundFile, PortError, Sink, Why};
@@ -58,6 +59,9 @@ pub struct BrokerSink {
     next: AtomicU64,
     /// Is told the run that each submission opened.
     runs: Option<mpsc::Sender<u64>>,
+    copies: Copies,
+    /// Files that another path of the same content counts for.
+    left_alone: AtomicU64,
 }
 
 impl BrokerSink {
@@ -69,7 +73,14 @@ impl BrokerSink {
         options: SubmitOptions,
         runs: Option<mpsc::Sender<u64>>,
     ) -> Self {
-        Self { store, patience, options, next: AtomicU64::new(0), runs }
+        let (next, left_alone) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { store, patience, options, next, runs, copies: Copies::default(), left_alone }
+    }
+
+    /// Files so far that were not handed in because another path of their content counts.
+    #[must_use]
+    pub fn left_alone(&self) -> u64 {
+        self.left_alone.load(Ordering::Relaxed)
     }
 
     /// Tells subscribers a fact; returns when the stream has it.
@@ -122,8 +133,10 @@ impl Sink for BrokerSink {
                 scan_id: self.options.scan_id.clone(),
             })
         });
-        let handed_in = files.iter().map(|file| self.hand_in(file));
-        try_join(try_join_all(found), try_join_all(handed_in)).await?;
+        try_join_all(found).await?;
+        let (files, copies) = self.copies.choose(&self.store, &self.patience, files).await?;
+        self.left_alone.fetch_add(copies as u64, Ordering::Relaxed);
+        try_join_all(files.iter().map(|file| self.hand_in(file))).await?;
         Ok(())
     }
 
