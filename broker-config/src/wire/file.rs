@@ -73,7 +73,8 @@ pub struct FileFacts {
 )]
 #[serde(default, rename_all = "camelCase")]
 pub struct Sidecar {
-    /// File name, in the folder of the file it belongs to.
+    /// File name, in the folder of the file it belongs to; `../tvshow.nfo` for the show of an
+    /// episode in the folder of a season.
     pub name: String,
     /// Size in bytes.
     pub size: u64,

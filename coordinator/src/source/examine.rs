@@ -1,7 +1,7 @@
 //! Adds to the names of a walk what the file system and the index say of them, at the same time.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::diff::Stat;
 use super::hash::stat_of;
 use super::index::{BATCH, EntryKey, Listing, NameHash, PathEntry, PathIndex};
 use super::report::{Problem, ScanError};
-use super::sidecar::{SidecarFile, is_candidate, is_owner};
+use super::sidecar::{SHOW_ABOVE, SidecarFile, is_candidate, is_owner, is_video};
 use super::walk::{Folder, Found, Kind, Part};
 
 /// A batch of folders with all that is needed to decide.
@@ -103,9 +103,7 @@ fn add_status(mut folders: Vec<Folder>) -> (Vec<Folder>, Vec<Problem>) {
                 Err(error) => problems.push(Problem::io(path, &error)),
             }
         }
-        if !folder.candidates.is_empty() {
-            add_sidecars(folder);
-        }
+        add_sidecars(folder);
     }
     (folders, problems)
 }
@@ -116,10 +114,16 @@ fn status(path: &Path, linked: bool) -> io::Result<Stat> {
 }
 
 fn add_sidecars(folder: &mut Folder) {
+    let is_there = |found: &&Found| found.stat.is_some();
+    let videos = folder.found.iter().filter(is_there).any(|found| is_video(&found.name));
+    let show = if videos { show_above(&folder.path) } else { None };
+    if folder.candidates.is_empty() && show.is_none() {
+        return;
+    }
     let candidates = folder.found.iter().filter(|f| is_candidate(&f.name));
     let seen: HashMap<&OsStr, Stat> =
         candidates.filter_map(|f| Some((f.name.as_os_str(), f.stat?))).collect();
-    let describe = |name: std::ffi::OsString| {
+    let describe = |name: OsString| {
         // In a folder that comes in pieces it may be in another piece.
         let stat = match seen.get(name.as_os_str()) {
             Some(stat) => *stat,
@@ -131,10 +135,26 @@ fn add_sidecars(folder: &mut Folder) {
         if !is_owner(&found.name) || found.stat.is_none() {
             return Vec::new();
         }
-        folder.candidates.of(&found.name).into_iter().filter_map(describe).collect()
+        let beside = folder.candidates.of(&found.name).into_iter().filter_map(describe);
+        let mut all: Vec<_> =
+            beside.chain(show.clone().filter(|_| is_video(&found.name))).collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
     };
     let all: Vec<_> = folder.found.iter().map(owned).collect();
     for (found, sidecars) in folder.found.iter_mut().zip(all) {
         found.sidecars = sidecars;
     }
+}
+
+/// The show that the folder may be a season of.
+///
+/// Asked for by its name, not taken from the walk, so that it is found above a root as well: a
+/// scan of one season and one of the whole library must not disagree.
+fn show_above(folder: &Path) -> Option<SidecarFile> {
+    let name = OsStr::new(SHOW_ABOVE);
+    let metadata = fs::metadata(folder.parent()?.join(Path::new(name).file_name()?)).ok()?;
+    let stat = stat_of(&metadata);
+    let file = SidecarFile { name: name.to_owned(), size: stat.size, mtime_ns: stat.mtime_ns };
+    metadata.is_file().then_some(file)
 }

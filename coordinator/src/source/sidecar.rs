@@ -1,8 +1,9 @@
 //! PURE  which files of a folder belong to a film or a song beside them.
 //!
 //! `Film.mkv` owns `Film.nfo`, `Film.srt`, `Film.en.forced.srt`; a folder's videos own its
-//! `movie.nfo`. A sidecar stays a file of its own: being owned adds to its owner's description and
-//! takes nothing away.
+//! `movie.nfo`, and the `tvshow.nfo` of the folder above, because episodes lie in folders of
+//! seasons. A sidecar stays a file of its own: being owned adds to its owner's description and takes
+//! nothing away.
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -32,6 +33,8 @@ const AUDIOS: &[&str] = &[
 ];
 /// Describe all videos of their folder.
 const FOLDER_NAMES: &[&str] = &["movie.nfo", "tvshow.nfo"];
+/// Describes the videos of the folders in its folder too; the name that they have it under.
+pub const SHOW_ABOVE: &str = "../tvshow.nfo";
 const FLAGS: &[&str] = &[
     "cc",
     "commentary",
@@ -88,10 +91,16 @@ const LANGUAGES: &[&str] = &[
     "vietnamese",
 ];
 
+/// Whether a file of this name is described by its folder's sidecars too.
+#[must_use]
+pub fn is_video(name: &OsStr) -> bool {
+    has_extension(name, VIDEOS)
+}
+
 /// Whether a file of this name may own sidecars.
 #[must_use]
 pub fn is_owner(name: &OsStr) -> bool {
-    has_extension(name, VIDEOS) || has_extension(name, AUDIOS)
+    is_video(name) || has_extension(name, AUDIOS)
 }
 
 /// Whether a file of this name may be a sidecar.
@@ -136,14 +145,14 @@ impl Candidates {
         self.by_stem.is_empty() && self.of_folder.is_empty()
     }
 
-    /// The sidecars of `owner`, sorted, at most [`MOST_PER_FILE`].
+    /// The sidecars beside `owner`, sorted, at most [`MOST_PER_FILE`].
     #[must_use]
     pub fn of(&self, owner: &OsStr) -> Vec<OsString> {
         if self.is_empty() || !is_owner(owner) {
             return Vec::new();
         }
         let mut found = self.by_stem.get(stem_of(owner)).cloned().unwrap_or_default();
-        if has_extension(owner, VIDEOS) {
+        if is_video(owner) {
             found.extend_from_slice(&self.of_folder);
         }
         found.sort_unstable();
@@ -155,7 +164,7 @@ impl Candidates {
 /// One sidecar as it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SidecarFile {
-    /// Its name in the folder of its owner.
+    /// Its name in the folder of its owner, or [`SHOW_ABOVE`].
     pub name: OsString,
     /// In bytes.
     pub size: u64,

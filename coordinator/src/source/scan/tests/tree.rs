@@ -255,6 +255,37 @@ async fn an_edited_sidecar_hands_in_its_film_without_reading_it() {
 }
 
 #[tokio::test]
+async fn an_edited_show_hands_in_the_episodes_of_its_seasons() {
+    let fixture = Fixture::new();
+    let nfo = fixture.write("Show/tvshow.nfo", "<tvshow/>");
+    fixture.write("Show/S1/e1.mkv", "episode");
+    fixture.write("Show/S1/e1.nfo", "<episodedetails/>");
+    fixture.write("Show/S1/theme.mp3", "music");
+    fixture.write("Show/S1/extra/deep.mkv", "too deep");
+    fixture.scan().await;
+    let names: Vec<_> = {
+        let files = fixture.sink.files.lock().unwrap();
+        let episode = files.iter().find(|f| f.path.ends_with("e1.mkv")).unwrap();
+        episode.facts().sidecars.into_iter().map(|sidecar| sidecar.name).collect()
+    };
+    fixture.names();
+    let one_season = fixture.try_scan(&[fixture.root().join("Show/S1")]).await.unwrap();
+    fixture.write("Show/tvshow.nfo", "<tvshow><title>T</title></tvshow>");
+
+    let edited = fixture.scan().await;
+    let by_edit = fixture.names();
+    fs::remove_file(nfo).unwrap();
+    fixture.scan().await;
+
+    assert_eq!(names, ["../tvshow.nfo", "e1.nfo"]);
+    assert_eq!(one_season.counts.submitted, 0, "a root below the show sees the same show");
+    assert_eq!(by_edit, ["Show/S1/e1.mkv", "Show/tvshow.nfo"]);
+    assert_eq!(edited.counts.hashed_files, 1, "only the sidecar itself");
+    assert_eq!(fixture.files(), [("Show/S1/e1.mkv".to_owned(), Why::Sidecars)]);
+    assert_eq!(fixture.scan().await.counts.submitted, 0);
+}
+
+#[tokio::test]
 async fn a_single_file_is_a_root_too() {
     let fixture = Fixture::new();
     let film = fixture.write("film.mkv", "film");
