@@ -1,9 +1,10 @@
 //! What is known and was not found: gone, moved, or a fault.
 //!
 //! A vanished folder is followed through the index, a folder too large to be listed at once is
-//! checked entry by entry. Memory: a bounded number of files; 40 bytes for each vanished folder.
+//! checked entry by entry. Memory: a bounded number of files; 40 bytes for each vanished folder, and
+//! what a folder and a file that took each other's place need.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -13,12 +14,12 @@ use broker_config::Cid;
 use futures_util::StreamExt;
 use tokio::task::spawn_blocking;
 
-use super::super::found::{Change, Sink};
+use super::super::found::{Change, FoundFile, Sink};
 use super::super::index::{
     BATCH, DirHash, EntryFacts, EntryId, EntryKey, Listing, PathEntry, PathIndex, PortError,
 };
 use super::super::report::{RootError, ScanError, ScanReport};
-use super::submit::chunks;
+use super::submit::{chunks, write};
 use super::{ScanOptions, Scanner};
 
 /// Folders whose entries are asked for in one request.
@@ -92,7 +93,12 @@ pub(super) struct RootLedger {
     missing: u64,
     gone: Vec<Gone>,
     /// Folders that were known and are not there: where their entry is, and those in them.
-    pub(super) vanished: Vec<(EntryKey, DirHash)>,
+    vanished: Vec<(EntryKey, DirHash)>,
+    /// Files that have taken the place of folders.
+    displaced: BTreeSet<PathBuf>,
+    /// Their entries. As long as the folder's own stands in their place, another scan finds what
+    /// was in the folder.
+    pub(super) held: Vec<PathEntry>,
     /// Folders with too many entries to compare them with what was found.
     pub(super) large: Vec<PathBuf>,
     trees: Vec<Tree>,
@@ -125,6 +131,8 @@ impl RootLedger {
             missing: 0,
             gone: Vec::new(),
             vanished: Vec::new(),
+            displaced: BTreeSet::new(),
+            held: Vec::new(),
             large: Vec::new(),
             trees: Vec::new(),
             overflow: false,
@@ -147,12 +155,28 @@ impl RootLedger {
         self.add(Gone { entry, replaced: true, tree: None }, ledger);
     }
 
+    /// A folder that a file has taken the place of.
+    pub(super) fn add_displaced(&mut self, path: PathBuf) {
+        self.vanished.push((EntryKey::of(&path), DirHash::of(&path)));
+        self.displaced.insert(path);
+    }
+
+    /// Which of the files have taken the place of folders.
+    pub(super) fn held_of(&self, files: &[FoundFile]) -> BTreeSet<PathBuf> {
+        if self.displaced.is_empty() {
+            return BTreeSet::new();
+        }
+        let paths = files.iter().map(|file| &file.path);
+        paths.filter(|path| self.displaced.contains(*path)).cloned().collect()
+    }
+
     fn add(&mut self, gone: Gone, ledger: &mut Ledger) {
         self.missing += 1;
-        if ledger.room_missing == 0 {
+        // The entry of one that was replaced is written over: it is remembered now or never.
+        if ledger.room_missing == 0 && !gone.replaced {
             self.overflow = true;
         } else {
-            ledger.room_missing -= 1;
+            ledger.room_missing = ledger.room_missing.saturating_sub(1);
             self.gone.push(gone);
         }
     }
@@ -278,7 +302,9 @@ pub(super) async fn settle<I: PathIndex, S: Sink>(
             ledger.unfinished.push(of_root.root);
             continue;
         }
-        for tree in of_root.trees.into_iter().filter(|tree| !tree.waits) {
+        let (waiting, over): (Vec<_>, Vec<_>) =
+            of_root.trees.into_iter().partition(|tree| tree.waits);
+        for tree in over {
             let dirs = tree.dirs.into_iter().rev().map(|key| EntryId { key, cid: None });
             for dirs in chunks(dirs.collect()) {
                 let removed = scanner.index.remove(dirs).await;
@@ -286,6 +312,9 @@ pub(super) async fn settle<I: PathIndex, S: Sink>(
                 removed.map_err(|cause| ScanError::Index { path, cause })?;
             }
         }
+        let waiting: BTreeSet<_> = waiting.iter().filter_map(|tree| tree.dirs.first()).collect();
+        of_root.held.retain(|entry| !waiting.contains(&entry.key()));
+        write(scanner, of_root.held).await?;
     }
     Ok(())
 }

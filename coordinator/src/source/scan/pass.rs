@@ -17,7 +17,7 @@ use super::super::diff::{Conclusion, conclude};
 use super::super::examine::{Examined, Known, examine};
 use super::super::found::{FoundFile, Sink, Why};
 use super::super::hash::{Hashed, ToHash, hash_all};
-use super::super::index::{DirHash, EntryFacts, EntryKey, PathEntry, PathIndex};
+use super::super::index::{EntryFacts, PathEntry, PathIndex};
 use super::super::report::{RootError, ScanError, ScanReport};
 use super::super::sidecar::SidecarHash;
 use super::super::walk::{Folder, Found, Kind, Part, Step, WalkOptions, walk};
@@ -115,7 +115,8 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
             {
                 let rest = queues.ready.split_off(queues.ready.len().min(SUBMISSION));
                 let files = mem::replace(&mut queues.ready, rest);
-                submitting.push(Box::pin(submit(scanner, files)));
+                let hold = self.of_root.held_of(&files);
+                submitting.push(Box::pin(submit(scanner, files, hold)));
             }
             let room = queues.to_hash.len() < HASH_AHEAD && queues.ready.len() < READY_AHEAD;
             if room
@@ -295,7 +296,7 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
             }
             (Conclusion::WasDir, Some(_)) => {
                 counts.new += 1;
-                self.of_root.vanished.push((EntryKey::of(&path()), DirHash::of(&path())));
+                self.of_root.add_displaced(path());
                 return queues.to_hash.push_back(to_hash(path(), Why::New, found.sidecars));
             }
             (Conclusion::Changed, Some(PathEntry { path, facts, .. })) => {
@@ -344,6 +345,7 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
     fn note(&mut self, submitted: Submitted) {
         self.report.counts.submitted += submitted.files;
         self.ledger.add_appeared(submitted.appeared);
+        self.of_root.held.extend(submitted.held);
     }
 
     fn thread(&self, cause: tokio::task::JoinError) -> ScanError {

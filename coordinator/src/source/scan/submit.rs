@@ -1,5 +1,6 @@
 //! Hands files in: first the sink, then what they replace, and only then their entries.
 
+use std::collections::BTreeSet;
 use std::mem;
 use std::path::PathBuf;
 
@@ -16,15 +17,20 @@ pub(super) struct Submitted {
     pub(super) files: u64,
     /// Content that is now under a path where it was not before.
     pub(super) appeared: Vec<(Cid, PathBuf)>,
+    /// Entries that were not written.
+    pub(super) held: Vec<PathEntry>,
 }
 
-/// Hands files in, tells what they replace, and only then writes their entries.
+/// Hands files in, tells what they replace, and only then writes their entries, but for those at
+/// the paths in `hold`.
 pub(super) async fn submit<I: PathIndex, S: Sink>(
     scanner: &Scanner<'_, I, S>,
     files: Vec<FoundFile>,
+    hold: BTreeSet<PathBuf>,
 ) -> Result<Submitted, ScanError> {
     let path = files.first().map(|file| file.path.clone()).unwrap_or_default();
-    let mut submitted = Submitted { files: files.len() as u64, appeared: Vec::new() };
+    let count = files.len() as u64;
+    let mut submitted = Submitted { files: count, appeared: Vec::new(), held: Vec::new() };
     let (mut changes, mut stale) = (Vec::new(), Vec::new());
     for file in &files {
         match &file.why {
@@ -42,14 +48,18 @@ pub(super) async fn submit<I: PathIndex, S: Sink>(
             Why::Changed { .. } | Why::Sidecars | Why::Forced => {}
         }
     }
-    let entries = files.iter().map(FoundFile::entry).collect();
+    let entries: Vec<_>;
+    (submitted.held, entries) =
+        files.iter().map(FoundFile::entry).partition(|entry| hold.contains(&entry.path));
     let refused = |cause| ScanError::Sink { path: path.clone(), cause };
     scanner.sink.submit(files).await.map_err(refused)?;
     if !changes.is_empty() {
         scanner.sink.changes(changes).await.map_err(refused)?;
     }
     let failed = |cause| ScanError::Index { path: path.clone(), cause };
-    scanner.index.put(entries).await.map_err(failed)?;
+    if !entries.is_empty() {
+        scanner.index.put(entries).await.map_err(failed)?;
+    }
     if !stale.is_empty() {
         scanner.index.remove(stale).await.map_err(failed)?;
     }

@@ -255,3 +255,33 @@ async fn a_file_can_be_required_to_be_missing_more_than_once() {
     assert_eq!(fixture.known(), ["a.txt", "c.txt"], "the one that was back counts from 1 again");
     assert!(fixture.names().is_empty());
 }
+
+#[tokio::test]
+async fn what_was_in_a_folder_that_a_file_displaced_is_not_forgotten() {
+    for (move_candidates, delete_after, scans) in [(100, 1, 1), (1, 1, 1), (100, 2, 2)] {
+        let mut fixture = Fixture::new();
+        fixture.options.move_candidates = move_candidates;
+        fixture.options.delete_after = delete_after;
+        fixture.options.allow_mass_deletion = true;
+        for name in ["keep.txt", "x/1.txt", "x/2.txt", "x/deep/3.txt"] {
+            fixture.write(name, name);
+        }
+        fixture.scan().await;
+        fixture.names();
+        fs::remove_dir_all(fixture.root().join("x")).unwrap();
+        fixture.write("x", "now a file");
+
+        fixture.scan().await;
+        let mut names = fixture.names();
+        for _ in 1..scans {
+            fixture.scan().await;
+        }
+
+        names.dedup();
+        assert_eq!(names, ["x"], "handed in by the first scan");
+        let gone = ["deleted x/1.txt", "deleted x/2.txt", "deleted x/deep/3.txt"];
+        assert_eq!(fixture.changes(), gone, "{move_candidates} {delete_after}");
+        assert_eq!(fixture.known(), ["keep.txt", "x"]);
+        assert_eq!(fixture.scan().await.counts.submitted, 0);
+    }
+}

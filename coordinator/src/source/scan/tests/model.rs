@@ -15,8 +15,8 @@ enum Step {
 }
 
 fn a_path() -> impl Strategy<Value = String> {
-    prop::collection::vec(prop::sample::select(vec!["a", "b", "c.mkv", "c.nfo"]), 1..4)
-        .prop_map(|parts| parts.join("/"))
+    let names = vec!["a", "b", "c.mkv", "c.nfo", "tvshow.nfo"];
+    prop::collection::vec(prop::sample::select(names), 1..4).prop_map(|parts| parts.join("/"))
 }
 
 fn a_step() -> impl Strategy<Value = Step> {
