@@ -118,6 +118,8 @@ fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
         }
     };
     std::fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let is_empty = std::fs::read_dir(&folder)?.next().is_none();
+    anyhow::ensure!(is_empty, "{} is not empty", folder.display());
     writeln!(io::stderr(), "seed {seed}, ledgers and logs in {}", folder.display())?;
     let kills = Counts {
         workers: args.worker_kills,

@@ -2,8 +2,8 @@
 //!
 //! A kill may cause again what was *in flight* at that moment, and nothing else: what had begun and
 //! had either not ended or ended so shortly before that its acknowledgement may not have been safe
-//! yet. For a worker that is what this worker held; for the coordinator and the broker it is all
-//! that was in flight, for as long as they were away.
+//! yet. For a worker that is what this worker held; for the broker it is all that was in flight, and
+//! what began while it was away. The kill of a coordinator is no reason to run anything again.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,11 @@ use super::GRAPH;
 use super::ledger::Execution;
 use super::recovery::{Recovery, recoveries};
 
-/// How long the end of an execution may be from the end of its delivery: the record is to be
-/// written and acknowledged, then the acknowledgement of the task is to reach the broker.
-pub const SETTLING: i64 = 1_000_000;
+/// After the end of an execution its record is written and acknowledged, then the acknowledgement of
+/// its task is to reach the broker. So long it counts as in flight.
+pub const SETTLING: i64 = 100_000;
+/// How long that may take at worst, on a machine that has too much to do.
+pub const SETTLING_SLOWLY: i64 = 1_000_000;
 /// A killed worker's tasks begin elsewhere within this, the absence of the broker not counted.
 pub const RECOVERED_WITHIN_MS: u64 = 10_000;
 
@@ -62,6 +64,8 @@ pub struct Seen {
     pub tasks_left: u64,
     /// Dead letters.
     pub dead_letters: usize,
+    /// Tasks that the coordinator missed and published again.
+    pub repaired: usize,
 }
 
 /// What to think of it.
@@ -130,6 +134,7 @@ pub fn judge(seen: &Seen) -> Verdict {
         (seen.submissions_left, "submissions left over"),
         (seen.tasks_left, "tasks left over"),
         (as_u64(seen.dead_letters), "dead letters"),
+        (as_u64(seen.repaired), "tasks that were gone without a record"),
         (as_u64(strange), "executions, records or events of what nobody handed in"),
         (as_u64(early(&by_pair)), "executions before what they depend on had ended"),
         (as_u64(verdict.reexecutions.saturating_sub(verdict.bound)), "executions over the bound"),
@@ -146,15 +151,16 @@ fn in_flight<'a>(
     executions: &'a [Execution],
     kill: &'a Kill,
 ) -> impl Iterator<Item = &'a Execution> {
-    executions.iter().filter(|execution| was_in_flight(execution, kill))
+    executions.iter().filter(|execution| was_in_flight(execution, kill, SETTLING))
 }
 
-fn was_in_flight(execution: &Execution, kill: &Kill) -> bool {
-    let not_settled = execution.ended.is_none_or(|ended| ended + SETTLING >= kill.at);
+fn was_in_flight(execution: &Execution, kill: &Kill, settling: i64) -> bool {
+    let not_settled = execution.ended.is_none_or(|ended| ended + settling >= kill.at);
     not_settled
         && match kill.victim {
             Victim::Worker(pid) => execution.pid == pid,
-            Victim::Coordinator | Victim::Broker => execution.began <= kill.back,
+            Victim::Coordinator => false,
+            Victim::Broker => execution.began <= kill.back,
         }
 }
 
@@ -165,7 +171,9 @@ fn unexplained(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>, kills: &[Kill]) ->
         for (index, again) in executions.iter().enumerate().skip(1) {
             let before = executions.iter().take(index);
             let explained = before.into_iter().any(|earlier| {
-                let caused = |kill: &Kill| kill.at <= again.began && was_in_flight(earlier, kill);
+                let caused = |kill: &Kill| {
+                    kill.at <= again.began && was_in_flight(earlier, kill, SETTLING_SLOWLY)
+                };
                 kills.iter().any(caused)
             });
             count += usize::from(!explained);

@@ -63,7 +63,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     let empty = moves && chaos.drain().await?;
     let (seconds, drained) = (started.elapsed(), undisturbed.elapsed());
     submitting.shutdown().await;
-    let (seen, repaired) = chaos.look().await?;
+    let seen = chaos.look().await?;
     let verdict = judge(&seen);
     let mut problems = chaos.problems;
     if !empty {
@@ -89,7 +89,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         unsettled: verdict.unsettled,
         left_over: seen.submissions_left + seen.tasks_left,
         dead_letters: seen.dead_letters,
-        repaired,
+        repaired: seen.repaired,
         recovered: took.len(),
         recovery_ms_p50: took.get(took.len() / 2).copied().unwrap_or(0),
         recovery_ms_max: took.last().copied().unwrap_or(0),
@@ -294,8 +294,8 @@ impl Chaos {
         }
     }
 
-    /// Looks at everything; says also how many tasks the coordinator had to repair.
-    async fn look(&mut self) -> anyhow::Result<(Seen, usize)> {
+    /// Looks at everything that is there in the end.
+    async fn look(&mut self) -> anyhow::Result<Seen> {
         let mut processes = std::mem::take(&mut self.workers);
         for process in &mut processes {
             self.note_end(process)?;
@@ -324,7 +324,9 @@ impl Chaos {
             records.push((address.cid.to_string(), address.plugin.to_string(), record.status));
         }
         self.ledgers.read()?;
-        let seen = Seen {
+        let kills: String = self.kills.iter().map(|kill| format!("{kill:?}\n")).collect();
+        std::fs::write(self.options.folder.join("kills.txt"), kills)?;
+        Ok(Seen {
             files: (0..self.options.files).map(cid).collect(),
             executions: self.ledgers.executions(),
             kills: std::mem::take(&mut self.kills),
@@ -334,8 +336,8 @@ impl Chaos {
             submissions_left: fleet.state(&fleet.names.submit_stream()).await?.0,
             tasks_left: fleet.state(&fleet.names.task_stream()).await?.0,
             dead_letters: fleet.dead_letters().await?.len(),
-        };
-        Ok((seen, repaired))
+            repaired,
+        })
     }
 }
 

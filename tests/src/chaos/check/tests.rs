@@ -59,7 +59,7 @@ fn what_was_promised_passes() {
 
 #[test]
 fn every_breach_is_found() {
-    let cases: [(&str, fn(&mut Seen)); 14] = [
+    let cases: [(&str, fn(&mut Seen)); 15] = [
         ("without a completed record", |seen| drop(seen.records.pop())),
         ("without a completed record", |seen| seen.records[3].2 = RecordStatus::Failed),
         ("nobody heard", |seen| drop(seen.settled.remove("a"))),
@@ -67,6 +67,7 @@ fn every_breach_is_found() {
         ("submissions left", |seen| seen.submissions_left = 1),
         ("tasks left", |seen| seen.tasks_left = 1),
         ("dead letters", |seen| seen.dead_letters = 1),
+        ("gone without a record", |seen| seen.repaired = 1),
         ("nobody handed in", |seen| seen.executions[0].cid = "c".to_owned()),
         ("nobody handed in", |seen| {
             seen.records.push(("a".to_owned(), "other".to_owned(), RecordStatus::Completed));
