@@ -73,10 +73,11 @@ async fn a_plugin_that_hangs_is_timed_out_and_given_up_on() -> anyhow::Result<()
 
 #[tokio::test]
 async fn metadata_that_may_not_be_written_fails_with_a_clear_error() -> anyhow::Result<()> {
-    for (behaviour, words) in
-        [("strays", ["elsewhere/key", "dataSchema"]), ("bloats", ["bytes", "metadata"])]
-    {
-        let home = beside("bad", &[behaviour], &json!({}), 1)?;
+    for (behaviour, words) in [
+        (vec!["strays"], ["elsewhere/key", "dataSchema"]),
+        (vec!["bloats", "5000000"], ["5000", "bytes"]),
+    ] {
+        let home = beside("bad", &behaviour, &json!({}), 1)?;
 
         let (code, summary) = home.scan(&[]).await?;
 
@@ -84,13 +85,37 @@ async fn metadata_that_may_not_be_written_fails_with_a_clear_error() -> anyhow::
         let letters: Vec<Value> = home.json(&["dead", "list"]).await?;
         let error = letters[0]["error"].as_str().unwrap_or_default();
         for word in words {
-            assert!(error.contains(word), "{behaviour}: `{error}` does not say {word}");
+            assert!(error.contains(word), "{behaviour:?}: `{error}` does not say {word}");
         }
         assert_eq!(letters[0]["attempts"], 1, "another attempt would not help");
         let cid = letters[0]["cid"].as_str().unwrap_or_default();
         let seen: Value = home.json(&["meta", "get", cid]).await?;
         assert_eq!(seen, json!({"odd/done": "1.0.0"}), "nothing of it was kept");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn metadata_that_is_too_much_for_one_task_fails_the_plugin_that_would_read_it()
+-> anyhow::Result<()> {
+    // A megabyte is fine; what two plugins wrote together is more than one message may hold.
+    let mut home = beside("one", &["bloats", "1048576"], &json!({}), 2)?;
+    add(&mut home, "two", &["bloats", "3500000"], &json!({}))?;
+    let needs = json!({"dependencies": ["one", "two"]});
+    add(&mut home, "both", &["completes"], &needs)?;
+    add(&mut home, "small", &["completes"], &json!({"dependencies": ["one"]}))?;
+
+    let (code, summary) = home.scan(&[]).await?;
+
+    assert_eq!(code, 6, "{summary}");
+    let tasks = json!({"completed": 8, "skipped": 0, "failed": 2, "cached": 0});
+    assert_eq!(summary["tasks"], tasks, "{summary}");
+    let letters: Vec<Value> = home.json(&["dead", "list"]).await?;
+    for letter in &letters {
+        assert_eq!(letter["pluginId"], "both", "{}", letter["error"]);
+        assert!(letter["error"].as_str().is_some_and(|error| error.contains("bytes")));
+    }
+    assert_eq!(letters.len(), 2);
     Ok(())
 }
 

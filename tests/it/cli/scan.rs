@@ -145,7 +145,8 @@ async fn what_cannot_be_read_is_reported_and_the_rest_goes_on() -> anyhow::Resul
         )?;
     }
     assert_eq!(done.code, Some(6), "{done:?}");
-    done.says("closed.txt unreadable")?;
+    done.says("library/closed cannot be read")?;
+    done.says("library/closed.txt cannot be read")?;
     done.says("Permission denied")?;
     assert_eq!(done.json::<Value>()?["settled"], 5);
     assert_eq!(home.scan(&[]).await?.0, 0, "now that they can be read");

@@ -12,8 +12,6 @@ use worker_sdk::{Classify, Context, Failure, Manifest, Meta, Outcome, Plugin};
 
 /// What it prints on each task when it floods, in bytes.
 const FLOOD: usize = 24 << 20;
-/// What it writes when it bloats: over the limit of one record.
-const BLOAT: usize = 1_100_000;
 
 struct Odd {
     manifest: Manifest,
@@ -45,7 +43,7 @@ impl Plugin for Odd {
                 meta.text("elsewhere/key", "x");
             }
             "bloats" => {
-                meta.text(&key, "x".repeat(BLOAT));
+                meta.text(&key, "x".repeat(self.argument.parse().permanent()?));
             }
             "needs" if ctx.settings().get(&self.argument).is_none() => {
                 return Err(Failure::permanent(format!("{} is not set", self.argument)));

@@ -42,7 +42,7 @@ impl Up {
         plugins: usize,
         more: &[&str],
     ) -> anyhow::Result<(Self, Look)> {
-        let mut up = Self::start(home, &[&["up", "--grace", "5s"], more].concat())?;
+        let mut up = Self::start(home, &[&["up"], more].concat())?;
         let look = up.ready(home, plugins).await?;
         Ok((up, look))
     }
