@@ -4,6 +4,7 @@
 pub mod apply;
 pub mod chain;
 pub mod codec;
+pub mod delivery;
 pub mod filter;
 pub mod header;
 pub mod id;

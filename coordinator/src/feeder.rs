@@ -29,6 +29,8 @@ const READS: usize = 4;
 const GATHER: Duration = Duration::from_micros(300);
 /// Pause before trying again what the server refused.
 const PAUSE: Duration = Duration::from_millis(500);
+/// How long a submission waits that came while another queue goes first.
+const HELD_BACK: Duration = Duration::from_millis(500);
 /// Deliveries of one queue at once; places are counted here, so this only must not be less.
 const MAX_ACK_PENDING: i64 = 100_000;
 
@@ -146,7 +148,7 @@ impl Feeder {
             };
             // It was asked for before a fast file came.
             if self.slots.is_held_back(self.queue) {
-                answer(&self.broker.client, &reply, Answer::Later).await;
+                answer(&self.broker.client, &reply, Answer::Nak(HELD_BACK)).await;
                 continue;
             }
             self.slots.take(self.queue);
@@ -170,7 +172,7 @@ impl Feeder {
                     let fact = Fact::SubmissionRejected { run_id, reason };
                     let id = Some(format!("rejected.{run_id}"));
                     if self.broker.tell(fact, id).await.is_ok() {
-                        answer(&self.broker.client, &reply, Answer::Term).await;
+                        answer(&self.broker.client, &reply, Answer::Term("")).await;
                     }
                 }
             }

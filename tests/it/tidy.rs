@@ -12,14 +12,16 @@ const LONGEST: usize = 400;
 
 /// Modules that decide and so hold no clock, no connection and no runtime, whether or not they say
 /// so themselves.
-const PURE: [&str; 30] = [
+const PURE: [&str; 31] = [
     "broker-config/src/codec.rs",
+    "broker-config/src/delivery.rs",
     "broker-config/src/filter.rs",
     "broker-config/src/id.rs",
     "broker-config/src/manifest.rs",
     "broker-config/src/manifest/data.rs",
     "broker-config/src/manifest/settings.rs",
     "broker-config/src/meta.rs",
+    "broker-config/src/mime.rs",
     "broker-config/src/names.rs",
     "broker-config/src/queue.rs",
     "broker-config/src/retry.rs",
@@ -40,7 +42,6 @@ const PURE: [&str; 30] = [
     "coordinator/src/source/diff.rs",
     "coordinator/src/source/glob.rs",
     "coordinator/src/source/sidecar.rs",
-    "worker-sdk/src/reply.rs",
     "worker-sdk/src/share.rs",
     "worker-sdk/src/standing.rs",
 ];
@@ -66,27 +67,19 @@ const SPELLED: [(&str, &[&str]); 7] = [
     ("MF_", &["broker-config/src/names.rs"]),
     ("$KV.", &["broker-config/src/names.rs", "broker-config/src/topology.rs"]),
     ("KV_", &["broker-config/src/names.rs"]),
-    (
-        "$JS.ACK",
-        &[
-            "coordinator/src/broker/deliver.rs",
-            "coordinator/src/nats_server/render.rs",
-            "worker-sdk/src/reply.rs",
-        ],
-    ),
+    ("$JS.ACK", &["broker-config/src/delivery.rs", "coordinator/src/nats_server/render.rs"]),
     (
         "$JS.",
         &[
+            "broker-config/src/delivery.rs",
             "broker-config/src/names.rs",
             "broker-config/src/pull.rs",
             "broker-config/src/read.rs",
-            "coordinator/src/broker/deliver.rs",
             "coordinator/src/nats_server/child.rs",
             "coordinator/src/nats_server/render.rs",
             "coordinator/src/store/api.rs",
             "coordinator/src/store/cursor.rs",
             "worker-sdk/src/pull.rs",
-            "worker-sdk/src/reply.rs",
         ],
     ),
 ];

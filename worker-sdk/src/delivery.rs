@@ -5,21 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, HeaderMap, Message, Subject};
+use broker_config::delivery::{Answer, Place};
 use broker_config::header::ATTEMPTS_USED;
-use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::lease::{Begun, Held, Leases};
 use crate::permit::Permit;
-use crate::reply::DeliveryInfo;
 
 /// Delay before a task that is given back is delivered elsewhere; a nak without one would come
 /// back at once.
 pub(crate) const GIVE_BACK: Duration = Duration::from_millis(100);
-const ACK: &[u8] = b"+ACK";
-/// Longest reason in a term.
-const REASON: usize = 256;
 
 /// A task that this instance holds.
 ///
@@ -59,12 +55,12 @@ impl Delivery {
         until: Instant,
     ) -> Beginning {
         let Some(reply) = message.reply.clone() else { return Beginning::Nothing };
-        let Some(info) = DeliveryInfo::parse(&reply) else { return Beginning::Nothing };
-        match leases.begin(message.subject.clone(), reply.clone(), info, until) {
+        let Some(place) = Place::parse(&reply) else { return Beginning::Nothing };
+        match leases.begin(message.subject.clone(), reply.clone(), place, until) {
             Begun::New(held) => {
                 let (client, leases) = (client.clone(), leases.clone());
                 let used = attempts_used(message.headers.as_ref());
-                let sequence = info.message.sequence;
+                let sequence = place.stream_sequence;
                 Beginning::Run(Self { client, leases, held, used, sequence, _permit: permit })
             }
             Begun::Running => Beginning::Nothing,
@@ -86,27 +82,24 @@ impl Delivery {
     /// The task is settled; call it when its record is acknowledged, never before.
     pub(crate) async fn ack(self) {
         self.leases.remember(&self.held);
-        self.end(Bytes::from_static(ACK)).await;
+        self.end(Answer::Ack).await;
     }
 
     /// Deliver the task again after `delay`.
     pub(crate) async fn nak(self, delay: Duration) {
-        let nanos = delay.max(Duration::from_millis(1)).as_nanos();
-        self.end(Bytes::from(format!(r#"-NAK {{"delay":{nanos}}}"#))).await;
+        self.end(Answer::Nak(delay)).await;
     }
 
     /// Never deliver the task again; call it when its failure is reported, never before.
     pub(crate) async fn term(self, reason: &str) {
-        let reason = reason.get(..reason.floor_char_boundary(REASON)).unwrap_or_default();
         self.leases.remember(&self.held);
-        let reason = reason.replace(|c: char| c.is_control(), " ");
-        self.end(Bytes::from(format!("+TERM {reason}"))).await;
+        self.end(Answer::Term(reason)).await;
     }
 
-    async fn end(self, answer: Bytes) {
+    async fn end(self, answer: Answer<'_>) {
         let (reply, _) = self.held.latest();
         self.leases.end(&self.held);
-        if let Err(error) = crate::tell(&self.client, reply, answer).await {
+        if let Err(error) = crate::tell(&self.client, reply, answer.body()).await {
             warn!(error = %error, "could not answer a delivery");
         }
     }
@@ -120,7 +113,7 @@ impl Drop for Delivery {
 
 /// Acknowledges a delivery of a task that was settled here before.
 pub(crate) async fn ack_again(client: &Client, reply: Subject) {
-    if let Err(error) = crate::tell(client, reply, Bytes::from_static(ACK)).await {
+    if let Err(error) = crate::tell(client, reply, Answer::Ack.body()).await {
         warn!(error = %error, "could not answer a delivery");
     }
 }

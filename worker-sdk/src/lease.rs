@@ -15,15 +15,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_nats::Subject;
+use broker_config::delivery::{Answer, Place};
 use broker_config::wire::instance::Running;
 use broker_config::{Cid, TaskId};
-use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::connect::Link;
-use crate::reply::{DeliveryInfo, MessageKey};
 
 /// Most tasks that a sign of life lists.
 const LISTED: usize = 16;
@@ -31,6 +30,19 @@ const LISTED: usize = 16;
 const REMEMBERED: usize = 16_384;
 /// Lease until the coordinator has said how long it is.
 const FIRST_GUESS: Duration = Duration::from_secs(3);
+
+/// One message of a stream, also across a stream that was deleted and made anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct MessageKey {
+    sequence: u64,
+    stored_at: i64,
+}
+
+impl MessageKey {
+    fn of(place: Place) -> Self {
+        Self { sequence: place.stream_sequence, stored_at: place.stored_at }
+    }
+}
 
 /// One delivery that is held.
 #[derive(Debug)]
@@ -133,26 +145,27 @@ impl Leases {
         &self,
         subject: Subject,
         reply: Subject,
-        info: DeliveryInfo,
+        place: Place,
         until: Instant,
     ) -> Begun {
         let now = Instant::now();
-        if self.settled().all.contains(&info.message) {
+        let message = MessageKey::of(place);
+        if self.settled().all.contains(&message) {
             return Begun::Settled;
         }
         let mut all = self.held();
-        if let Some(held) = all.get(&subject).filter(|held| held.message == info.message) {
+        if let Some(held) = all.get(&subject).filter(|held| held.message == message) {
             let mut state = held.state();
             if state.until > now {
                 state.reply = reply;
-                state.delivered = info.delivered;
+                state.delivered = place.delivered;
                 state.renewed = now;
                 return Begun::Running;
             }
         }
-        let delivered = info.delivered;
+        let delivered = place.delivered;
         let state = State { reply, delivered, renewed: now, until, task: None, fraction: None };
-        let (message, state) = (info.message, Mutex::new(state));
+        let state = Mutex::new(state);
         let held = Arc::new(Held { subject: subject.clone(), message, since: now, state });
         all.insert(subject, held.clone());
         Begun::New(held)
@@ -207,7 +220,7 @@ impl Leases {
                 return;
             }
             for reply in self.due(Instant::now(), lease / 3, tick) {
-                let renewal = crate::tell(&link.client, reply, Bytes::from_static(b"+WPI"));
+                let renewal = crate::tell(&link.client, reply, Answer::Progress.body());
                 if let Err(error) = renewal.await {
                     warn!(error = %error, "could not renew a lease");
                 }
@@ -241,14 +254,13 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn delivery(sequence: u64, delivered: u32) -> DeliveryInfo {
-        let message = MessageKey { sequence, stored: 0 };
-        DeliveryInfo { delivered, message, pending: 0 }
+    fn delivery(stream_sequence: u64, delivered: u32) -> Place {
+        Place { delivered, stream_sequence, consumer_sequence: 0, stored_at: 0, pending: 0 }
     }
 
     /// Begins a delivery of `task` that is taken for a new one.
-    fn begin(leases: &Leases, reply: &str, info: DeliveryInfo, until: Instant) -> Arc<Held> {
-        match leases.begin("task".into(), reply.into(), info, until) {
+    fn begin(leases: &Leases, reply: &str, place: Place, until: Instant) -> Arc<Held> {
+        match leases.begin("task".into(), reply.into(), place, until) {
             Begun::New(held) => held,
             other @ (Begun::Running | Begun::Settled) => panic!("{reply}: {other:?}"),
         }

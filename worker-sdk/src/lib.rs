@@ -19,7 +19,6 @@ mod plugin;
 mod presence;
 mod process;
 mod pull;
-mod reply;
 mod rim;
 mod settle;
 pub mod share;

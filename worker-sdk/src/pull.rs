@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_nats::connection::State;
 use async_nats::{Message, StatusCode, SubscribeError};
+use broker_config::delivery::Place;
 use broker_config::{Names, PluginId, Queue};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Notify, watch};
@@ -19,7 +20,6 @@ use tracing::{debug, warn};
 
 use crate::connect::Link;
 use crate::permit::{Permit, Permits};
-use crate::reply::DeliveryInfo;
 use crate::share::{Policy, Sides, plan};
 use crate::standing::Gate;
 
@@ -138,7 +138,7 @@ impl Puller {
         let asks = plan(self.policy, gate.permits, self.home, &self.sides);
         self.sides.note(&asks);
         for ask in asks {
-            let line = &mut self.lines[place(ask.queue)];
+            let line = &mut self.lines[at(ask.queue)];
             if line.not_before > now {
                 continue;
             }
@@ -157,7 +157,7 @@ impl Puller {
     fn take_what_is_there(&mut self, deliver: &mut impl FnMut(Message, Permit)) {
         for queue in Queue::ALL {
             for _ in 0..BURST {
-                match self.lines[place(queue)].answers.next().now_or_never() {
+                match self.lines[at(queue)].answers.next().now_or_never() {
                     Some(Some(answer)) => self.on_answer(queue, answer, deliver),
                     Some(None) | None => break,
                 }
@@ -171,7 +171,7 @@ impl Puller {
         answer: Message,
         deliver: &mut impl FnMut(Message, Permit),
     ) {
-        let line = &mut self.lines[place(queue)];
+        let line = &mut self.lines[at(queue)];
         let side = self.sides.of_mut(queue);
         line.heard = Instant::now();
         let Some(status) = answer.status.filter(|&status| status != StatusCode::OK) else {
@@ -180,8 +180,8 @@ impl Puller {
                 line.all_answered();
             }
             line.found_something();
-            let info = answer.reply.as_deref().and_then(DeliveryInfo::parse);
-            side.waiting = info.map_or(0, |info| info.pending);
+            let place = answer.reply.as_deref().and_then(Place::parse);
+            side.waiting = place.map_or(0, |place| place.pending);
             self.home = queue;
             deliver(answer, self.permits.take(queue));
             return;
@@ -264,7 +264,7 @@ impl Puller {
     }
 }
 
-const fn place(queue: Queue) -> usize {
+const fn at(queue: Queue) -> usize {
     match queue {
         Queue::Fast => 0,
         Queue::Background => 1,
