@@ -5,6 +5,10 @@ pub mod deliver;
 pub mod records;
 pub mod tail;
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_nats::connection::State;
 use async_nats::jetstream;
 use async_nats::{Client, HeaderMap};
 use broker_config::Names;
@@ -14,6 +18,11 @@ use broker_config::wire::event::{Event, Fact};
 use bytes::Bytes;
 
 use crate::run::Trace;
+
+/// How often is looked whether the connection is another one.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a failed attempt waits for a connection before its error is the answer.
+const AWAY: Duration = Duration::from_secs(10);
 
 /// One connection with all that the coordinator needs of it; cheap to clone.
 #[derive(Clone, Debug)]
@@ -38,6 +47,44 @@ impl Broker {
         let publisher = Publisher::open(client.clone()).await?;
         let js = jetstream::new(client.clone());
         Ok(Self { client, js, publisher, names })
+    }
+
+    /// Attempts something that may be repeated, and again whenever the connection was lost meanwhile:
+    /// what was asked went with it, and its answer would be waited for in vain for many seconds.
+    ///
+    /// # Errors
+    ///
+    /// The error of an attempt during which the connection held, or after which none came back.
+    pub async fn through<T, E, F>(&self, attempt: impl Fn() -> F) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>>,
+    {
+        let connects = || self.client.statistics().connects.load(Ordering::Relaxed);
+        let is_up = || self.client.connection_state() == State::Connected;
+        loop {
+            let before = connects();
+            let another = async {
+                while connects() == before || !is_up() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            let result = tokio::select! {
+                biased;
+                result = attempt() => result,
+                () = another => continue,
+            };
+            if result.is_ok() || is_up() && connects() == before {
+                return result;
+            }
+            let up = async {
+                while !is_up() {
+                    tokio::time::sleep(LOOK).await;
+                }
+            };
+            if tokio::time::timeout(AWAY, up).await.is_err() {
+                return result;
+            }
+        }
     }
 
     /// Prepares an event; subscribers hear it once per `id` where there is one.

@@ -64,7 +64,7 @@ impl Feeder {
 
     async fn feed(&self) -> Result<(), String> {
         let stream = self.broker.names.submit_stream();
-        let consumer = self.take_over(&stream).await?;
+        let consumer = self.broker.through(|| self.take_over(&stream)).await?;
         let client = self.broker.client.clone();
         let mut puller =
             Puller::open(client, &stream, &consumer).await.map_err(|error| error.to_string())?;

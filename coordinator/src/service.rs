@@ -174,7 +174,8 @@ impl Coordinator {
     /// waited for.
     pub async fn run(self, drain: CancellationToken) -> Result<(), CoordinatorError> {
         let broker = Broker::open(self.client.clone(), self.options.names.clone()).await?;
-        self.prepare(&broker).await.map_err(CoordinatorError::Broker)?;
+        let prepared = drain.run_until_cancelled(broker.through(|| self.prepare(&broker))).await;
+        prepared.unwrap_or(Ok(())).map_err(CoordinatorError::Broker)?;
         while !drain.is_cancelled() {
             self.phase.send_replace(Phase::Waiting);
             let taken = drain.run_until_cancelled(lease::acquire(&broker, &self.options.node));
@@ -426,8 +427,8 @@ async fn subjects(
     let stream = broker.names.task_stream();
     loop {
         let request = serde_json::json!({ "subjects_filter": filter, "offset": seen });
-        let info: Result<serde_json::Value, _> =
-            broker.js.request(format!("STREAM.INFO.{stream}"), &request).await;
+        let ask = || broker.js.request(format!("STREAM.INFO.{stream}"), &request);
+        let info: Result<serde_json::Value, _> = broker.through(ask).await;
         let Some(info) = info.ok().filter(|info| info.get("error").is_none()) else {
             tracing::debug!(filter, "tasks cannot be read, trying again");
             tokio::time::sleep(PAUSE).await;

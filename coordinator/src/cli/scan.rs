@@ -13,7 +13,7 @@ use broker_config::{PluginId, Queue};
 use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use self::wait::{Ended, Waiting};
@@ -22,6 +22,7 @@ use super::exit::{Exit, Failure};
 use super::launch::{Launch, PluginArgs, TuningArgs};
 use super::session;
 use super::time::duration;
+use crate::fleet::Fleet;
 use crate::fleet::library::{LibraryError, LibraryScan, scan_id};
 use crate::shutdown::StopSignals;
 use crate::source::{Progress, root_path};
@@ -72,13 +73,13 @@ enum Mode {
 
 pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
     let data_dir = app.data_dir()?;
-    let running = session::running(app, &data_dir)?;
+    let mut running = session::running(app, &data_dir)?;
     let roots = args.paths.iter().map(|path| {
         root_path(path).map_err(|error| {
             Failure::not_found(format!("{} cannot be scanned: {error}", path.display()))
         })
     });
-    let job = Job {
+    let mut job = Job {
         app,
         scan: LibraryScan {
             id: scan_id(),
@@ -102,15 +103,25 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
             signals.run(cancel, done).await;
         }
     });
-    let ended = match running {
-        Some((connection, names)) => {
+    let until = Instant::now() + session::BUSY;
+    let ended = loop {
+        if let Some((connection, names)) = running {
             let store = Store::open(session::connect(&connection).await?, names).await?;
             let mode = if args.wait { Mode::Wait } else { Mode::HandIn };
             let ended = job.run(&store, mode).await;
             store.close().await;
-            ended
+            break ended;
         }
-        None => job.run_with_a_fleet(data_dir, &args.plugins).await,
+        match job.start_a_fleet(data_dir.clone(), &args.plugins).await {
+            Ok(fleet) => break job.run_with(fleet).await,
+            // Another command looks at the data, or a fleet starts or ends.
+            Err(failure) if failure.exit == Exit::Conflict && Instant::now() < until => {
+                sleep(session::PAUSE).await;
+            }
+            Err(failure) => break Err(failure),
+        }
+        running = session::running(app, &data_dir)?;
+        job.scan.waits = args.wait || running.is_none();
     };
     done.cancel();
     beside.shutdown().await;
@@ -118,15 +129,18 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
 }
 
 impl Job<'_> {
-    /// Runs a whole fleet for as long as the scan takes.
-    async fn run_with_a_fleet(
+    async fn start_a_fleet(
         &self,
         data_dir: crate::config::DataDir,
         plugins: &PluginArgs,
-    ) -> Result<Exit, Failure> {
+    ) -> Result<Fleet, Failure> {
         let tuning = TuningArgs::default();
         let launch = Launch { plugins, tuning: &tuning, connection: None, look_around: true };
-        let mut fleet = launch.start(self.app, data_dir).await?;
+        launch.start(self.app, data_dir).await
+    }
+
+    /// Runs a whole fleet for as long as the scan takes.
+    async fn run_with(&self, mut fleet: Fleet) -> Result<Exit, Failure> {
         let (store, coordinator) = (fleet.store.clone(), fleet.coordinator.clone());
         let processes = fleet.processes.clone();
         let ended = tokio::select! {

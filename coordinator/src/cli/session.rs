@@ -21,8 +21,9 @@ use crate::store::{Store, StoreError};
 /// How our connections are called on the broker.
 pub(crate) const CLIENT_NAME: &str = "metafleet";
 /// For so long a fleet that is about to start or to end is waited for.
-const BUSY: Duration = Duration::from_secs(10);
-const PAUSE: Duration = Duration::from_millis(100);
+pub(crate) const BUSY: Duration = Duration::from_secs(10);
+/// Between two looks at it.
+pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection to a fleet's broker.
 #[derive(Debug)]

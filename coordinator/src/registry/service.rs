@@ -98,7 +98,8 @@ impl Registry {
         let filters = [Names::key_subject(&bucket, ">")];
         let stream = Names::bucket_stream(&bucket);
         let found = loop {
-            match last_messages(&self.broker.client, &stream, &filters).await {
+            let read = || last_messages(&self.broker.client, &stream, &filters);
+            match self.broker.through(read).await {
                 Ok(found) => break found,
                 Err(error) => {
                     tracing::debug!(error = %Chain(&error), "plugins cannot be read, trying again");
@@ -266,7 +267,8 @@ impl Registry {
         for queue in Queue::ALL {
             let names = &self.broker.names;
             let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
-            if let Err(error) = apply_consumer(&self.broker.js, names, &spec).await {
+            let apply = || apply_consumer(&self.broker.js, names, &spec);
+            if let Err(error) = self.broker.through(apply).await {
                 tracing::error!(error = %Chain(&error), plugin.id = %id, "no consumer");
                 return;
             }

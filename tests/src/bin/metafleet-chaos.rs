@@ -95,7 +95,7 @@ fn main() -> ExitCode {
         return exec::exec_main(std::env::args_os().skip(2));
     }
     let ended = match Cli::parse().role {
-        Role::Run(args) => run(args),
+        Role::Run(args) => run(&args),
         Role::Coordinator { nats } => coordinate(nats),
         Role::Worker(WorkerArgs { plugin, ledgers, nats, sabotage }) => {
             Noop::new(&plugin, &ledgers, &nats, sabotage).map(worker_sdk::run)
@@ -107,7 +107,7 @@ fn main() -> ExitCode {
     })
 }
 
-fn run(args: RunArgs) -> anyhow::Result<ExitCode> {
+fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
     let (temporary, folder) = match &args.folder {
         Some(folder) => (None, folder.clone()),

@@ -307,11 +307,10 @@ impl Chaos {
         let mut settled: BTreeMap<String, usize> = BTreeMap::new();
         let mut repaired = 0;
         for fact in fleet.facts().await.context("read the events")? {
-            match fact {
-                Fact::FileSettled { cid, .. } => *settled.entry(cid.to_string()).or_default() += 1,
-                Fact::TaskRepaired { .. } => repaired += 1,
-                _ => {}
+            if let Fact::FileSettled { cid, .. } = &fact {
+                *settled.entry(cid.to_string()).or_default() += 1;
             }
+            repaired += usize::from(matches!(fact, Fact::TaskRepaired { .. }));
         }
         let mut records = Vec::new();
         for stored in

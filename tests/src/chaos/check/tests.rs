@@ -59,10 +59,11 @@ fn what_was_promised_passes() {
 
 #[test]
 fn every_breach_is_found() {
-    let cases: [(&str, fn(&mut Seen)); 15] = [
+    type Edit = fn(&mut Seen);
+    let cases: [(&str, Edit); 15] = [
         ("without a completed record", |seen| drop(seen.records.pop())),
         ("without a completed record", |seen| seen.records[3].2 = RecordStatus::Failed),
-        ("nobody heard", |seen| drop(seen.settled.remove("a"))),
+        ("nobody heard", |seen| seen.settled.retain(|cid, _| cid != "a")),
         ("replaced another one", |seen| seen.written += 1),
         ("submissions left", |seen| seen.submissions_left = 1),
         ("tasks left", |seen| seen.tasks_left = 1),
