@@ -10,7 +10,7 @@ METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build library demo clean-demo test lint fmt-check clippy doc deny bench
+.PHONY: help needs run-tools tools build library demo clean-demo test lint fmt-check clippy doc deny bench chaos
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -64,6 +64,10 @@ doc: needs
 deny: needs ## licences, sources and who may lean on what
 	@deny="$$(deploy/tools/cargo-deny.sh)" && \
 	"$$deny" --locked check --allow unused-wrapper bans licenses sources
+
+chaos: run-tools ## the long chaos test: 10,000 files, 50 killed workers
+	cargo build --locked --package integration-tests --bin metafleet-chaos
+	@$(WITH_NATS) target/debug/metafleet-chaos run --files 10000 --worker-kills 50
 
 bench: run-tools ## measure throughput and latency beside the raw ceiling
 	cargo build --release --locked --package coordinator

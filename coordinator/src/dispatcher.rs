@@ -8,132 +8,24 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use broker_config::wire::event::{Outcome, TaskCounts};
-use broker_config::{Cid, PluginId, Queue, RunId, Task};
+use broker_config::{Cid, PluginId, RunId};
 
 use crate::graph::Graph;
 use crate::limits::Limits;
 use crate::run::{KnownRecord, Left, Opening, Run};
 
+mod clock;
+mod event;
 #[cfg(test)]
 mod tests;
 
-/// Times, in milliseconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Timing {
-    /// How often published tasks are looked for.
-    pub check_every: u64,
-    /// How old a published task must be to be looked for.
-    pub check_after: u64,
-    /// How long nothing may move before that is an alarm.
-    pub stall_after: u64,
-    /// How long to wait before a publish that failed is tried again.
-    pub retry_publish: u64,
-    /// How long to wait while an older task of the same work is still in its stream.
-    pub retry_blocked: u64,
-}
-
-impl Default for Timing {
-    fn default() -> Self {
-        Self {
-            check_every: 5_000,
-            check_after: 10_000,
-            stall_after: 120_000,
-            retry_publish: 1_000,
-            retry_blocked: 100,
-        }
-    }
-}
-
-/// Most tasks that one check looks for.
-const CHECK_BATCH: usize = 400;
-
-/// What happened.
-#[derive(Clone, Debug)]
-pub enum Event {
-    /// A submission was read, and then what is recorded of its file.
-    Opened { opening: Arc<Opening>, records: BTreeMap<PluginId, KnownRecord> },
-    /// The records of these files are about to be read: what is written from here on counts.
-    Opening { cids: Vec<Cid> },
-    /// A record was written.
-    Record { cid: Cid, plugin: PluginId, record: KnownRecord },
-    /// A task could not be stored, or nobody knows.
-    PublishFailed { run: RunId, plugin: PluginId },
-    /// An older task of the same work is still in the stream.
-    Blocked { run: RunId, plugin: PluginId },
-    /// The plugin asked to be called later.
-    Deferred { cid: Cid, plugin: PluginId },
-    /// These tasks wait for a time that a plugin asked for, since before this dispatcher.
-    Scheduled { tasks: BTreeSet<(PluginId, Cid)> },
-    /// An earlier leader has published these tasks; they count against their plugins' limits.
-    Inherited { tasks: BTreeSet<(PluginId, Cid)> },
-    /// A published task is neither in the stream nor answered by a record.
-    Missing { run: RunId, plugin: PluginId, since: u64 },
-    /// Plugins came, changed or left.
-    GraphChanged(Arc<Graph>),
-    /// An instance says that it is at work.
-    Busy,
-    /// Time goes on; milliseconds since some start.
-    Tick { now: u64 },
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Command {
-    /// Publish a task; one that an earlier leader has published is looked for instead.
-    Publish { opening: Arc<Opening>, queue: Queue, task: Box<Task>, inherited: bool },
-    /// Give up on a task that goes missing whenever it is published.
-    GiveUp { opening: Arc<Opening>, queue: Queue, task: Box<Task> },
-    /// Tell subscribers that a file is settled, then acknowledge its submission.
-    Settle {
-        opening: Arc<Opening>,
-        plugins: BTreeMap<PluginId, Outcome>,
-        tasks: TaskCounts,
-        duration_ms: u64,
-    },
-    /// Read the records of this submission's file and open it.
-    Reopen { opening: Arc<Opening> },
-    /// See whether these tasks still exist.
-    Check { suspects: Vec<Suspect> },
-    /// Tell subscribers that a lost task is published again.
-    Repaired { cid: Cid, plugin: PluginId },
-    /// Tell subscribers that nothing moves.
-    Alarm { open_files: u64, for_ms: u64, waiting_for: BTreeMap<PluginId, u64> },
-    /// Tell subscribers that it moves again.
-    Recovered { for_ms: u64 },
-}
-
-/// A published task that should be in its stream.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suspect {
-    /// Its run.
-    pub run: RunId,
-    /// Its file.
-    pub cid: Cid,
-    /// Its plugin.
-    pub plugin: PluginId,
-    /// Its queue.
-    pub queue: Queue,
-    /// When it was published, on the engine's clock.
-    pub since: u64,
-}
+pub use self::event::{Command, Event, Numbers, Suspect, Timing};
 
 /// The runs of one file, one at a time: two runs of the same content would fence each other off.
 #[derive(Debug)]
 struct PerFile {
     open: RunId,
     waiting: VecDeque<Arc<Opening>>,
-}
-
-/// Numbers for status and admission.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Numbers {
-    /// Submissions in hand.
-    pub open: usize,
-    /// Those of them that only wait for a time.
-    pub parked: usize,
-    /// Tasks published or wanted, by plugin.
-    pub waiting_for: BTreeMap<PluginId, u64>,
 }
 
 /// All open runs.
@@ -361,44 +253,6 @@ impl Dispatcher {
         }
     }
 
-    fn on_tick(&mut self, now: u64, commands: &mut Vec<Command>) {
-        self.now = now;
-        while let Some((due, id, plugin)) = self.retries.first().cloned()
-            && due <= now
-        {
-            self.retries.remove(&(due, id, plugin.clone()));
-            self.give_back(id, &plugin, commands);
-        }
-        self.disinherit(commands);
-        if now >= self.checked + self.timing.check_every {
-            self.checked = now;
-            let suspects = self.suspects();
-            if !suspects.is_empty() {
-                commands.push(Command::Check { suspects });
-            }
-        }
-        if self.runs.is_empty() {
-            self.progress(commands);
-        } else if !self.alarmed && now >= self.moved + self.timing.stall_after {
-            let numbers = self.numbers();
-            if numbers.parked < self.runs.len() {
-                self.alarmed = true;
-                commands.push(Command::Alarm {
-                    open_files: numbers.open as u64,
-                    for_ms: now - self.moved,
-                    waiting_for: numbers.waiting_for,
-                });
-            }
-        }
-    }
-
-    fn progress(&mut self, commands: &mut Vec<Command>) {
-        if std::mem::take(&mut self.alarmed) {
-            commands.push(Command::Recovered { for_ms: self.now - self.moved });
-        }
-        self.moved = self.now;
-    }
-
     /// The runs of inherited tasks are open soon after the start; what is left by then has settled
     /// while nobody led.
     fn disinherit(&mut self, commands: &mut Vec<Command>) {
@@ -408,32 +262,6 @@ impl Dispatcher {
                 self.admit_waiting(&plugin, commands);
             }
         }
-    }
-
-    /// Old published tasks, going round over all runs from check to check.
-    fn suspects(&mut self) -> Vec<Suspect> {
-        let before = self.now.saturating_sub(self.timing.check_after);
-        let mut suspects = Vec::new();
-        let from = self.check_from;
-        let around = self.runs.range(from..).chain(self.runs.range(..from));
-        let mut next = RunId(0);
-        for (id, run) in around {
-            if suspects.len() >= CHECK_BATCH {
-                next = *id;
-                break;
-            }
-            suspects.extend(run.in_flight().filter(|task| task.since <= before).map(|task| {
-                Suspect {
-                    run: *id,
-                    cid: run.opening().submission.cid.clone(),
-                    plugin: task.plugin,
-                    queue: task.queue,
-                    since: task.since,
-                }
-            }));
-        }
-        self.check_from = next;
-        suspects
     }
 
     /// Moves one run on: publishes what it may, finishes it when it is settled.

@@ -18,57 +18,17 @@ use std::sync::Arc;
 use broker_config::manifest::OnDependencyFailure;
 use broker_config::wire::event::{Outcome, TaskCounts};
 use broker_config::wire::task::TaskType;
-use broker_config::{
-    MetaKey, MetaMap, PluginId, Queue, RecordStatus, RunId, Submission, Task, TaskId,
-};
+use broker_config::{MetaMap, PluginId, Queue, RecordStatus, Task, TaskId};
 
 use crate::fingerprint::{fingerprint, inputs};
 use crate::graph::{Graph, PluginSpec};
 use crate::merge::layered;
 
+mod parts;
 #[cfg(test)]
 mod tests;
 
-/// The submission that a run serves.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Opening {
-    /// Its stream sequence.
-    pub id: RunId,
-    /// The queue it came by.
-    pub queue: Queue,
-    /// When the server stored it, in nanoseconds of Unix time.
-    pub submitted_at: i64,
-    /// What was handed in.
-    pub submission: Submission,
-    /// Trace context, copied into every task.
-    pub trace: Trace,
-}
-
-/// W3C trace context as it travels in headers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Trace {
-    /// `traceparent`
-    pub parent: Option<String>,
-    /// `tracestate`
-    pub state: Option<String>,
-}
-
-/// What a run needs to know of a record.
-#[derive(Clone, Debug, PartialEq)]
-pub struct KnownRecord {
-    /// Its stream sequence.
-    pub revision: u64,
-    /// When the server stored it, in nanoseconds of Unix time.
-    pub stored_at: i64,
-    /// How the task ended.
-    pub status: RecordStatus,
-    /// What it was made from.
-    pub fingerprint: String,
-    /// The metadata.
-    pub meta: Arc<MetaMap>,
-    /// Keys the person hides.
-    pub hidden: Arc<[MetaKey]>,
-}
+pub use self::parts::{InFlight, KnownRecord, Left, Opening, Trace};
 
 /// Where a plugin stands in a run.
 #[derive(Debug)]
@@ -111,30 +71,6 @@ pub struct Run {
     order: Vec<PluginId>,
     parts: BTreeMap<PluginId, Part>,
     records: BTreeMap<PluginId, KnownRecord>,
-}
-
-/// Whether, by an event, a task left the broker's hands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// It was not there, or still is.
-    No,
-    /// It counted against the plugin's limit.
-    Held,
-    /// It waited for a time that the plugin asked for, and counted against nothing.
-    Deferred,
-}
-
-/// A task in the broker's hands, as the reconciler asks for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct InFlight {
-    /// The plugin.
-    pub plugin: PluginId,
-    /// The queue its task went to.
-    pub queue: Queue,
-    /// When it was published, on the engine's clock.
-    pub since: u64,
-    /// Whether it waits for a time that the plugin asked for.
-    pub deferred: bool,
 }
 
 impl Run {

@@ -11,10 +11,9 @@ use std::time::Duration;
 
 use async_nats::Client;
 use broker_config::apply::{ApplyError, apply, check_server};
-use broker_config::read::last_messages;
-use broker_config::topology::{LEASE, Topology};
-use broker_config::wire::event::{Event as Told, Fact};
-use broker_config::{Chain, Cid, Names, PluginId, Queue, Record};
+use broker_config::topology::Topology;
+use broker_config::wire::event::Fact;
+use broker_config::{Chain, PluginId, Queue, Record};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -23,95 +22,27 @@ use crate::advisories::Witness;
 use crate::broker::Broker;
 use crate::broker::records::{from_record, known};
 use crate::broker::tail::Tail;
-use crate::dispatcher::{Event as Happened, Numbers, Timing};
+use crate::dispatcher::{Event as Happened, Numbers};
 use crate::engine::{Engine, EngineHandle, Input};
 use crate::feeder::Feeder;
 use crate::journal::Journal;
+use crate::lease;
 use crate::metrics::Metrics;
 use crate::presence::{self, PresenceHandle};
-use crate::registry::Policies;
 use crate::registry::service::Registry;
 use crate::slots::Slots;
-use crate::{advisories, durable, lease, signals};
+
+mod options;
+mod streams;
+
+pub use self::options::{CoordinatorError, CoordinatorOptions, Phase};
+use self::streams::{
+    records_until, subjects_of_tasks, told_until, watch_advisories, watch_signals,
+};
 
 /// Events of settled tasks that may have been lost with the leader who was to send them; they are
 /// sent again, and recognised by their id.
 const RESEND: u64 = 2_000;
-/// Pause before the broker is asked again.
-const PAUSE: Duration = Duration::from_millis(300);
-
-/// What a coordinator is told at its start.
-#[derive(Clone, Debug)]
-pub struct CoordinatorOptions {
-    /// How the fleet's things are called.
-    pub names: Names,
-    /// Stable id of this node; the same node takes its own lease back at once.
-    pub node: String,
-    /// The lease of tasks.
-    pub lease: Duration,
-    /// Files in hand at once.
-    pub max_files_in_flight: usize,
-    /// Whether background files wait while a fast one is in hand.
-    pub strict_priority: bool,
-    /// Whether every settled task is an event.
-    pub task_events: bool,
-    /// Copies of every message in a cluster.
-    pub replicas: usize,
-    /// Times of checks and alarms.
-    pub timing: Timing,
-    /// The operator's word on plugins.
-    pub policies: Policies,
-    /// Plugins that this fleet starts; files are opened when all have been heard.
-    pub expected: BTreeSet<PluginId>,
-    /// How long to wait for them.
-    pub expected_timeout: Duration,
-    /// Whether plugins that an earlier fleet started, and this one does not, leave the graph.
-    pub drop_unexpected: bool,
-}
-
-impl Default for CoordinatorOptions {
-    fn default() -> Self {
-        Self {
-            names: Names::default(),
-            node: "coordinator".to_owned(),
-            lease: LEASE,
-            max_files_in_flight: 1024,
-            strict_priority: false,
-            task_events: true,
-            replicas: 1,
-            timing: Timing::default(),
-            policies: Policies::new(),
-            expected: BTreeSet::new(),
-            expected_timeout: Duration::from_secs(30),
-            drop_unexpected: false,
-        }
-    }
-}
-
-/// What a coordinator is doing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Another one leads, or the broker is away.
-    Waiting,
-    /// It leads, and waits for these plugins before it opens files.
-    Starting {
-        /// Plugins not heard yet.
-        waiting_for: BTreeSet<PluginId>,
-    },
-    /// It leads and opens files.
-    Leading,
-}
-
-/// Why a coordinator cannot run.
-#[derive(Debug, thiserror::Error)]
-pub enum CoordinatorError {
-    /// The server cannot carry the fleet, or carries it in another shape.
-    #[error("the broker is not fit for the fleet")]
-    Broker(#[source] ApplyError),
-    /// The connection is closed.
-    #[error("the connection to the broker is closed")]
-    Closed(#[from] async_nats::SubscribeError),
-}
 
 /// A coordinator that is to run.
 #[derive(Debug)]
@@ -391,94 +322,4 @@ impl Coordinator {
             }
         }
     }
-}
-
-/// The last record that subscribers were told of.
-async fn told_until(broker: &Broker) -> u64 {
-    let subject = broker.names.event("task.settled");
-    let found = last_messages(&broker.client, &broker.names.event_stream(), &[subject]).await;
-    let last = found.unwrap_or_default().into_iter().next();
-    match last.and_then(|stored| serde_json::from_slice::<Told>(&stored.payload).ok()) {
-        Some(Told { what: Fact::TaskSettled { revision, .. }, .. }) => revision,
-        _ => 0,
-    }
-}
-
-/// Tasks by plugin and file.
-type Tasks = BTreeSet<(PluginId, Cid)>;
-
-/// The tasks that wait for a time that a plugin asked for, and those that wait or run.
-async fn subjects_of_tasks(broker: &Broker) -> (Tasks, Tasks) {
-    let names = &broker.names;
-    let of_task = |subject: &str| names.parse_task(subject).map(|of| (of.plugin, of.cid));
-    let scheduled = subjects(broker, names.all_later(), |subject| names.parse_later(subject)).await;
-    (scheduled, subjects(broker, names.all_tasks(), of_task).await)
-}
-
-/// The tasks on all subjects of the task stream that match a filter; tried again until they can be
-/// read, because what is overlooked is published a second time.
-async fn subjects(
-    broker: &Broker,
-    filter: String,
-    parse: impl Fn(&str) -> Option<(PluginId, Cid)>,
-) -> Tasks {
-    let mut found = Tasks::new();
-    let mut seen = 0;
-    let stream = broker.names.task_stream();
-    loop {
-        let request = serde_json::json!({ "subjects_filter": filter, "offset": seen });
-        let ask = || broker.js.request(format!("STREAM.INFO.{stream}"), &request);
-        let info: Result<serde_json::Value, _> = broker.through(ask).await;
-        let Some(info) = info.ok().filter(|info| info.get("error").is_none()) else {
-            tracing::debug!(filter, "tasks cannot be read, trying again");
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        let page = info.pointer("/state/subjects").and_then(|subjects| subjects.as_object());
-        let Some(page) = page.filter(|page| !page.is_empty()) else { return found };
-        seen += page.len();
-        found.extend(page.keys().filter_map(|subject| parse(subject)));
-        let total = info.get("total").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        if seen as u64 >= total {
-            return found;
-        }
-    }
-}
-
-/// The last sequence in the stream of records.
-async fn records_until(broker: &Broker) -> u64 {
-    match broker.js.get_stream(broker.names.record_stream()).await {
-        Ok(stream) => stream.cached_info().state.last_sequence,
-        Err(_) => 0,
-    }
-}
-
-fn watch_signals(
-    broker: &Broker,
-    engine: &EngineHandle,
-    metrics: &Arc<Metrics>,
-    journal: &Journal,
-    stop: CancellationToken,
-) -> impl Future<Output = ()> + Send + 'static {
-    let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
-    let journal = journal.clone();
-    let stream = broker.names.signal_stream();
-    durable::work(broker.clone(), stream, stop, move |message| {
-        let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
-        let journal = journal.clone();
-        async move { signals::handle(&broker, &engine, &metrics, &journal, &message).await }
-    })
-}
-
-fn watch_advisories(
-    broker: &Broker,
-    witness: Witness,
-    stop: CancellationToken,
-) -> impl Future<Output = ()> + Send + 'static {
-    let broker = broker.clone();
-    let stream = broker.names.advisory_stream();
-    durable::work(broker.clone(), stream, stop, move |message| {
-        let (broker, witness) = (broker.clone(), witness.clone());
-        async move { advisories::handle(&broker, &witness, &message.payload).await }
-    })
 }

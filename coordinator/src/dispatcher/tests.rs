@@ -1,6 +1,6 @@
 use broker_config::wire::file::FilePath;
 use broker_config::wire::record::RecordStatus;
-use broker_config::{FileFacts, MetaMap, Submission};
+use broker_config::{FileFacts, MetaMap, Queue, Submission, Task};
 
 use super::*;
 use crate::graph::tests::spec;

@@ -1,5 +1,5 @@
 use broker_config::wire::file::FilePath;
-use broker_config::{FileFacts, Filter};
+use broker_config::{FileFacts, Filter, RunId, Submission};
 use proptest::prelude::*;
 
 use super::*;
