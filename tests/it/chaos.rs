@@ -44,7 +44,6 @@ async fn nothing_is_lost_and_nothing_is_written_twice_whatever_is_killed() -> an
 async fn an_experiment_against_the_rules_is_found_out() -> anyhow::Result<()> {
     for (rule, kills, problem) in [
         ("ignore-order", ["0", "0"], "before what they depend on"),
-        ("submit-once", ["0", "2"], "without a completed record"),
         ("ack-first", ["6", "0"], "gone without a record"),
     ] {
         let _place = heavy().await?;
