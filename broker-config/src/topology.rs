@@ -1,6 +1,6 @@
 //! Every stream, bucket and consumer of a fleet, as data.
 //!
-//! Nothing here talks to a server; [`crate::apply`] does. The same data is what `metafleet broker
+//! Nothing here talks to a server; `apply` does. The same data is what `metafleet broker
 //! render` prints and what the file `topology.json` holds.
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! A [`fleet::Fleet`] is one private nats-server with a connection of the test's own. Coordinators
 //! ([`lead::Lead`]) and workers ([`plugin::Running`]) each have a runtime and a connection of
 //! theirs, so that any of them can vanish between two instructions while the test looks on.
-//! Everything is waited for with [`eventually`], never slept for.
+//! Everything is waited for with `eventually`, never slept for.
 
 #![expect(
     clippy::missing_errors_doc,

@@ -1,7 +1,7 @@
 //! A scan: roots in, found files and changes out, the index brought up to date.
 //!
-//! Each root is walked and compared ([`pass`]); only when all roots are through is decided what is
-//! gone ([`missing`]), because a file that vanished here may have appeared there, and because a
+//! Each root is walked and compared (`pass`); only when all roots are through is decided what is
+//! gone (`missing`), because a file that vanished here may have appeared there, and because a
 //! root that lost most of its files is a fault and not a deletion.
 
 use std::io;
