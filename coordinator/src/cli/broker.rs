@@ -42,7 +42,8 @@ pub(crate) struct RenderArgs {
     store_dir: PathBuf,
 }
 
-fn replicas(text: &str) -> Result<usize, String> {
+/// How many copies a cluster can keep.
+pub(super) fn replicas(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(replicas @ (1 | 3 | 5)) => Ok(replicas),
         _ => Err("must be 1, 3 or 5".to_owned()),

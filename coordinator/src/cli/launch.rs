@@ -7,9 +7,11 @@ use broker_config::Names;
 use clap::Args;
 
 use super::App;
+use super::broker::replicas;
 use super::exit::{Exit, Failure};
 use super::output::complain;
 use super::time::duration;
+use crate::config::plugins::ReadPluginsError;
 use crate::config::{Connection, DataDir};
 use crate::fleet::plugins::PluginSources;
 use crate::fleet::{Fleet, FleetError, FleetOptions, GRACE, default_plugins_file};
@@ -48,7 +50,7 @@ pub(crate) struct TuningArgs {
     #[arg(long)]
     pub(crate) no_task_events: bool,
     /// Copies of every message in a cluster
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = replicas)]
     pub(crate) replicas: usize,
     /// How long plugins may take to finish what they hold when the fleet stops
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
@@ -150,8 +152,16 @@ impl From<FleetError> for Failure {
             FleetError::Connect(error) => error.into(),
             FleetError::Apply(error) => error.into(),
             FleetError::Store(error) => error.into(),
-            FleetError::Plugins(_) => Self::usage(broker_config::Chain(&error).to_string())
-                .advise("--plugins (or METAFLEET_PLUGINS) must name a readable file"),
+            FleetError::Plugins(error) => {
+                let failure = Self::usage(broker_config::Chain(&error).to_string());
+                match error {
+                    ReadPluginsError::Io { .. } | ReadPluginsError::TooLarge { .. } => {
+                        failure.advise("--plugins (or METAFLEET_PLUGINS) must name a readable file")
+                    }
+                    ReadPluginsError::NoList(_) => failure
+                        .advise("nothing was started; a file without plugins says `plugins: {}`"),
+                }
+            }
         }
     }
 }
@@ -164,5 +174,27 @@ impl From<CoordinatorError> for Failure {
                 Self::new(Exit::Unreachable, broker_config::Chain(&error).to_string())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::PluginsFile;
+    use crate::config::vars::vars;
+
+    #[test]
+    fn a_plugins_file_that_lists_none_is_a_configuration_error_that_says_where()
+    -> anyhow::Result<()> {
+        let home = tempfile::tempdir()?;
+        let path = home.path().join("plugins.yml");
+        for text in ["plugins: [", "plugin:\n  a: {enabled: false}\n"] {
+            std::fs::write(&path, text)?;
+            let error = PluginsFile::read(&path, &vars(&[])).unwrap_err();
+            let failure = Failure::from(FleetError::Plugins(error));
+            assert_eq!(failure.exit, Exit::Usage, "{text}");
+            assert!(failure.what.contains("plugins.yml:"), "{}", failure.what);
+        }
+        Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! `plugins.yml`: which plugins run, how many of each, with which settings.
 //!
 //! An entry that breaks a rule is told as a [`Problem`] and skipped; the others load. A field that
-//! nobody knows is a broken rule, so that a typing error is seen.
+//! nobody knows is a broken rule, so that a typing error is seen. A file that is no list of plugins
+//! at all is an error: running everything as by default is not what its writer wanted.
 
 mod decode;
 #[cfg(test)]
@@ -137,7 +138,7 @@ impl Default for PluginEntry {
     }
 }
 
-/// The file cannot be read at all.
+/// There is no list of plugins to be had from the file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadPluginsError {
     /// The operating system refuses.
@@ -157,6 +158,9 @@ pub enum ReadPluginsError {
         /// Its size.
         bytes: u64,
     },
+    /// It is no YAML, or YAML that lists no plugins.
+    #[error("{0}")]
+    NoList(Problem),
 }
 
 impl PluginsFile {
@@ -164,8 +168,8 @@ impl PluginsFile {
     ///
     /// # Errors
     ///
-    /// [`ReadPluginsError`] when there is no readable file. What is wrong *in* the file is in
-    /// [`PluginsFile::problems`].
+    /// [`ReadPluginsError`] when there is no readable file, or no list of plugins in it. What is
+    /// wrong with single entries is in [`PluginsFile::problems`].
     pub fn read(path: &Path, vars: &dyn Vars) -> Result<Self, ReadPluginsError> {
         let failed = |source| ReadPluginsError::Io { path: path.to_owned(), source };
         let bytes = std::fs::metadata(path).map_err(failed)?.len();
@@ -173,14 +177,17 @@ impl PluginsFile {
             return Err(ReadPluginsError::TooLarge { path: path.to_owned(), bytes });
         }
         let text = std::fs::read_to_string(path).map_err(failed)?;
-        Ok(Self::parse(path, &text, vars))
+        Self::parse(path, &text, vars).map_err(ReadPluginsError::NoList)
     }
 
     /// Reads `text`, which came from `path`.
     ///
     /// A relative `dir` is relative to the folder of `path`.
-    #[must_use]
-    pub fn parse(path: &Path, text: &str, vars: &dyn Vars) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// The [`Problem`] that makes the whole text useless.
+    pub fn parse(path: &Path, text: &str, vars: &dyn Vars) -> Result<Self, Problem> {
         let mut file = Self::default();
         let problem = |line: Option<u64>, rule: String| Problem {
             file: path.to_owned(),
@@ -188,34 +195,29 @@ impl PluginsFile {
             plugin: None,
             rule,
         };
-        let root = match yaml::parse(text) {
-            Ok(root) => root,
-            Err(broken) => {
-                file.problems.push(problem(broken.line, broken.reason));
-                return file;
-            }
-        };
+        let root = yaml::parse(text).map_err(|broken| problem(broken.line, broken.reason))?;
         let fields = match root.value {
             Value::Map(fields) => fields,
             // An empty file asks for nothing.
-            Value::Null => return file,
+            Value::Null => return Ok(file),
             Value::Bool(_) | Value::Number(_) | Value::Text { .. } | Value::List(_) => {
-                file.problems.push(problem(Some(root.line), "must begin with `plugins:`".into()));
-                return file;
+                return Err(problem(Some(root.line), "must begin with `plugins:`".into()));
             }
         };
+        let mut has_list = false;
         for field in fields {
             match (field.key.as_str(), field.node.value) {
                 ("plugins", Value::Map(entries)) => {
+                    has_list = true;
                     for entry in entries {
                         file.add(path, entry, vars);
                     }
                 }
-                ("plugins", Value::Null) => {}
-                ("plugins", _) => file.problems.push(problem(
-                    Some(field.line),
-                    "`plugins` must map the id of each plugin to its fields".to_owned(),
-                )),
+                ("plugins", Value::Null) => has_list = true,
+                ("plugins", _) => {
+                    let rule = "`plugins` must map the id of each plugin to its fields";
+                    return Err(problem(Some(field.line), rule.to_owned()));
+                }
                 // Compose's place for pieces that are used by anchor.
                 (key, _) if key.starts_with("x-") => {}
                 (key, _) => {
@@ -225,7 +227,11 @@ impl PluginsFile {
                 }
             }
         }
-        file
+        // Only a field that nobody knows, e.g. `plugin:`: a typing error in the one that counts.
+        if !has_list && !file.problems.is_empty() {
+            return Err(file.problems.remove(0));
+        }
+        Ok(file)
     }
 
     fn add(&mut self, path: &Path, field: yaml::Field, vars: &dyn Vars) {

@@ -267,7 +267,7 @@ pub(crate) mod tests {
         plugin(&home.path().join("mine"), "a", "1.0.0", "")?;
         let text = "plugins:\n  a: {dir: mine/a/v1.0.0}\n  b: {dir: gone}\n  \
                     c: {dir: gone, command: [x]}\n";
-        let file = PluginsFile::parse(&home.path().join("plugins.yml"), text, &vars(&[]));
+        let file = PluginsFile::parse(&home.path().join("plugins.yml"), text, &vars(&[])).unwrap();
 
         let mut found = discover(&[home.path().join("plugins")]);
         found.add_named(&file);

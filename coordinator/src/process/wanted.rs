@@ -225,7 +225,7 @@ pub(crate) mod tests {
     }
 
     fn file(text: &str) -> PluginsFile {
-        PluginsFile::parse(Path::new("/etc/plugins.yml"), text, &vars(&[]))
+        PluginsFile::parse(Path::new("/etc/plugins.yml"), text, &vars(&[])).unwrap()
     }
 
     #[test]

@@ -2,6 +2,10 @@ use super::super::vars::vars;
 use super::*;
 
 fn parse(text: &str) -> PluginsFile {
+    try_parse(text).unwrap()
+}
+
+fn try_parse(text: &str) -> Result<PluginsFile, Problem> {
     let vars = vars(&[("KEY", "hush-1"), ("N", "3"), ("WORD", "hush-2")]);
     PluginsFile::parse(Path::new("/etc/mf/plugins.yml"), text, &vars)
 }
@@ -138,18 +142,27 @@ fn all_that_is_wrong_is_told_each_on_its_line() {
 }
 
 #[test]
-fn a_file_without_plugins_is_empty_and_one_that_is_not_yaml_is_a_problem() {
-    for (text, problems) in
-        [("", 0), ("# nothing\n", 0), ("plugins:\n", 0), ("- a\n", 1), ("plugins: [a]\n", 1)]
-    {
+fn a_file_that_asks_for_nothing_is_empty() {
+    for text in ["", "# nothing\n", "plugins:\n", "x-shared: {a: 1}\n"] {
         let file = parse(text);
-        assert_eq!((file.entries.len(), file.problems.len()), (0, problems), "{text}");
+        assert_eq!((file.entries.len(), file.problems.len()), (0, 0), "{text}");
     }
-    let file = parse("plugins:\n  a: {}\n  b: [hush\n");
-    assert_eq!((file.entries.len(), file.problems.len()), (0, 1));
-    assert!(!file.problems[0].to_string().contains("hush"));
-    let twice = parse("plugins:\n  a: {}\n  a: {}\n");
-    assert_eq!(twice.problems[0].to_string(), "/etc/mf/plugins.yml:3: a key is there twice");
+}
+
+#[test]
+fn a_file_that_lists_no_plugins_is_an_error_that_names_the_line_and_no_value() {
+    for (text, told) in [
+        ("- a\n", ":1: must begin with `plugins:`"),
+        ("hush\n", ":1: must begin with `plugins:`"),
+        ("\nplugins: [hush]\n", ":2: `plugins` must map the id of each plugin"),
+        ("plugin:\n  a: {}\n", ":1: unknown field `plugin`; there is only `plugins`"),
+        ("plugins:\n  a: {}\n  a: {}\n", ":3: a key is there twice"),
+        ("plugins:\n  a: {}\n  b: [hush\n", ":"),
+    ] {
+        let error = try_parse(text).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("/etc/mf/plugins.yml{told}")), "{text}: {error}");
+        assert!(!error.contains("hush"), "{text} shows a value: {error}");
+    }
 }
 
 #[test]
