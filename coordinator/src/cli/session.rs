@@ -45,13 +45,17 @@ where
     F: AsyncFnOnce(&Session) -> Result<Exit, Failure>,
 {
     let (client, names, private) = reach(app).await?;
-    let store = Store::open(client, names).await?;
+    let store = match Store::open(client, names).await {
+        Ok(store) => store,
+        Err(error) => {
+            stop(private).await;
+            return Err(error.into());
+        }
+    };
     let session = Session { store, private };
     let ended = command(&session).await;
     session.store.close().await;
-    if let Some(private) = session.private {
-        private.stop().await;
-    }
+    stop(session.private).await;
     ended
 }
 
@@ -63,10 +67,14 @@ where
     let (client, names, private) = reach(app).await?;
     let ended = command(client.clone(), names).await;
     client.drain().await.ok();
+    stop(private).await;
+    ended
+}
+
+async fn stop(private: Option<EmbeddedBroker>) {
     if let Some(private) = private {
         private.stop().await;
     }
-    ended
 }
 
 async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>), Failure> {
@@ -82,10 +90,13 @@ async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>), Fai
         }
         let names = Names::new(app.globals.prefix.clone().unwrap_or_default());
         match EmbeddedBroker::start(data_dir.clone(), names.clone()).await {
-            Ok(broker) => {
-                let client = connect(&broker.handle.coordinator).await?;
-                return Ok((client, names, Some(broker)));
-            }
+            Ok(broker) => match connect(&broker.handle.coordinator).await {
+                Ok(client) => return Ok((client, names, Some(broker))),
+                Err(failure) => {
+                    broker.stop().await;
+                    return Err(failure);
+                }
+            },
             // Another command looks at the data, or a fleet starts or ends.
             Err(EmbeddedError::DataDir(DataDirError::InUse { .. })) if Instant::now() < until => {
                 sleep(PAUSE).await;
@@ -101,23 +112,21 @@ pub(crate) fn running(
     data_dir: &DataDir,
 ) -> Result<Option<(Connection, Names)>, Failure> {
     let fleet = data_dir.running()?;
-    let flags = app.connection_flags();
-    let contexts = ContextFiles::load(&Env, flags.context.as_deref());
-    let connection = resolve(&flags, &Env, &contexts, fleet.as_ref())?;
-    Ok(connection.map(|connection| {
-        let names = names_at(app, &connection, fleet.as_ref());
-        (connection, names)
-    }))
+    named(app, fleet.as_ref())
 }
 
 /// A broker that the command line, the environment or a context names, whatever runs over the
 /// data folder.
 pub(crate) fn existing_broker(app: &App) -> Result<Option<(Connection, Names)>, Failure> {
+    named(app, None)
+}
+
+fn named(app: &App, fleet: Option<&FleetFile>) -> Result<Option<(Connection, Names)>, Failure> {
     let flags = app.connection_flags();
     let contexts = ContextFiles::load(&Env, flags.context.as_deref());
-    let connection = resolve(&flags, &Env, &contexts, None)?;
+    let connection = resolve(&flags, &Env, &contexts, fleet)?;
     Ok(connection.map(|connection| {
-        let names = names_at(app, &connection, None);
+        let names = names_at(app, &connection, fleet);
         (connection, names)
     }))
 }

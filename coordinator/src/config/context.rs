@@ -48,7 +48,8 @@ pub struct Context {
 }
 
 impl ContextFiles {
-    /// Reads the selection, and the selected context and the one named `wanted`.
+    /// Reads the selection, and the selected context, that of `NATS_CONTEXT` and the one named
+    /// `wanted`.
     ///
     /// What cannot be read is as if it were not there; using it is then an error that names it.
     #[must_use]
@@ -58,7 +59,8 @@ impl ContextFiles {
             .map(|text| text.trim().to_owned())
             .ok()
             .filter(|name| !name.is_empty());
-        let texts = [selected.as_deref(), wanted]
+        let from_vars = vars.non_empty("NATS_CONTEXT");
+        let texts = [selected.as_deref(), from_vars.as_deref(), wanted]
             .into_iter()
             .flatten()
             .filter_map(|name| Some((name.to_owned(), read(&home, name)?)))
@@ -97,15 +99,20 @@ mod tests {
         std::fs::write(nats.join("context.txt"), "prod\n")?;
         std::fs::write(nats.join("context/prod.json"), "{}")?;
         std::fs::write(nats.join("context/lab.json"), "{\"url\":\"x\"}")?;
+        std::fs::write(nats.join("context/night.json"), "{}")?;
         std::fs::write(nats.join("secret.json"), "{}")?;
-        let vars = vars(&[("HOME", &home.path().display().to_string())]);
+        let home = home.path().display().to_string();
+        let by_name = vars(&[("HOME", &home), ("NATS_CONTEXT", "night")]);
+        let vars = vars(&[("HOME", &home)]);
 
         let files = ContextFiles::load(&vars, Some("lab"));
         let outside = ContextFiles::load(&vars, Some("../secret"));
+        let by_name = ContextFiles::load(&by_name, None);
 
         assert_eq!(files.selected.as_deref(), Some("prod"));
         assert_eq!(files.texts.keys().collect::<Vec<_>>(), ["lab", "prod"]);
         assert_eq!(outside.texts.keys().collect::<Vec<_>>(), ["prod"]);
+        assert_eq!(by_name.texts.keys().collect::<Vec<_>>(), ["night", "prod"]);
         Ok(())
     }
 }
