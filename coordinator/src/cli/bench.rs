@@ -33,17 +33,20 @@ pub(crate) struct BenchArgs {
     /// Small files that the scanner is measured on; 0 leaves it out
     #[arg(long, default_value_t = 100_000)]
     scan_files: usize,
-    /// Where a broker of its own keeps its data meanwhile [default: a folder in the data folder]
+    /// Where files and a broker of its own are put, in a folder that is removed again [default: the
+    /// data folder]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
 }
 
 pub(crate) async fn run(app: &App, args: &BenchArgs) -> Result<Exit, Failure> {
     // Not beside a fleet's own data: its broker must have nothing else to do.
-    let dir = match &args.dir {
+    let parent = match &args.dir {
         Some(dir) => dir.clone(),
-        None => app.data_dir()?.root().join("bench"),
+        None => app.data_dir()?.root().to_owned(),
     };
+    // A folder of this process alone: it is removed with all that is in it.
+    let dir = parent.join(format!("metafleet-bench-{}", std::process::id()));
     let options = |broker| BenchOptions {
         scan: (args.scan_files, dir.join("files")),
         broker,
@@ -59,11 +62,13 @@ pub(crate) async fn run(app: &App, args: &BenchArgs) -> Result<Exit, Failure> {
         let own = EmbeddedBroker::start(DataDir::new(&dir), Names::default()).await?;
         let report = measure(&options(own.handle.coordinator.clone())).await;
         own.stop().await;
-        if let Err(error) = std::fs::remove_dir_all(&dir) {
-            app.out.say(&format!("{} could not be removed: {error}", dir.display()));
-        }
         report
     };
+    if dir.exists()
+        && let Err(error) = std::fs::remove_dir_all(&dir)
+    {
+        app.out.say(&format!("{} could not be removed: {error}", dir.display()));
+    }
     let report =
         report.map_err(|error| Failure::new(Exit::Failure, format!("bench: {error:#}")))?;
     let shown = serde_json::to_value(&report)
