@@ -237,6 +237,14 @@ impl ScanReport {
         self.failed_roots.is_empty() && !self.cancelled
     }
 
+    /// How many paths were left out for a reason that a person should know; more than are listed.
+    #[must_use]
+    pub fn left_out(&self) -> u64 {
+        let expected = [SkipReason::Excluded, SkipReason::OtherRoot].map(SkipReason::as_str);
+        let counts = self.counts.skipped.iter();
+        counts.filter(|(reason, _)| !expected.contains(reason)).map(|(_, count)| count).sum()
+    }
+
     pub(crate) fn add_problem(&mut self, problem: Problem) {
         *self.counts.skipped.entry(problem.reason.as_str()).or_default() += 1;
         match problem.reason {
@@ -255,5 +263,22 @@ impl ScanReport {
         if self.problems.len() < MOST_PROBLEMS {
             self.problems.push(problem);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_a_person_should_know_of_is_counted_though_not_all_is_listed() {
+        let mut report = ScanReport::default();
+        for n in 0..MOST_PROBLEMS + 5 {
+            report.add_problem(Problem::new(format!("/{n}").into(), SkipReason::SpecialFile));
+        }
+        report.add_problem(Problem::new("/x".into(), SkipReason::Excluded));
+
+        assert_eq!(report.problems.len(), MOST_PROBLEMS);
+        assert_eq!(report.left_out(), MOST_PROBLEMS as u64 + 5);
     }
 }

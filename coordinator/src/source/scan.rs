@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::missing::{Ledger, RootLedger};
+use self::ledger::{Ledger, RootLedger};
 use super::diff::{MissingLimit, SameBy};
 use super::found::Sink;
 use super::glob::Glob;
@@ -19,6 +19,7 @@ use super::index::{MOST_LISTED, PathIndex};
 use super::report::{Progress, ScanError, ScanReport};
 use super::walk::Links;
 
+mod ledger;
 mod missing;
 mod pass;
 mod submit;
@@ -40,7 +41,7 @@ pub struct ScanOptions {
     pub delete_after: u32,
     /// More missing files than this are taken for a fault.
     pub missing_limit: MissingLimit,
-    /// Take them for deletions all the same, also when a root is empty.
+    /// Take them for deletions all the same, also when a root is empty or gone.
     pub allow_mass_deletion: bool,
     /// So many missing and so many new files are kept in memory to recognise moves.
     pub move_candidates: usize,
@@ -109,6 +110,7 @@ impl<I: PathIndex, S: Sink> Scanner<'_, I, S> {
             self.round(&again, &unforced, &all, (&mut aside, &mut ledger)).await?;
             report.counts.deleted += aside.counts.deleted;
             report.counts.moved += aside.counts.moved;
+            report.failed_roots.append(&mut aside.failed_roots);
             if aside.counts.deleted + aside.counts.moved == 0 {
                 break;
             }
@@ -156,7 +158,7 @@ impl<I: PathIndex, S: Sink> Scanner<'_, I, S> {
             if self.cancel.is_cancelled() {
                 return Ok(());
             }
-            match of_root.fault(options) {
+            match of_root.fault(options, ledger) {
                 Some(fault) => {
                     ledger.give_back(&of_root);
                     report.failed_roots.push(fault);

@@ -1,194 +1,55 @@
 //! What is known and was not found: gone, moved, or a fault.
 //!
 //! A vanished folder is followed through the index, a folder too large to be listed at once is
-//! checked entry by entry. Memory: a bounded number of files; 40 bytes for each vanished folder, and
-//! what a folder and a file that took each other's place need.
+//! checked entry by entry.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
 use std::pin::pin;
 
-use broker_config::Cid;
 use futures_util::StreamExt;
 use tokio::task::spawn_blocking;
 
-use super::super::found::{Change, FoundFile, Sink};
+use super::super::found::{Change, Sink};
 use super::super::index::{
     BATCH, DirHash, EntryFacts, EntryId, EntryKey, Listing, PathEntry, PathIndex, PortError,
 };
-use super::super::report::{RootError, ScanError, ScanReport};
+use super::super::report::{ScanError, ScanReport};
+use super::Scanner;
+use super::ledger::{Gone, Ledger, RootLedger, Tree};
 use super::submit::{chunks, write};
-use super::{ScanOptions, Scanner};
 
 /// Folders whose entries are asked for in one request.
 const LISTED_TOGETHER: usize = 64;
 /// Changes told at once.
 const TOLD_TOGETHER: usize = 256;
 
-/// What is remembered across all roots of a scan.
-#[derive(Debug)]
-pub(super) struct Ledger {
-    appeared: HashMap<Cid, Vec<PathBuf>>,
-    /// How many more may appear, and how many more may be missing.
-    room_appeared: usize,
-    room_missing: usize,
-    limit: usize,
-    /// Roots where more is missing than was remembered.
-    unfinished: Vec<PathBuf>,
-}
-
-impl Ledger {
-    pub(super) fn new(limit: usize) -> Self {
-        let limit = limit.max(1);
-        Self {
-            appeared: HashMap::new(),
-            room_appeared: limit,
-            room_missing: limit,
-            limit,
-            unfinished: Vec::new(),
-        }
+/// Takes a root that is not there for deleted, with all that is known of it; `false` where nothing
+/// is.
+pub(super) async fn forget_root<I: PathIndex, S: Sink>(
+    scanner: &Scanner<'_, I, S>,
+    of_root: &mut RootLedger,
+    ledger: &mut Ledger,
+) -> Result<bool, ScanError> {
+    let root = of_root.root.clone();
+    let failed = |cause| ScanError::Index { path: root.clone(), cause };
+    let entry = scanner.index.lookup(&[EntryKey::of(&root)]).await.map_err(failed)?;
+    if let Some(Some(file @ PathEntry { facts: EntryFacts::File(_), .. })) =
+        entry.into_iter().next()
+    {
+        of_root.add_gone(file, ledger);
+        return Ok(true);
     }
-
-    pub(super) fn add_appeared(&mut self, files: Vec<(Cid, PathBuf)>) {
-        for (cid, path) in files {
-            if self.room_appeared == 0 {
-                return;
-            }
-            self.room_appeared -= 1;
-            self.appeared.entry(cid).or_default().push(path);
-        }
+    let listings = scanner.index.entries_of(&[DirHash::of(&root)]).await.map_err(failed)?;
+    let is_known = listings.iter().any(|listing| match listing {
+        Listing::Known(entries) => !entries.is_empty(),
+        Listing::TooMany => true,
+    });
+    if is_known {
+        of_root.add_vanished(&root);
     }
-
-    /// Where content appeared that is gone elsewhere; each appearance explains one move.
-    fn take_appeared(&mut self, cid: &Cid) -> Option<PathBuf> {
-        self.appeared.get_mut(cid)?.pop()
-    }
-
-    /// Whether another round would find more that is missing.
-    pub(super) fn has_more(&self) -> bool {
-        !self.unfinished.is_empty()
-    }
-
-    /// The roots of the next round; makes room for what is missing there.
-    pub(super) fn next_round(&mut self) -> Vec<PathBuf> {
-        self.room_missing = self.limit;
-        std::mem::take(&mut self.unfinished)
-    }
-
-    /// Forgets what is missing under a root that has a fault.
-    pub(super) fn give_back(&mut self, of_root: &RootLedger) {
-        self.room_missing += of_root.gone.len();
-    }
-}
-
-/// What is remembered of one root.
-#[derive(Debug)]
-pub(super) struct RootLedger {
-    root: PathBuf,
-    /// Known files that are there.
-    pub(super) matched: u64,
-    /// Known files that are not, remembered or not.
-    missing: u64,
-    gone: Vec<Gone>,
-    /// Folders that were known and are not there: where their entry is, and those in them.
-    vanished: Vec<(EntryKey, DirHash)>,
-    /// Files that have taken the place of folders.
-    displaced: BTreeSet<PathBuf>,
-    /// Their entries. As long as the folder's own stands in their place, another scan finds what
-    /// was in the folder.
-    pub(super) held: Vec<PathEntry>,
-    /// Folders with too many entries to compare them with what was found.
-    pub(super) large: Vec<PathBuf>,
-    trees: Vec<Tree>,
-    overflow: bool,
-}
-
-/// A file that is gone.
-#[derive(Debug)]
-struct Gone {
-    entry: PathEntry,
-    /// A folder has taken its place, so it will not come back.
-    replaced: bool,
-    /// The vanished folder it was in.
-    tree: Option<usize>,
-}
-
-/// A vanished folder: its entry and those of the folders in it, from above to below.
-#[derive(Debug, Default)]
-struct Tree {
-    dirs: Vec<EntryKey>,
-    /// Some file in it waits to be missing once more.
-    waits: bool,
-}
-
-impl RootLedger {
-    pub(super) fn new(root: PathBuf) -> Self {
-        Self {
-            root,
-            matched: 0,
-            missing: 0,
-            gone: Vec::new(),
-            vanished: Vec::new(),
-            displaced: BTreeSet::new(),
-            held: Vec::new(),
-            large: Vec::new(),
-            trees: Vec::new(),
-            overflow: false,
-        }
-    }
-
-    /// An entry that has nothing at its path any more.
-    pub(super) fn add_gone(&mut self, entry: PathEntry, ledger: &mut Ledger) {
-        match entry.facts {
-            EntryFacts::Dir => {
-                self.vanished.push((entry.key(), DirHash::of(&entry.path)));
-            }
-            EntryFacts::File(_) => self.add(Gone { entry, replaced: false, tree: None }, ledger),
-        }
-    }
-
-    /// A file that a folder has taken the place of.
-    pub(super) fn add_replaced(&mut self, entry: PathEntry, ledger: &mut Ledger) {
-        self.matched = self.matched.saturating_sub(1);
-        self.add(Gone { entry, replaced: true, tree: None }, ledger);
-    }
-
-    /// A folder that a file has taken the place of.
-    pub(super) fn add_displaced(&mut self, path: PathBuf) {
-        self.vanished.push((EntryKey::of(&path), DirHash::of(&path)));
-        self.displaced.insert(path);
-    }
-
-    /// Which of the files have taken the place of folders.
-    pub(super) fn held_of(&self, files: &[FoundFile]) -> BTreeSet<PathBuf> {
-        if self.displaced.is_empty() {
-            return BTreeSet::new();
-        }
-        let paths = files.iter().map(|file| &file.path);
-        paths.filter(|path| self.displaced.contains(*path)).cloned().collect()
-    }
-
-    fn add(&mut self, gone: Gone, ledger: &mut Ledger) {
-        self.missing += 1;
-        // The entry of one that was replaced is written over: it is remembered now or never.
-        if ledger.room_missing == 0 && !gone.replaced {
-            self.overflow = true;
-        } else {
-            ledger.room_missing = ledger.room_missing.saturating_sub(1);
-            self.gone.push(gone);
-        }
-    }
-
-    /// Whether so much is missing that nothing is believed to be deleted.
-    pub(super) fn fault(&self, options: &ScanOptions) -> Option<RootError> {
-        let known = self.matched + self.missing;
-        if options.allow_mass_deletion || !options.missing_limit.is_exceeded(self.missing, known) {
-            return None;
-        }
-        Some(RootError::MostlyMissing { root: self.root.clone(), missing: self.missing, known })
-    }
+    Ok(is_known)
 }
 
 /// Finds what is missing in large and in vanished folders.

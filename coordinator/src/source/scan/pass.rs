@@ -21,7 +21,8 @@ use super::super::index::{EntryFacts, PathEntry, PathIndex};
 use super::super::report::{RootError, ScanError, ScanReport};
 use super::super::sidecar::SidecarHash;
 use super::super::walk::{Folder, Found, Kind, Part, Step, WalkOptions, walk};
-use super::missing::{Ledger, RootLedger};
+use super::ledger::{Ledger, RootLedger};
+use super::missing::forget_root;
 use super::submit::{Submitted, submit, write};
 use super::{ScanOptions, Scanner};
 
@@ -164,15 +165,25 @@ impl<I: PathIndex, S: Sink> Pass<'_, '_, I, S> {
                         examining.push_back(Box::pin(examine(scanner.index, root, folders)));
                     }
                     Some(Step::Problem(problem)) => self.report.add_problem(problem),
-                    Some(Step::Root(error)) => {
-                        self.report.failed_roots.push(error);
-                        intact = false;
-                    }
+                    Some(Step::Root(error)) => intact = self.does_without(error).await?,
                     None => walking = None,
                 },
             }
             scanner.progress.send_modify(|progress| progress.clone_from(&self.report.counts));
         }
+    }
+
+    /// Whether the scan goes on although the root cannot be walked: it is gone, and a person says
+    /// that it may be.
+    async fn does_without(&mut self, error: RootError) -> Result<bool, ScanError> {
+        let is_gone = matches!(error, RootError::Missing { .. });
+        let forgets = is_gone
+            && self.options.allow_mass_deletion
+            && forget_root(self.scanner, self.of_root, self.ledger).await?;
+        if !forgets {
+            self.report.failed_roots.push(error);
+        }
+        Ok(forgets)
     }
 
     /// Sorts a batch of folders into what is as it was, what is to be done, and what is gone.

@@ -166,6 +166,48 @@ async fn a_missing_root_deletes_nothing_and_the_others_are_scanned() {
 }
 
 #[tokio::test]
+async fn a_missing_root_is_forgotten_where_a_person_says_so_and_something_is_known_of_it() {
+    for limit in [1000, 1] {
+        let mut fixture = Fixture::with_index(MemoryIndex::with_limit(limit));
+        fixture.write("old/a.txt", "a");
+        fixture.write("old/deep/b.txt", "b");
+        let file = fixture.write("c.txt", "c");
+        let roots = [fixture.root().join("old"), file.clone()];
+        fixture.try_scan(&roots).await.unwrap();
+        fs::remove_dir_all(&roots[0]).unwrap();
+        fs::remove_file(&file).unwrap();
+        fixture.options.allow_mass_deletion = true;
+
+        let report = fixture.try_scan(&roots).await.unwrap();
+        let again = fixture.try_scan(&roots).await.unwrap();
+
+        assert!(report.is_complete(), "{report:?}");
+        assert_eq!(
+            fixture.changes(),
+            ["deleted c.txt", "deleted old/a.txt", "deleted old/deep/b.txt"]
+        );
+        assert!(fixture.known().is_empty());
+        assert_eq!(again.failed_roots.len(), 2, "a typing error is still told: {again:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_root_whose_files_have_all_moved_has_lost_none() {
+    let fixture = Fixture::new();
+    for n in 0..20 {
+        fixture.write(&format!("before/{n}.txt"), &format!("{n}"));
+    }
+    fixture.scan().await;
+    fs::rename(fixture.root().join("before"), fixture.root().join("after")).unwrap();
+
+    let report = fixture.scan().await;
+
+    assert!(report.is_complete(), "{report:?}");
+    assert_eq!((report.counts.moved, report.counts.deleted), (20, 0));
+    assert_eq!(fixture.known().len(), 21);
+}
+
+#[tokio::test]
 async fn a_root_that_is_suddenly_empty_deletes_nothing() {
     for limit in [1000, 1] {
         let mut fixture = Fixture::with_index(MemoryIndex::with_limit(limit));
