@@ -37,6 +37,7 @@ use self::exit::Failure;
 use self::output::{Format, Loudness, Output, complain};
 use crate::config::connection::ConnectionFlags;
 use crate::config::{DataDir, Env, Vars};
+use crate::shutdown::StopSignals;
 
 /// Runs plugins over files and keeps what they find.
 #[derive(Debug, Parser)]
@@ -205,10 +206,14 @@ async fn run(app: &App, command: Command) -> Result<Exit, Failure> {
         Command::Up(args) => Box::pin(up::run(app, args)).await,
         Command::Coordinator(args) => Box::pin(coordinator::run(app, args)).await,
         Command::Scan(args) => Box::pin(scan::run(app, args)).await,
-        Command::Short(command) => tokio::select! {
-            ended = Box::pin(short(app, command)) => ended,
-            _ = tokio::signal::ctrl_c() => Ok(Exit::Interrupted),
-        },
+        Command::Short(command) => {
+            let mut signals = StopSignals::listen()
+                .map_err(|error| Failure::because(Exit::Failure, "listen for signals", &error))?;
+            tokio::select! {
+                ended = Box::pin(short(app, command)) => ended,
+                _ = signals.next() => Ok(Exit::Interrupted),
+            }
+        }
     }
 }
 

@@ -58,7 +58,12 @@ impl StopSignals {
         Some(first)
     }
 
-    async fn next(&mut self) -> Stop {
+    /// Waits for the next of them.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe.
+    pub async fn next(&mut self) -> Stop {
         tokio::select! {
             _ = self.interrupt.recv() => Stop::Interrupt,
             _ = self.terminate.recv() => Stop::Terminate,

@@ -9,6 +9,7 @@
 //! hands in again and loses nothing; an entry that stands for a missing file is removed after the
 //! change was told. The broker is behind [`PathIndex`] and [`Sink`].
 
+mod again;
 pub mod bench;
 pub mod diff;
 mod examine;
@@ -21,6 +22,7 @@ pub mod scan;
 pub mod sidecar;
 mod walk;
 
+pub use again::look_again;
 pub use found::{Change, FoundFile, Sink, Why};
 pub use index::{PathEntry, PathIndex, PortError};
 pub use report::{Problem, Progress, RootError, ScanError, ScanReport, SkipReason};

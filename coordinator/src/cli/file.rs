@@ -3,7 +3,9 @@
 mod list;
 mod show;
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use broker_config::Cid;
 use clap::{Args, Subcommand};
@@ -34,7 +36,7 @@ pub(crate) struct ListArgs {
 pub(crate) struct OneFile {
     /// Its path, or its content id
     #[arg(value_name = "CID|PATH")]
-    pub(crate) file: String,
+    file: OsString,
 }
 
 pub(crate) async fn run(app: &App, command: FileCommand) -> Result<Exit, Failure> {
@@ -48,12 +50,18 @@ impl OneFile {
     /// The content id of a file that must be known.
     pub(crate) async fn cid(&self, store: &Store) -> Result<Cid, Failure> {
         store.find(&self.file).await?.ok_or_else(|| {
-            let failure = Failure::not_found(format!("no file `{}` is known", self.file));
-            if std::path::Path::new(&self.file).exists() {
-                failure.advise(format!("hand it in with `metafleet scan {}`", self.file))
+            let file = self.shown();
+            let failure = Failure::not_found(format!("no file `{file}` is known"));
+            if Path::new(&self.file).exists() {
+                failure.advise(format!("hand it in with `metafleet scan {file}`"))
             } else {
                 failure.advise("`metafleet file list` shows all that are known")
             }
         })
+    }
+
+    /// What was typed, for messages; a name that is not UTF-8 only nearly.
+    pub(crate) fn shown(&self) -> Cow<'_, str> {
+        self.file.to_string_lossy()
     }
 }

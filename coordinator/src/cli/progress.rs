@@ -31,6 +31,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) walked: bool,
     /// Files handed in that have settled.
     pub(crate) settled: u64,
+    /// Files handed in; fewer than the scan found where some are copies.
+    pub(crate) all: u64,
 }
 
 impl Meter {
@@ -51,7 +53,7 @@ impl Meter {
                 bar.set_style(style("{wide_bar} {pos}/{len} files settled  {msg}  {eta}"));
             }
             if reading.walked {
-                bar.set_length(reading.scan.submitted);
+                bar.set_length(reading.all);
                 bar.set_position(reading.settled);
                 bar.set_message(rate(reading.settled, self.since.elapsed()));
             } else {
@@ -92,8 +94,8 @@ fn style(template: &str) -> ProgressStyle {
 }
 
 fn text(reading: Reading<'_>) -> String {
-    let Progress { files, hashed_bytes, submitted, .. } = reading.scan;
-    let settled = reading.settled;
+    let Progress { files, hashed_bytes, .. } = reading.scan;
+    let Reading { settled, all, .. } = reading;
     let hashed = bytes(*hashed_bytes);
-    format!("{files} files seen, {hashed} hashed, {submitted} handed in, {settled} settled")
+    format!("{files} files seen, {hashed} hashed, {all} handed in, {settled} settled")
 }

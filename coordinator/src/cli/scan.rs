@@ -3,7 +3,7 @@
 //! Files go to the fleet that runs. Where none does, one is started in this process for as long as
 //! the scan takes; what it leaves in the data folder, the next command goes on with.
 
-mod summary;
+pub(super) mod summary;
 mod wait;
 
 use std::path::PathBuf;
@@ -20,6 +20,7 @@ use self::wait::{Ended, Waiting};
 use super::App;
 use super::exit::{Exit, Failure};
 use super::launch::{Launch, PluginArgs, TuningArgs};
+use super::output::count;
 use super::session;
 use super::time::duration;
 use crate::fleet::Fleet;
@@ -42,6 +43,9 @@ pub(crate) struct ScanArgs {
     /// Run only these plugins and what they need, on unchanged files too
     #[arg(long, value_name = "PLUGIN", num_args = 1.., value_delimiter = ',')]
     only: Vec<PluginId>,
+    /// Believe it when a folder is empty or gone, or most of its files are: forget them
+    #[arg(long)]
+    allow_mass_deletion: bool,
     /// Wait until everything is settled; always so when no fleet runs
     #[arg(long)]
     wait: bool,
@@ -87,6 +91,7 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
             queue: args.queue,
             force: args.force,
             only: args.only,
+            allow_mass_deletion: args.allow_mass_deletion,
             // Without a fleet of others the command always waits.
             waits: args.wait || running.is_none(),
         },
@@ -161,13 +166,21 @@ impl Job<'_> {
         let progress = watch::Sender::new(Progress::default());
         if mode == Mode::HandIn {
             let scanned = tokio::select! {
-                scanned = Box::pin(self.scan.run(store, None, &progress, &self.cancel)) => scanned?,
-                () = at(self.deadline) => return Ok(Exit::TimedOut),
+                scanned = Box::pin(self.scan.run(store, None, &progress, &self.cancel)) => scanned,
+                () = at(self.deadline) => {
+                    self.app.out.say("time is up; the same command goes on where this one ended");
+                    return Ok(Exit::TimedOut);
+                }
+            };
+            let scanned = match scanned {
+                // It was told to give up waiting for a broker that is away.
+                Err(_) if self.cancel.is_cancelled() => return Ok(self.interrupted()),
+                scanned => scanned?,
             };
             summary::print_problems(self.app, &scanned.report);
-            summary::print_handed_in(self.app, &self.scan.id, &scanned.report)?;
+            summary::print_handed_in(self.app, &self.scan.id, &scanned)?;
             if scanned.report.cancelled {
-                return Ok(Exit::Interrupted);
+                return Ok(self.interrupted());
             }
             return Ok(summary::verdict(&scanned.report, self.scan.roots.len(), None));
         }
@@ -180,15 +193,18 @@ impl Job<'_> {
                 summary::print(self.app, &scanned, &tally, started.elapsed().as_secs_f64())?;
                 Ok(summary::verdict(&scanned.report, self.scan.roots.len(), Some(&tally)))
             }
-            Ended::Interrupted => {
-                self.app.out.say("stopped; the same command goes on where this one ended");
-                Ok(Exit::Interrupted)
-            }
+            Ended::Interrupted => Ok(self.interrupted()),
             Ended::TimedOut { waiting } => {
-                self.app.out.say(&format!("time is up; {waiting} files are not settled yet"));
+                let waiting = count(waiting as u64, "file");
+                self.app.out.say(&format!("time is up; {waiting} not settled yet"));
                 Ok(Exit::TimedOut)
             }
         }
+    }
+
+    fn interrupted(&self) -> Exit {
+        self.app.out.say("stopped; the same command goes on where this one ended");
+        Exit::Interrupted
     }
 }
 

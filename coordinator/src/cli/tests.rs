@@ -1,3 +1,6 @@
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use clap::CommandFactory as _;
 
 use super::*;
@@ -16,10 +19,13 @@ fn what_can_be_typed_is_as_documented() {
     for (line, valid) in [
         ("metafleet up --library films=/f --library music=/m --plugins p.yml --rescan 1h", true),
         ("metafleet up --library films", false),
+        ("metafleet up --rescan 0s", false),
+        ("metafleet up --replicas 2", false),
         ("metafleet coordinator --nats nats://h:1 --prefix my-fleet", true),
         ("metafleet coordinator --prefix UPPER", false),
         ("metafleet scan /a /b --queue background --force --only a b --wait --timeout 5m", true),
         ("metafleet scan /a --only a,b --only c", true),
+        ("metafleet scan /a --allow-mass-deletion", true),
         ("metafleet scan /a --queue slow", false),
         ("metafleet scan", false),
         ("metafleet --data-dir /d -q status --output json", true),
@@ -59,4 +65,14 @@ fn what_can_be_typed_is_as_documented() {
 fn a_typing_error_is_answered_with_what_was_meant() {
     let error = parse("metafleet scna /a").unwrap_err().to_string();
     assert!(error.contains("'scan'"), "{error}");
+}
+
+#[test]
+fn a_path_that_is_not_text_can_be_typed_wherever_a_path_can() {
+    let odd = OsStr::from_bytes(b"films=/odd \xff.mkv");
+    for line in ["scan", "file show", "file list", "meta get", "up --library"] {
+        let words = ["metafleet"].into_iter().chain(line.split(' ')).map(OsStr::new);
+        let parsed = Cli::try_parse_from(words.chain([odd]));
+        assert!(parsed.is_ok(), "{line}: {:?}", parsed.err());
+    }
 }

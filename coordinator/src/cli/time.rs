@@ -26,6 +26,12 @@ pub(crate) fn duration(text: &str) -> Result<Duration, InvalidDuration> {
     number.checked_mul(millis).map(Duration::from_millis).ok_or_else(invalid)
 }
 
+/// As [`duration`], for what must take some time.
+pub(crate) fn some_time(text: &str) -> Result<Duration, String> {
+    let length = duration(text).map_err(|error| error.to_string())?;
+    if length.is_zero() { Err("must be longer than nothing".to_owned()) } else { Ok(length) }
+}
+
 /// A length of time in two units at most, e.g. `1h 2m` or `1.2s`.
 pub(crate) fn span(length: Duration) -> String {
     let seconds = length.as_secs();
@@ -78,6 +84,8 @@ mod tests {
         for text in ["", "m", "5 m", "-1s", "1w", "99999999999999999999d"] {
             assert!(duration(text).is_err(), "{text}");
         }
+        assert_eq!(duration("0s"), Ok(Duration::ZERO));
+        assert!(some_time("0s").is_err() && some_time("1ms").is_ok());
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! `metafleet up`: everything on this machine, until it is told to stop.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -14,8 +17,9 @@ use tracing::{error, info, warn};
 use super::App;
 use super::exit::{Exit, Failure};
 use super::launch::{Launch, PluginArgs, TuningArgs};
+use super::scan::summary::{IF_MEANT, may_be_meant};
 use super::session;
-use super::time::duration;
+use super::time::some_time;
 use crate::fleet::Fleet;
 use crate::fleet::library::{LibraryScan, scan_id};
 use crate::service::Phase;
@@ -26,10 +30,14 @@ use crate::store::Store;
 #[derive(Debug, Args)]
 pub(crate) struct UpArgs {
     /// A folder to scan at the start and on SIGHUP; may be given several times
-    #[arg(long = "library", value_name = "NAME=PATH", value_parser = library)]
+    #[arg(
+        long = "library",
+        value_name = "NAME=PATH",
+        value_parser = OsStringValueParser::new().try_map(|given| library(&given))
+    )]
     libraries: Vec<Library>,
     /// Scan the libraries again and again, e.g. every 1h
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
     rescan: Option<Duration>,
     #[command(flatten)]
     plugins: PluginArgs,
@@ -44,12 +52,16 @@ pub(super) struct Library {
     path: PathBuf,
 }
 
-fn library(text: &str) -> Result<Library, String> {
-    let Some((name, path)) = text.split_once('=').filter(|(n, p)| !n.is_empty() && !p.is_empty())
-    else {
-        return Err("must be NAME=PATH, e.g. films=/media/films".to_owned());
-    };
-    Ok(Library { name: name.to_owned(), path: PathBuf::from(path) })
+/// The name must be text, the path need not be.
+fn library(given: &OsStr) -> Result<Library, &'static str> {
+    let given = given.as_bytes();
+    let parts = given.iter().position(|byte| *byte == b'=').map(|at| given.split_at(at));
+    match parts.map(|(name, path)| (std::str::from_utf8(name), path.get(1..).unwrap_or_default())) {
+        Some((Ok(name), path)) if !name.is_empty() && !path.is_empty() => {
+            Ok(Library { name: name.to_owned(), path: OsStr::from_bytes(path).into() })
+        }
+        _ => Err("must be NAME=PATH, e.g. films=/media/films"),
+    }
 }
 
 pub(crate) async fn run(app: &App, args: UpArgs) -> Result<Exit, Failure> {
@@ -156,6 +168,9 @@ async fn scan(store: &Store, library: &Library, drain: &CancellationToken) {
         Ok(scanned) => {
             for root in &scanned.report.failed_roots {
                 warn!(library, error = %broker_config::Chain(root), "a part was not scanned");
+                if may_be_meant(root) {
+                    warn!("{IF_MEANT}");
+                }
             }
             for problem in &scanned.report.problems {
                 info!(library, %problem, "left out");
@@ -182,10 +197,14 @@ mod tests {
 
     #[test]
     fn a_library_has_a_name_and_a_path() {
-        let films = Library { name: "films".into(), path: "/a=b/c".into() };
-        assert_eq!(library("films=/a=b/c"), Ok(films));
-        for text in ["", "films", "=x", "films="] {
-            assert!(library(text).is_err(), "{text}");
+        for path in [b"/a=b/c".as_slice(), b"/not utf-8 \xff"] {
+            let path = OsStr::from_bytes(path);
+            let mut given = std::ffi::OsString::from("films=");
+            given.push(path);
+            assert_eq!(library(&given), Ok(Library { name: "films".into(), path: path.into() }));
+        }
+        for text in [b"".as_slice(), b"films", b"=x", b"films=", b"\xff=x"] {
+            assert!(library(OsStr::from_bytes(text)).is_err(), "{text:?}");
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct LibraryScan {
     pub force: bool,
     /// Only these plugins and what they need; empty = all.
     pub only: Vec<PluginId>,
+    /// Take files for deleted also where so many are gone that it looks like a fault.
+    pub allow_mass_deletion: bool,
     /// Whether somebody waits until all is settled.
     pub waits: bool,
 }
@@ -46,6 +48,8 @@ pub struct Scanned {
     pub report: ScanReport,
     /// Files that are as they were and were not handed in: there is nothing left to run on them.
     pub left_alone: u64,
+    /// Files that were handed in.
+    pub handed_in: u64,
 }
 
 /// A scan could not be done.
@@ -99,7 +103,7 @@ impl LibraryScan {
             force: self.force,
             only: self.only.clone(),
         };
-        let sink = BrokerSink::new(store.clone(), patience, submit, runs);
+        let sink = BrokerSink::new(store.clone(), patience.clone(), submit, runs);
         let roots = self.roots.iter().map(|root| root.to_string_lossy().into_owned()).collect();
         let started = Fact::ScanStarted { scan_id: scan_id.to_owned(), roots };
         sink.tell(started).await.map_err(LibraryError::Tell)?;
@@ -107,6 +111,7 @@ impl LibraryScan {
         let options = ScanOptions {
             force: all,
             hash_threads: threads.min(MOST_THREADS),
+            allow_mass_deletion: self.allow_mass_deletion,
             ..ScanOptions::default()
         };
         let scanner = Scanner { index: &index, sink: &sink, options: &options, progress, cancel };
@@ -129,11 +134,12 @@ impl LibraryScan {
         let report = ended?;
         told.map_err(LibraryError::Tell)?;
         if report.is_complete() && !is_partial {
-            mark::put(store, &self.roots, &graph, &Timestamp::now().to_string()).await?;
+            let now = Timestamp::now().to_string();
+            mark::put(store, &patience, &self.roots, &graph, &now).await?;
         }
         let unchanged = if all { 0 } else { report.counts.unchanged };
-        let left_alone = unchanged + sink.left_alone();
-        Ok(Scanned { report, left_alone })
+        let left_alone = (unchanged + sink.left_alone()).saturating_sub(sink.taken_over());
+        Ok(Scanned { report, left_alone, handed_in: sink.handed_in() })
     }
 }
 

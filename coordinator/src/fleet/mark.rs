@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::source::index::DirHash;
+use crate::store::patience::Patience;
 use crate::store::plugins::deletion;
 use crate::store::{Store, StoreError};
 
@@ -74,11 +75,13 @@ pub(super) async fn covers(
 /// Notes that everything below the roots was handed in.
 pub(super) async fn put(
     store: &Store,
+    patience: &Patience,
     roots: &[PathBuf],
     graph: &str,
     now: &str,
 ) -> Result<(), StoreError> {
-    let through = store.stream_state(&store.names().submit_stream()).await?.last_seq;
+    let submitted = patience.stream_state(store, &store.names().submit_stream()).await?;
+    let through = submitted.last_seq;
     for root in roots {
         let mark = Mark {
             through,
@@ -91,7 +94,8 @@ pub(super) async fn put(
         let body = serde_json::to_vec(&mark)
             .map_err(|cause| StoreError::Unreadable { what: what.clone(), cause })?;
         let subject = subject(store.names(), &DirHash::of(root).to_string());
-        let stored = store.publisher().publish(subject, HeaderMap::new(), Bytes::from(body)).await;
+        let (headers, body) = (HeaderMap::new(), Bytes::from(body));
+        let stored = patience.publish(store, &subject, &headers, &body).await;
         stored.map_err(|error| StoreError::of_publish(&what, error))?;
     }
     Ok(())
@@ -110,6 +114,8 @@ pub(super) async fn forget(store: &Store) -> Result<(), StoreError> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::store::testing::TestBroker;
 
@@ -118,7 +124,8 @@ mod tests {
         let (_broker, store) = TestBroker::start().await?;
         let dirs = |dirs: &[&str]| dirs.iter().map(PathBuf::from).collect::<Vec<_>>();
 
-        put(&store, &dirs(&["/a/b"]), "g", "now").await?;
+        let patience = Patience::new(CancellationToken::new());
+        put(&store, &patience, &dirs(&["/a/b"]), "g", "now").await?;
 
         for (roots, graph, expected) in [
             (&["/a/b"] as &[&str], "g", true),
@@ -143,7 +150,8 @@ mod tests {
         let body = Bytes::from_static(b"{}");
         let run = store.publisher().publish(submit, HeaderMap::new(), body).await?;
 
-        put(&store, &roots, "g", "now").await?;
+        let patience = Patience::new(CancellationToken::new());
+        put(&store, &patience, &roots, "g", "now").await?;
 
         assert!(covers(&store, &roots, "g", false).await?);
         assert!(!covers(&store, &roots, "g", true).await?);

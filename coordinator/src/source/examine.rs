@@ -88,7 +88,7 @@ async fn by_name<I: PathIndex>(
 }
 
 /// One status call per file. Blocking.
-fn add_status(mut folders: Vec<Folder>) -> (Vec<Folder>, Vec<Problem>) {
+pub(crate) fn add_status(mut folders: Vec<Folder>) -> (Vec<Folder>, Vec<Problem>) {
     let mut problems = Vec::new();
     for folder in &mut folders {
         for found in &mut folder.found {

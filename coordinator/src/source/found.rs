@@ -41,6 +41,8 @@ pub enum Why {
     Sidecars,
     /// The options say so.
     Forced,
+    /// It is as it was; the path that counted for its content does so no longer.
+    TakesOver,
 }
 
 impl FoundFile {

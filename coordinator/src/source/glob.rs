@@ -1,4 +1,4 @@
-//! PURE  simple patterns for names that a scan leaves out.
+//! PURE  simple patterns for names.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -33,8 +33,11 @@ impl Glob {
     }
 }
 
+/// Whether the pattern stands for all of the text.
+///
 /// Goes back to the last star only, so its time is bounded by pattern × text.
-fn matches(pattern: &[u8], text: &[u8]) -> bool {
+#[must_use]
+pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t) = (0, 0);
     // Where to go on when the present attempt fails: after the star, one more byte swallowed.
     let mut single: Option<(usize, usize)> = None;

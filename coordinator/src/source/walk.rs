@@ -325,17 +325,10 @@ impl Walk<'_> {
         self.folder(Folder { hash: DirHash::of(&dir), path: dir, part, found, candidates })
     }
 
-    /// Reads a folder once more, for the possible sidecars only.
     fn candidates_of(&self, dir: &Path) -> Result<Arc<Candidates>, Gone> {
-        let mut candidates = Candidates::default();
-        let names = fs::read_dir(dir).into_iter().flatten().flatten();
-        let names = names.map(|entry| entry.file_name()).filter(|name| is_candidate(name));
-        for (count, name) in names.enumerate() {
-            if count == MOST_CANDIDATES {
-                self.problem(Problem::new(dir.to_owned(), SkipReason::TooManySidecars))?;
-                break;
-            }
-            candidates.add(&name);
+        let (candidates, whole) = candidates_in(dir);
+        if !whole {
+            self.problem(Problem::new(dir.to_owned(), SkipReason::TooManySidecars))?;
         }
         Ok(Arc::new(candidates))
     }
@@ -367,6 +360,20 @@ impl Walk<'_> {
     fn send(&self, step: Step) -> Result<(), Gone> {
         self.out.blocking_send(step).map_err(|_| Gone)
     }
+}
+
+/// Reads a folder once more, for the possible sidecars only; whether these are all of them.
+pub(crate) fn candidates_in(dir: &Path) -> (Candidates, bool) {
+    let mut candidates = Candidates::default();
+    let names = fs::read_dir(dir).into_iter().flatten().flatten();
+    let names = names.map(|entry| entry.file_name()).filter(|name| is_candidate(name));
+    for (count, name) in names.enumerate() {
+        if count == MOST_CANDIDATES {
+            return (candidates, false);
+        }
+        candidates.add(&name);
+    }
+    (candidates, true)
 }
 
 #[cfg(test)]

@@ -3,24 +3,30 @@
 //! Records belong to the content, so what is read from names and sidecars can come from one path
 //! only. It is the same one whatever the order in which copies are found: a path with sidecars
 //! before one without, then the smaller path. The other paths are known and listed, but not
-//! handed in. A path that is gone from the disk does not count, so a renamed file is handed in.
+//! handed in. A path that is gone from the disk does not count, so a renamed file is handed in; and
+//! when the path that counted is deleted, changed or loses its sidecars, the one that counts from
+//! then on is handed in by itself.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
-use broker_config::Cid;
 use broker_config::read::ReadError;
+use broker_config::{Cid, Names};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::Store;
+use super::files::files_of;
 use super::patience::Patience;
-use crate::source::index::EntryFacts;
-use crate::source::{FoundFile, PortError, Why};
+use crate::source::index::PathEntry;
+use crate::source::{FoundFile, PortError, Why, look_again};
 
 /// Contents of one scan that are remembered; of more, only copies known before are recognised.
 const MOST: usize = 200_000;
 /// Contents whose records are looked for in one request.
 const BATCH: usize = 64;
+/// Contents whose paths are asked for at the same time.
+const ASKED: usize = 16;
 
 /// Smaller counts.
 type Rank = (bool, PathBuf);
@@ -29,12 +35,31 @@ fn rank(has_sidecars: bool, path: PathBuf) -> Rank {
     (!has_sidecars, path)
 }
 
-/// The best path of each content seen in one scan.
+fn rank_of(entry: &PathEntry) -> Rank {
+    let has_sidecars = entry.file().is_some_and(|file| file.sidecars.is_some());
+    rank(has_sidecars, entry.path.clone())
+}
+
+/// Paths that do not count for a content any more, as far as they did.
+pub(super) type Retired = BTreeMap<Cid, BTreeSet<PathBuf>>;
+
+/// The files of one hand-in, sorted.
+#[derive(Debug, Default)]
+pub(super) struct Chosen {
+    /// Those to hand in.
+    pub(super) files: Vec<FoundFile>,
+    /// How many are left alone, because another path of the same content counts.
+    pub(super) left_alone: usize,
+    /// Of these, the paths that may have counted until now.
+    pub(super) retired: Retired,
+}
+
+/// The best path of each content handed in by one scan.
 #[derive(Debug, Default)]
 pub(super) struct Copies(Mutex<HashMap<Cid, Rank>>);
 
 impl Copies {
-    /// Splits off the files that another path of the same content counts for.
+    /// Sorts out the files that another path of the same content counts for.
     ///
     /// # Errors
     ///
@@ -44,19 +69,67 @@ impl Copies {
         store: &Store,
         patience: &Patience,
         files: Vec<FoundFile>,
-    ) -> Result<(Vec<FoundFile>, usize), PortError> {
-        let found = files.len();
-        let known = described(store, patience, &files).await?;
-        let mut chosen = Vec::with_capacity(found);
+    ) -> Result<Chosen, PortError> {
+        let known = known_paths(store, patience, described(store, patience, &files).await?).await?;
+        let mut chosen = Chosen::default();
         for file in files {
             let ours = rank(!file.sidecars.is_empty(), file.path.clone());
-            let better = known.contains(&file.cid) && elsewhere(store, &file, &ours).await?;
-            if !better && self.is_best(&file.cid, ours) {
-                chosen.push(file);
+            let entries = known.get(&file.cid).map(Vec::as_slice).unwrap_or_default();
+            if !better_is_there(entries, &ours).await && self.is_best(&file.cid, ours) {
+                chosen.files.push(file);
+                continue;
+            }
+            chosen.left_alone += 1;
+            let may_have_counted = match &file.why {
+                Why::Sidecars => true,
+                Why::Changed { from } => *from == file.cid,
+                Why::New | Why::Forced | Why::TakesOver => false,
+            };
+            if may_have_counted {
+                chosen.retired.entry(file.cid).or_default().insert(file.path);
             }
         }
-        let left = found - chosen.len();
-        Ok((chosen, left))
+        Ok(chosen)
+    }
+
+    /// The files that count now in place of retired paths and have not been handed in by this scan.
+    ///
+    /// Call it while the entries of these paths are still as they were when they counted.
+    ///
+    /// # Errors
+    ///
+    /// When the broker cannot be read.
+    pub(super) async fn successors(
+        &self,
+        store: &Store,
+        patience: &Patience,
+        retired: Retired,
+    ) -> Result<Vec<FoundFile>, PortError> {
+        let known = known_paths(store, patience, retired.keys().cloned().collect()).await?;
+        let mut successors = Vec::new();
+        for (cid, entries) in known {
+            let Some(retired) = retired.get(&cid) else { continue };
+            let (before, after): (Vec<_>, Vec<_>) =
+                entries.into_iter().partition(|entry| retired.contains(&entry.path));
+            let counted = before.first().map(rank_of);
+            for entry in after {
+                let ours = rank_of(&entry);
+                // What counted before all of these counts still.
+                if counted.as_ref().is_some_and(|counted| ours < *counted) {
+                    if tokio::fs::symlink_metadata(&entry.path).await.is_ok() {
+                        break;
+                    }
+                    continue;
+                }
+                if let Some(file) = look_again(entry, Why::TakesOver).await {
+                    if self.takes_over(&cid, ours, retired) {
+                        successors.push(file);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(successors)
     }
 
     fn is_best(&self, cid: &Cid, ours: Rank) -> bool {
@@ -75,18 +148,38 @@ impl Copies {
             }
         }
     }
+
+    /// Whether this scan has handed in neither this path nor a better one that still counts.
+    fn takes_over(&self, cid: &Cid, ours: Rank, retired: &BTreeSet<PathBuf>) -> bool {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.get_mut(cid) {
+            Some(best) if *best <= ours && !retired.contains(&best.1) => false,
+            Some(best) => {
+                *best = ours;
+                true
+            }
+            None => {
+                if seen.len() < MOST {
+                    seen.insert(cid.clone(), ours);
+                }
+                true
+            }
+        }
+    }
 }
 
-/// The contents among new paths that have records already: renamed files, and copies.
+/// The contents among files that have records already: renamed files, and copies.
+///
+/// Not of forced ones: all their paths come by, and the best of them is handed in last.
 async fn described(
     store: &Store,
     patience: &Patience,
     files: &[FoundFile],
 ) -> Result<BTreeSet<Cid>, PortError> {
     let names = store.names();
-    let new: BTreeSet<&Cid> =
-        files.iter().filter(|file| file.why == Why::New).map(|file| &file.cid).collect();
-    let mut batches: Vec<Vec<String>> = new
+    let looked_for: BTreeSet<&Cid> =
+        files.iter().filter(|file| file.why != Why::Forced).map(|file| &file.cid).collect();
+    let mut batches: Vec<Vec<String>> = looked_for
         .into_iter()
         .collect::<Vec<_>>()
         .chunks(BATCH)
@@ -108,43 +201,46 @@ async fn described(
     Ok(described)
 }
 
-/// Whether a known path of the same content, still on the disk, counts before ours.
-async fn elsewhere(store: &Store, file: &FoundFile, ours: &Rank) -> Result<bool, PortError> {
-    for entry in store.paths_of(&file.cid).await? {
-        let EntryFacts::File(known) = &entry.facts else { continue };
-        let better = rank(known.sidecars.is_some(), entry.path.clone()) < *ours;
-        if better
-            && entry.path != file.path
-            && tokio::fs::symlink_metadata(&entry.path).await.is_ok()
-        {
-            return Ok(true);
+/// The known paths of each content, those that count first.
+async fn known_paths(
+    store: &Store,
+    patience: &Patience,
+    cids: BTreeSet<Cid>,
+) -> Result<BTreeMap<Cid, Vec<PathEntry>>, PortError> {
+    let each = cids.into_iter().map(|cid| paths_of(store, patience, cid));
+    stream::iter(each).buffer_unordered(ASKED).try_collect().await
+}
+
+async fn paths_of(
+    store: &Store,
+    patience: &Patience,
+    cid: Cid,
+) -> Result<(Cid, Vec<PathEntry>), PortError> {
+    let stream = Names::bucket_stream(&store.names().paths_bucket());
+    let filters = [store.names().paths_of(&cid)];
+    let found = match patience.read(store, &stream, &filters).await {
+        Ok(found) => found,
+        // All empty files are one content: there may be thousands of them.
+        Err(ReadError::TooMany) => {
+            let [filter] = filters;
+            patience.read_all(store, &stream, &filter).await?
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let mut entries = files_of(&found);
+    entries.sort_by_cached_key(rank_of);
+    Ok((cid, entries))
+}
+
+/// Whether a path that counts before ours is still on the disk; `entries` are sorted.
+async fn better_is_there(entries: &[PathEntry], ours: &Rank) -> bool {
+    for entry in entries.iter().take_while(|entry| rank_of(entry) < *ours) {
+        if entry.path != ours.1 && tokio::fs::symlink_metadata(&entry.path).await.is_ok() {
+            return true;
         }
     }
-    Ok(false)
+    false
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_same_path_counts_whatever_the_order() {
-        let cid: Cid = "c".parse().unwrap();
-        let plain = || rank(false, "/a/copy.mkv".into());
-        let film = || rank(true, "/z/film.mkv".into());
-        let other = || rank(true, "/z/other.mkv".into());
-        let chosen = |order: &[Rank]| {
-            let copies = Copies::default();
-            order.iter().filter(|rank| copies.is_best(&cid, (*rank).clone())).last().cloned()
-        };
-        for order in
-            [[plain(), film(), other()], [other(), film(), plain()], [film(), plain(), other()]]
-        {
-            assert_eq!(chosen(&order), Some(film()), "{order:?}");
-        }
-        let copies = Copies::default();
-        assert!(copies.is_best(&cid, film()));
-        assert!(!copies.is_best(&cid, plain()), "it is left alone when the better one came first");
-        assert!(copies.is_best(&cid, film()), "the same path again");
-    }
-}
+mod tests;

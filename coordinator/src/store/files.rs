@@ -1,17 +1,16 @@
 //! Finding files by path or content id.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use broker_config::read::last_messages;
-use broker_config::{Cid, Names};
+use broker_config::read::{ReadError, last_messages};
+use broker_config::{Cid, Names, midhash};
 use tracing::warn;
 
 use super::cursor::{Cursor, Start};
 use super::paths::entry;
 use super::{Store, StoreError};
 use crate::source::index::{DirHash, EntryKey, PathEntry};
-use broker_config::midhash;
-
 use crate::source::root_path;
 
 impl Store {
@@ -21,16 +20,16 @@ impl Store {
     /// # Errors
     ///
     /// [`StoreError`] when a bucket cannot be read.
-    pub async fn find(&self, text: &str) -> Result<Option<Cid>, StoreError> {
-        for path in paths_meant(text) {
+    pub async fn find(&self, given: &OsStr) -> Result<Option<Cid>, StoreError> {
+        for path in paths_meant(Path::new(given)) {
             let found = self.entry_at(&path).await?;
             if let Some(file) = found.as_ref().and_then(PathEntry::file) {
                 return Ok(Some(file.cid.clone()));
             }
         }
-        let Some(cid) = midhash::parse(text).ok().or_else(|| text.parse().ok()) else {
-            return Ok(None);
-        };
+        // A content id is ASCII in every spelling; paths need not be text at all.
+        let parse = |text: &str| midhash::parse(text).ok().or_else(|| text.parse().ok());
+        let Some(cid) = given.to_str().and_then(parse) else { return Ok(None) };
         let is_known =
             !self.paths_of(&cid).await?.is_empty() || !self.records(&cid).await?.is_empty();
         Ok(is_known.then_some(cid))
@@ -72,10 +71,16 @@ impl Store {
     /// Oldest first.
     async fn path_entries(&self, filter: String) -> Result<Vec<PathEntry>, StoreError> {
         let stream = Names::bucket_stream(&self.names.paths_bucket());
-        let mut found = last_messages(&self.client, &stream, &[filter])
-            .await
-            .map_err(|error| StoreError::of_read("read known paths", error))?;
-        found.retain(|stored| !stored.is_deletion());
+        let filters = [filter];
+        let mut found = match last_messages(&self.client, &stream, &filters).await {
+            Ok(found) => found,
+            // All empty files are one content: there may be thousands of them.
+            Err(ReadError::TooMany) => {
+                let [filter] = filters;
+                self.all(stream, filter).await?
+            }
+            Err(error) => return Err(StoreError::of_read("read known paths", error)),
+        };
         found.sort_by_key(|stored| stored.sequence);
         Ok(files_of(&found))
     }
@@ -91,9 +96,8 @@ pub fn files_of(found: &[broker_config::read::Stored]) -> Vec<PathEntry> {
     .collect()
 }
 
-/// The absolute paths that a text can mean: as it is, and with its links resolved.
-fn paths_meant(text: &str) -> Vec<PathBuf> {
-    let given = Path::new(text);
+/// The absolute paths that one can mean: as it is, and with its links resolved.
+fn paths_meant(given: &Path) -> Vec<PathBuf> {
     let mut meant: Vec<PathBuf> = root_path(given).ok().into_iter().collect();
     if let Ok(resolved) = std::fs::canonicalize(given)
         && !meant.contains(&resolved)

@@ -135,7 +135,7 @@ impl BrokerIndex {
                 // One path that had over a thousand contents.
                 Err(ReadError::TooMany) => {
                     let filter = filters.into_iter().next().unwrap_or_default();
-                    Ok(self.store.all(self.stream.clone(), filter).await?)
+                    Ok(self.patience.read_all(&self.store, &self.stream, &filter).await?)
                 }
                 Err(error) => Err(error.into()),
             }
@@ -175,15 +175,14 @@ impl PathIndex for BrokerIndex {
     fn list_large(&self, dir: DirHash) -> impl Stream<Item = Result<PathEntry, PortError>> + Send {
         let filter = self.store.names().paths_in(&dir.to_string());
         let cursor = self.store.cursor(self.stream.clone(), filter, Start::Sequence(1));
-        stream::try_unfold(cursor, next_page).map_ok(stream::iter).try_flatten().filter_map(
-            |stored| async move {
-                match stored {
-                    Ok(stored) if stored.is_deletion() => None,
-                    Ok(stored) => Some(entry(&stored)),
-                    Err(error) => Some(Err(error)),
-                }
-            },
-        )
+        let pages = stream::try_unfold(cursor, |cursor| next_page(&self.patience, cursor));
+        pages.map_ok(stream::iter).try_flatten().filter_map(|stored| async move {
+            match stored {
+                Ok(stored) if stored.is_deletion() => None,
+                Ok(stored) => Some(entry(&stored)),
+                Err(error) => Some(Err(error)),
+            }
+        })
     }
 
     async fn put(&self, entries: Vec<PathEntry>) -> Result<(), PortError> {
@@ -220,8 +219,11 @@ type Newest<'a> = ((&'a str, &'a str), &'a Stored);
 /// A page as a stream of its own, so that pages can be joined.
 type Page = Vec<Result<Stored, PortError>>;
 
-async fn next_page(mut cursor: Cursor) -> Result<Option<(Page, Cursor)>, PortError> {
-    let page = cursor.read().await?;
+async fn next_page(
+    patience: &Patience,
+    mut cursor: Cursor,
+) -> Result<Option<(Page, Cursor)>, PortError> {
+    let page = patience.page(&mut cursor).await?;
     let page: Page = page.into_iter().map(Ok).collect();
     Ok((!page.is_empty()).then_some((page, cursor)))
 }

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::Store;
+use super::api::StreamState;
+use super::cursor::{Cursor, Start};
+use super::{Store, StoreError};
 
 /// For so long a broker that does not answer is waited for.
 const AWAY: Duration = Duration::from_secs(300);
@@ -108,6 +110,68 @@ impl Patience {
             }
         }
     }
+
+    /// Reads the next messages of a cursor, as soon as there is an answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Patience::publish`].
+    pub async fn page(&self, cursor: &mut Cursor) -> Result<Vec<Stored>, StoreError> {
+        let mut tries = Tries::new(self);
+        loop {
+            match cursor.read().await {
+                Ok(found) => {
+                    tries.succeeded();
+                    return Ok(found);
+                }
+                Err(error) => tries.again(error).await?,
+            }
+        }
+    }
+
+    /// Reads everything of a stream under a filter, deletions left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Patience::publish`].
+    pub async fn read_all(
+        &self,
+        store: &Store,
+        stream: &str,
+        filter: &str,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut cursor = store.cursor(stream.to_owned(), filter.to_owned(), Start::Sequence(1));
+        let mut all = Vec::new();
+        loop {
+            let page = self.page(&mut cursor).await?;
+            if page.is_empty() {
+                return Ok(all);
+            }
+            all.extend(page.into_iter().filter(|stored| !stored.is_deletion()));
+        }
+    }
+
+    /// What a stream holds, as soon as there is an answer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Patience::publish`].
+    pub async fn stream_state(
+        &self,
+        store: &Store,
+        stream: &str,
+    ) -> Result<StreamState, StoreError> {
+        let mut tries = Tries::new(self);
+        loop {
+            match store.stream_state(stream).await {
+                Ok(state) => {
+                    tries.succeeded();
+                    return Ok(state);
+                }
+                Err(error) => tries.again(error).await?,
+            }
+        }
+    }
 }
 
 struct Tries<'a> {
@@ -128,6 +192,18 @@ impl<'a> Tries<'a> {
         }
     }
 
+    /// Waits before the next try where that can help; else the error stands.
+    async fn again(&mut self, error: StoreError) -> Result<(), StoreError> {
+        let may_pass = match &error {
+            // While a server starts, nobody answers for its streams yet.
+            StoreError::Away { .. } | StoreError::NotFound { .. } => true,
+            StoreError::Refused { .. }
+            | StoreError::Conflict { .. }
+            | StoreError::Unreadable { .. } => false,
+        };
+        if may_pass && self.pause(AWAY, &error).await { Ok(()) } else { Err(error) }
+    }
+
     /// Waits before the next try; `false` when there is to be none.
     async fn pause(
         &mut self,
@@ -143,5 +219,46 @@ impl<'a> Tries<'a> {
         let waited = self.patience.cancel.run_until_cancelled(sleep(self.pause)).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
         waited.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::testing::TestBroker;
+
+    #[tokio::test]
+    async fn a_broker_that_is_away_is_waited_for() -> anyhow::Result<()> {
+        let (mut broker, store) = TestBroker::start().await?;
+        let patience = Patience::new(CancellationToken::new());
+        let stream = store.names().event_stream();
+        let mut cursor =
+            store.cursor(stream.clone(), store.names().all_events(), Start::Sequence(1));
+        let (headers, body) = (HeaderMap::new(), Bytes::from_static(b"{}"));
+
+        broker.restart()?;
+        assert_eq!(patience.stream_state(&store, &stream).await?.messages, 0);
+        broker.restart()?;
+        let sequence =
+            patience.publish(&store, &store.names().event("a.b"), &headers, &body).await?;
+        broker.restart()?;
+        let page = patience.page(&mut cursor).await?;
+
+        // One whose acknowledgement was lost may be there twice.
+        assert_eq!(page.last().map(|stored| stored.sequence), Some(sequence));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn who_is_told_to_stop_does_not_wait() -> anyhow::Result<()> {
+        let (broker, store) = TestBroker::start().await?;
+        let cancel = CancellationToken::new();
+        let patience = Patience::new(cancel.clone());
+        drop(broker);
+        cancel.cancel();
+
+        let stream = store.names().event_stream();
+        assert!(patience.stream_state(&store, &stream).await.is_err());
+        Ok(())
     }
 }

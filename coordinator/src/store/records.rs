@@ -122,11 +122,12 @@ impl Store {
     }
 }
 
-fn blank(cid: &Cid, user: &PluginId) -> Record {
+/// A record that says nothing yet.
+pub(crate) fn blank(cid: &Cid, plugin: &PluginId) -> Record {
     Record {
         kind: RecordType::V1,
-        task_id: TaskId::derive(cid, user, "", 0),
-        plugin_id: user.clone(),
+        task_id: TaskId::derive(cid, plugin, "", 0),
+        plugin_id: plugin.clone(),
         cid: cid.clone(),
         status: RecordStatus::Completed,
         duration_ms: 0,

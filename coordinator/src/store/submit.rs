@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{Span, info_span};
 use worker_sdk::telemetry;
 
-use super::copies::Copies;
+use super::copies::{Copies, Retired};
 use super::patience::Patience;
 use super::{Store, StoreError};
 use crate::source::{Change, FoundFile, PortError, Sink, Why};
@@ -62,6 +62,8 @@ pub struct BrokerSink {
     copies: Copies,
     /// Files that another path of the same content counts for.
     left_alone: AtomicU64,
+    /// Files that were handed in because another path of their content counts no longer.
+    taken_over: AtomicU64,
 }
 
 impl BrokerSink {
@@ -73,14 +75,34 @@ impl BrokerSink {
         options: SubmitOptions,
         runs: Option<mpsc::Sender<u64>>,
     ) -> Self {
-        let (next, left_alone) = (AtomicU64::new(0), AtomicU64::new(0));
-        Self { store, patience, options, next, runs, copies: Copies::default(), left_alone }
+        Self {
+            store,
+            patience,
+            options,
+            next: AtomicU64::new(0),
+            runs,
+            copies: Copies::default(),
+            left_alone: AtomicU64::new(0),
+            taken_over: AtomicU64::new(0),
+        }
+    }
+
+    /// Files handed in so far.
+    #[must_use]
+    pub fn handed_in(&self) -> u64 {
+        self.next.load(Ordering::Relaxed)
     }
 
     /// Files so far that were not handed in because another path of their content counts.
     #[must_use]
     pub fn left_alone(&self) -> u64 {
         self.left_alone.load(Ordering::Relaxed)
+    }
+
+    /// Files so far that were handed in because another path of their content counts no longer.
+    #[must_use]
+    pub fn taken_over(&self) -> u64 {
+        self.taken_over.load(Ordering::Relaxed)
     }
 
     /// Tells subscribers a fact; returns when the stream has it.
@@ -93,6 +115,17 @@ impl BrokerSink {
         let event = Event::new(jiff::Timestamp::now().to_string(), fact);
         let body = Bytes::from(serde_json::to_vec(&event)?);
         self.patience.publish(&self.store, &subject, &HeaderMap::new(), &body).await?;
+        Ok(())
+    }
+
+    /// Hands in the files that count now in place of `retired` paths.
+    async fn replace(&self, retired: Retired) -> Result<(), PortError> {
+        if retired.is_empty() {
+            return Ok(());
+        }
+        let files = self.copies.successors(&self.store, &self.patience, retired).await?;
+        try_join_all(files.iter().map(|file| self.hand_in(file))).await?;
+        self.taken_over.fetch_add(files.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
@@ -134,15 +167,22 @@ impl Sink for BrokerSink {
             })
         });
         try_join_all(found).await?;
-        let (files, copies) = self.copies.choose(&self.store, &self.patience, files).await?;
-        self.left_alone.fetch_add(copies as u64, Ordering::Relaxed);
-        try_join_all(files.iter().map(|file| self.hand_in(file))).await?;
-        Ok(())
+        let chosen = self.copies.choose(&self.store, &self.patience, files).await?;
+        self.left_alone.fetch_add(chosen.left_alone as u64, Ordering::Relaxed);
+        try_join_all(chosen.files.iter().map(|file| self.hand_in(file))).await?;
+        self.replace(chosen.retired).await
     }
 
     async fn changes(&self, changes: Vec<Change>) -> Result<(), PortError> {
         let scan_id = || self.options.scan_id.clone();
         let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+        let mut retired = Retired::new();
+        for change in &changes {
+            let (Change::Deleted { cid, .. }
+            | Change::Moved { cid, .. }
+            | Change::Replaced { from: cid, .. }) = change;
+            retired.entry(cid.clone()).or_default().insert(change.path().clone());
+        }
         let facts = changes.into_iter().map(|change| match change {
             Change::Deleted { path, cid } => {
                 Fact::FileDeleted { cid, path: text(&path), scan_id: scan_id() }
@@ -158,6 +198,7 @@ impl Sink for BrokerSink {
             },
         });
         try_join_all(facts.map(|fact| self.tell(fact))).await?;
-        Ok(())
+        // Before their entries are gone: after a crash the changes come again, and this with them.
+        self.replace(retired).await
     }
 }

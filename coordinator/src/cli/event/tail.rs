@@ -13,6 +13,7 @@ use super::super::output::{Output, compact};
 use super::super::session::{self, Session};
 use super::super::time;
 use super::TailArgs;
+use crate::source::glob::matches;
 use crate::store::cursor::Start;
 
 /// Pause between two looks while nothing happens.
@@ -42,11 +43,17 @@ async fn follow(
     };
     let mut cursor = store.cursor(stream, store.names().all_events(), start);
     let mut left = args.count.unwrap_or(u64::MAX);
+    let mut away = false;
     while left > 0 {
         let found = match cursor.read().await {
-            Ok(found) => found,
+            Ok(found) => {
+                away = false;
+                found
+            }
             Err(error) if follows && error.is_retryable() => {
-                app.out.say("the broker does not answer; waiting for it");
+                if !std::mem::replace(&mut away, true) {
+                    app.out.say("the broker does not answer; waiting for it");
+                }
                 sleep(AWAY).await;
                 continue;
             }
@@ -100,19 +107,6 @@ fn print(out: &Output, name: &str, stored: &Stored) -> Result<(), Failure> {
 /// Whether a name matches one of the globs; no glob matches everything.
 fn matches_any(globs: &[String], name: &str) -> bool {
     globs.is_empty() || globs.iter().any(|glob| matches(glob.as_bytes(), name.as_bytes()))
-}
-
-/// `*` stands for any characters, `?` for one.
-fn matches(glob: &[u8], name: &[u8]) -> bool {
-    match (glob.split_first(), name.split_first()) {
-        (None, None) => true,
-        (Some((b'*', rest)), _) => {
-            matches(rest, name) || name.split_first().is_some_and(|(_, name)| matches(glob, name))
-        }
-        (Some((b'?', rest)), Some((_, name))) => matches(rest, name),
-        (Some((wanted, rest)), Some((found, name))) => wanted == found && matches(rest, name),
-        (Some(_), None) | (None, Some(_)) => false,
-    }
 }
 
 /// Reads a sequence, a time or a length of time before `now`.

@@ -66,30 +66,15 @@ impl Change {
 
 #[cfg(test)]
 mod tests {
-    use broker_config::{PluginId, RecordStatus, TaskId};
+    use broker_config::{Cid, PluginId};
 
     use super::*;
+    use crate::store::records::blank;
 
     fn record(plugin: &str, meta: &[(&str, MetaValue)]) -> Record {
-        let plugin: PluginId = plugin.parse().unwrap();
-        let cid = "c".parse().unwrap();
-        Record {
-            kind: broker_config::wire::record::RecordType::V1,
-            task_id: TaskId::derive(&cid, &plugin, "", 0),
-            plugin_id: plugin,
-            cid,
-            status: RecordStatus::Completed,
-            duration_ms: 0,
-            attempt: 1,
-            plugin_version: String::new(),
-            fingerprint: String::new(),
-            finished_at: String::new(),
-            instance: None,
-            error: None,
-            reason: None,
-            meta: meta.iter().map(|(key, value)| (key.parse().unwrap(), value.clone())).collect(),
-            hidden: Vec::new(),
-        }
+        let (cid, plugin): (Cid, PluginId) = ("c".parse().unwrap(), plugin.parse().unwrap());
+        let meta = meta.iter().map(|(key, value)| (key.parse().unwrap(), value.clone()));
+        Record { meta: meta.collect(), ..blank(&cid, &plugin) }
     }
 
     fn set(values: &[&str]) -> MetaValue {

@@ -18,7 +18,7 @@ pub(crate) async fn run(app: &App, file: &OneFile, changes: Vec<Change>) -> Resu
             .edit_user(&cid, &now, |record, sources| {
                 changes.iter().try_for_each(|change| {
                     change.apply(record, sources).map_err(|NoSuchKey(key)| {
-                        Failure::not_found(format!("`{}` has no key `{key}`", file.file))
+                        Failure::not_found(format!("`{}` has no key `{key}`", file.shown()))
                     })
                 })
             })

@@ -35,7 +35,7 @@ pub(crate) async fn run(app: &App, args: &GetArgs) -> Result<Exit, Failure> {
         if let Some(wanted) = &args.key {
             merged.retain(|key, _| key.as_str() == wanted || matches_pattern(wanted, key.as_str()));
             if merged.is_empty() {
-                let what = format!("`{}` has no key `{wanted}`", args.file.file);
+                let what = format!("`{}` has no key `{wanted}`", args.file.shown());
                 return Err(Failure::not_found(what).advise("without --key all keys are shown"));
             }
         }

@@ -57,13 +57,9 @@ struct HandedIn<'a> {
 }
 
 /// Prints what was handed in.
-pub(super) fn print_handed_in(
-    app: &App,
-    scan_id: &str,
-    report: &ScanReport,
-) -> Result<(), Failure> {
-    let (files, submitted) = (report.counts.files, report.counts.submitted);
-    let handed_in = HandedIn { scan_id, files, submitted, seconds: report.seconds };
+pub(super) fn print_handed_in(app: &App, scan_id: &str, scanned: &Scanned) -> Result<(), Failure> {
+    let (files, submitted) = (scanned.report.counts.files, scanned.handed_in);
+    let handed_in = HandedIn { scan_id, files, submitted, seconds: scanned.report.seconds };
     app.out.document(&handed_in, |lines| {
         lines.line(&format!("{files} files seen, {submitted} handed in (scan {scan_id})"));
     })
@@ -119,12 +115,29 @@ pub(super) fn print_problems(app: &App, report: &ScanReport) {
     for root in &report.failed_roots {
         complain(&format!("error: {}", broker_config::Chain(root)));
     }
+    if report.failed_roots.iter().any(may_be_meant) {
+        complain(&format!("       {IF_MEANT}"));
+    }
     for problem in report.problems.iter().take(MOST_LISTED) {
         app.out.say(&format!("left out: {problem}"));
     }
-    let more = report.problems.len().saturating_sub(MOST_LISTED);
+    let more = report.left_out().saturating_sub(MOST_LISTED as u64);
     if more > 0 {
         app.out.say(&format!("left out: {more} more"));
+    }
+}
+
+/// What to do about files that a person has really deleted.
+pub(in super::super) const IF_MEANT: &str =
+    "if they were really deleted, `metafleet scan PATH --allow-mass-deletion` forgets them";
+
+/// Whether a person may have done on purpose what was taken for a fault.
+pub(in super::super) fn may_be_meant(root: &RootError) -> bool {
+    match root {
+        RootError::Emptied { .. } | RootError::MostlyMissing { .. } => true,
+        RootError::Missing { .. } | RootError::Special { .. } | RootError::Unreadable { .. } => {
+            false
+        }
     }
 }
 
@@ -161,7 +174,7 @@ mod tests {
     fn the_object_has_the_documented_fields() {
         let mut report = ScanReport::default();
         report.counts.files = 9;
-        let scanned = Scanned { report, left_alone: 5 };
+        let scanned = Scanned { report, left_alone: 5, handed_in: 4 };
         let summary = Summary::of(&scanned, &tally(2), 1.23456);
         assert_eq!(
             serde_json::to_value(summary).unwrap(),

@@ -71,17 +71,23 @@ impl Waiting<'_> {
                 () = cancel.cancelled(), if scanned.is_some() => break Ended::Interrupted,
                 Some(run) = runs.recv() => follower.opened(run),
                 ended = &mut scanning, if scanned.is_none() => {
-                    let ended = ended.inspect_err(|_| meter.end())?;
-                    if ended.report.cancelled {
-                        break Ended::Interrupted;
+                    match ended {
+                        Ok(ended) if !ended.report.cancelled => scanned = Some(ended),
+                        Ok(_) => break Ended::Interrupted,
+                        // It was told to give up waiting for a broker that is away.
+                        Err(_) if cancel.is_cancelled() => break Ended::Interrupted,
+                        Err(error) => {
+                            meter.end();
+                            return Err(error.into());
+                        }
                     }
-                    scanned = Some(ended);
                 }
                 _ = due.tick() => {
                     quiet.look(self.store, &mut follower, &meter).await?;
                     let settled = follower.tally.settled;
+                    let all = settled + follower.waiting() as u64;
                     let walked = scanned.is_some();
-                    meter.show(Reading { scan: &self.progress.borrow(), walked, settled });
+                    meter.show(Reading { scan: &self.progress.borrow(), walked, settled, all });
                     // The sender is gone with the scan, so an empty channel stays empty.
                     if walked && runs.is_empty() && follower.waiting() == 0
                         && self.nothing_is_left().await?

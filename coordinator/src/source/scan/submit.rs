@@ -45,7 +45,7 @@ pub(super) async fn submit<I: PathIndex, S: Sink>(
                     to: file.cid.clone(),
                 });
             }
-            Why::Changed { .. } | Why::Sidecars | Why::Forced => {}
+            Why::Changed { .. } | Why::Sidecars | Why::Forced | Why::TakesOver => {}
         }
     }
     let entries: Vec<_>;
