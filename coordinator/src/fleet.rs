@@ -6,6 +6,7 @@
 //! between, all state is in the broker's streams, and the next start goes on from there.
 
 pub mod embedded;
+mod failing;
 pub mod follow;
 pub mod library;
 mod mark;
@@ -169,6 +170,7 @@ impl Fleet {
         let process_drain = CancellationToken::new();
         let mut processing = JoinSet::new();
         processing.spawn(runtime.run(process_drain.clone()));
+        processing.spawn(failing::tell(store.clone(), processes.watch(), process_drain.clone()));
         let has_plugins = !plan.instances.is_empty();
         processes.set_wanted(plan.instances);
 

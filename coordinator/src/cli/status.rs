@@ -61,6 +61,7 @@ fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
             (_, false, _) => "disabled",
             (_, _, true) => "paused",
             _ if plugin.ready > 0 => "ready",
+            _ if plugin.failing > 0 => "failing",
             _ if plugin.instances > 0 => "starting",
             _ => "not running",
         };
@@ -75,4 +76,7 @@ fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
         ]);
     }
     lines.table(&table);
+    for error in overview.plugins.iter().flat_map(|plugin| &plugin.errors) {
+        lines.line(error);
+    }
 }

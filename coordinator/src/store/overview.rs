@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use broker_config::wire::instance::InstanceState;
+use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::wire::lease::{LEASE_KEY, Lease};
 use broker_config::{Names, PluginId, Queue};
 use serde::Serialize;
@@ -67,6 +67,10 @@ pub struct PluginNumbers {
     pub instances: u64,
     /// Those of them that take tasks.
     pub ready: u64,
+    /// Those of them that cannot serve, crash loops among them.
+    pub failing: u64,
+    /// Why they cannot, each with the name of the instance.
+    pub errors: Vec<String>,
     /// Tasks not yet delivered.
     pub pending: u64,
     /// Tasks with a worker, or waiting for their next attempt.
@@ -120,6 +124,12 @@ impl Store {
             of_plugin.instances = instances.len() as u64;
             let is_ready = |state: InstanceState| state == InstanceState::Ready;
             of_plugin.ready = instances.iter().filter(|i| is_ready(i.state)).count() as u64;
+            let failed = |i: &&Instance| i.state == InstanceState::Failed;
+            of_plugin.failing = instances.iter().filter(failed).count() as u64;
+            of_plugin.errors = instances
+                .iter()
+                .filter_map(|i| Some(format!("{}: {}", i.instance, i.error.as_ref()?)))
+                .collect();
         }
         for (subject, count) in &dead {
             if let Some(Ok(id)) = subject.rsplit('.').next().map(str::parse::<PluginId>) {
