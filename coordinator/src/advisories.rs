@@ -118,10 +118,13 @@ pub async fn exhausted(broker: &Broker, witness: &Witness, stored: &Stored) -> b
     let stream = broker.names.task_stream();
     let consumer = Names::consumer(&address.plugin, address.queue);
     tracing::warn!(plugin.id = %address.plugin, file.cid = %address.cid, consumer, "task exhausted");
-    let request = serde_json::json!({ "seq": stored.sequence, "no_erase": true });
-    let subject = format!("STREAM.MSG.DELETE.{stream}");
-    let deleted: Result<serde_json::Value, _> = broker.js.request(subject, &request).await;
-    deleted.is_ok()
+    match broker.delete_message(&stream, stored.sequence).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(error = %Chain(&error), "a task is left in its stream, trying again");
+            false
+        }
+    }
 }
 
 #[cfg(test)]

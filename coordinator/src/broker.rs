@@ -1,5 +1,6 @@
 //! The rim: what the coordinator does to the broker.
 
+pub mod api;
 pub mod dead;
 pub mod deliver;
 pub mod records;

@@ -1,0 +1,124 @@
+//! Requests to the broker's JetStream API whose refusal counts as a failure.
+//!
+//! The client reads an answer as whatever is asked for, so that a refusal looks like a success to
+//! who only asks whether there was an answer.
+
+use async_nats::jetstream::context::RequestError;
+use broker_config::read::message_at;
+use broker_config::{Names, PluginId, Queue};
+use serde_json::{Value, json};
+
+use super::Broker;
+
+/// The broker did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No answer came; asking again is safe.
+    #[error("{what} was not answered")]
+    Away {
+        /// What was asked.
+        what: String,
+        /// What the client says.
+        #[source]
+        cause: RequestError,
+    },
+    /// It said no.
+    #[error("{what} was refused: {description} ({code})")]
+    Refused {
+        /// What was asked.
+        what: String,
+        /// The server's HTTP-like code; 404 = there is none.
+        code: u64,
+        /// Its words.
+        description: String,
+    },
+}
+
+impl ApiError {
+    /// Whether what was asked for is not there.
+    #[must_use]
+    pub const fn is_absent(&self) -> bool {
+        matches!(self, Self::Refused { code: 404, .. })
+    }
+}
+
+impl Broker {
+    /// Asks the JetStream API, e.g. `STREAM.INFO.MF_TASKS`.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]
+    pub async fn api(&self, what: String, body: &Value) -> Result<Value, ApiError> {
+        let answer: Result<Value, RequestError> = self.js.request(what.clone(), body).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(cause) => return Err(ApiError::Away { what, cause }),
+        };
+        let Some(error) = answer.get("error") else { return Ok(answer) };
+        let code = error.get("code").and_then(Value::as_u64).unwrap_or(0);
+        let description = error.get("description").and_then(Value::as_str).unwrap_or_default();
+        Err(ApiError::Refused { what, code, description: description.to_owned() })
+    }
+
+    /// Deletes one message of a stream; one that is gone already is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]; the message is still there, or nobody knows.
+    pub async fn delete_message(&self, stream: &str, sequence: u64) -> Result<(), ApiError> {
+        let what = format!("STREAM.MSG.DELETE.{stream}");
+        match self.api(what, &json!({ "seq": sequence, "no_erase": true })).await {
+            Ok(_) => Ok(()),
+            // The server has no code of its own for "it is gone already".
+            Err(error) => match message_at(&self.client, stream, sequence).await {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) | Err(_) => Err(error),
+            },
+        }
+    }
+
+    /// Takes all tasks of a plugin out of their stream, and its consumers away.
+    ///
+    /// # Errors
+    ///
+    /// The first [`ApiError`]; doing it again is safe.
+    pub async fn clear_tasks(&self, plugin: &PluginId) -> Result<(), ApiError> {
+        let stream = self.names.task_stream();
+        let filters = Queue::ALL.map(|queue| self.names.tasks_of(queue, plugin));
+        // Those that wait for a time first, so that none becomes a task in between.
+        for filter in [self.names.later_of(plugin)].into_iter().chain(filters) {
+            self.api(format!("STREAM.PURGE.{stream}"), &json!({ "filter": filter })).await?;
+        }
+        for queue in Queue::ALL {
+            let consumer = Names::consumer(plugin, queue);
+            let what = format!("CONSUMER.DELETE.{stream}.{consumer}");
+            match self.api(what, &json!({})).await {
+                Ok(_) => {}
+                Err(error) if error.is_absent() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The subjects of the task stream that match a filter.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]
+    pub async fn task_subjects(&self, filter: &str) -> Result<Vec<String>, ApiError> {
+        let mut found = Vec::new();
+        let what = format!("STREAM.INFO.{}", self.names.task_stream());
+        loop {
+            let request = json!({ "subjects_filter": filter, "offset": found.len() });
+            let info = self.api(what.clone(), &request).await?;
+            let page = info.pointer("/state/subjects").and_then(Value::as_object);
+            let Some(page) = page.filter(|page| !page.is_empty()) else { return Ok(found) };
+            found.extend(page.keys().cloned());
+            let total = info.get("total").and_then(Value::as_u64).unwrap_or(0);
+            if found.len() as u64 >= total {
+                return Ok(found);
+            }
+        }
+    }
+}
