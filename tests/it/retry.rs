@@ -210,6 +210,8 @@ async fn a_failed_record_is_up_to_date_until_somebody_asks_again() -> anyhow::Re
     let run = fleet.hand_in(Queue::Fast, &forced).await?;
     assert_eq!(fleet.settled(run).await?.of("bad"), Some(Outcome::Failed));
     assert_eq!(script.calls().len(), 2);
+    let letters = fleet.dead_letters().await?;
+    assert_eq!(letters.len(), 1, "the newer one took the place of the older");
     Ok(())
 }
 

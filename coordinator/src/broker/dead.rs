@@ -1,15 +1,28 @@
 //! Giving up on a task: the dead letter for a person, the failed record for the graph.
+//!
+//! A file has one dead letter for each plugin: a record that says *failed* carries the number of
+//! its letter in a header, so that the next letter can take the place of that one.
 
+use async_nats::HeaderMap;
 use broker_config::header::MESSAGE_ID;
 use broker_config::publish::PublishError;
-use broker_config::read::ReadError;
+use broker_config::read::{ReadError, message_at};
 use broker_config::wire::dead::{Cause, DeadLetter, DeadType};
 use broker_config::wire::event::Fact;
 use broker_config::wire::record::RecordType;
+use broker_config::wire::signal::MAX_TEXT_BYTES;
 use broker_config::{InstanceId, Queue, Record, RecordStatus, Task};
 
+use super::api::ApiError;
+use super::records::StoredRecord;
 use super::{Broker, json, now, trace_headers};
 use crate::run::Trace;
+
+#[cfg(test)]
+mod tests;
+
+/// Header of a failed record: the sequence of its dead letter.
+const LETTER: &str = "Mf-Dead-Letter";
 
 /// Why, and after what, a task is given up on.
 #[derive(Clone, Debug)]
@@ -39,80 +52,192 @@ impl GiveUp {
         let trace = Trace::default();
         Self { task, queue, cause, error, attempts: 0, duration_ms: 0, instance: None, trace }
     }
+
+    fn letter(&self) -> DeadLetter {
+        DeadLetter {
+            kind: DeadType::V1,
+            plugin_id: self.task.plugin_id.clone(),
+            cid: self.task.cid.clone(),
+            queue: self.queue,
+            cause: self.cause,
+            error: self.error.clone(),
+            attempts: self.attempts,
+            instance: self.instance.clone(),
+            at: now(),
+            task: self.task.clone(),
+        }
+    }
+
+    /// The failed record. It keeps the metadata of an earlier success, and with it whose version
+    /// wrote it.
+    fn record(&self, earlier: Option<Record>) -> Record {
+        let (plugin_version, meta) =
+            earlier.map(|record| (record.plugin_version, record.meta)).unwrap_or_default();
+        Record {
+            kind: RecordType::V1,
+            task_id: self.task.task_id.clone(),
+            plugin_id: self.task.plugin_id.clone(),
+            cid: self.task.cid.clone(),
+            status: RecordStatus::Failed,
+            duration_ms: self.duration_ms,
+            attempt: self.attempts,
+            plugin_version,
+            fingerprint: self.task.fingerprint.clone(),
+            finished_at: now(),
+            instance: self.instance.clone(),
+            error: Some(self.error.clone()),
+            reason: None,
+            meta,
+            hidden: Vec::new(),
+        }
+    }
 }
 
 /// A step failed; doing all of them again is safe.
 #[derive(Debug, thiserror::Error)]
 pub enum GiveUpError {
-    /// The present record could not be read.
-    #[error("could not read the present record")]
+    /// The present record or letter could not be read.
+    #[error("could not read what is there of the task")]
     Read(#[from] ReadError),
     /// Something could not be stored.
     #[error("could not store the dead letter or the failed record")]
     Publish(#[from] PublishError),
+    /// The letter before, or the task itself, could not be looked up or deleted.
+    #[error("could not look up or delete what is done with")]
+    Api(#[from] ApiError),
+}
+
+/// What is on record when a task is given up on.
+#[derive(Debug, Default)]
+struct Present {
+    revision: u64,
+    record: Option<Record>,
+    /// The dead letter that belongs to it.
+    letter: Option<u64>,
+}
+
+impl Present {
+    fn read(stored: Option<StoredRecord>) -> Self {
+        let Some(StoredRecord { revision, record, headers }) = stored else {
+            return Self::default();
+        };
+        let letter = headers.get(LETTER).and_then(|value| value.as_str().parse().ok());
+        Self { revision, record, letter }
+    }
+
+    /// Whether it is the failed record of this very task: then somebody was here before.
+    fn is_end_of(&self, task: &Task) -> bool {
+        self.record.as_ref().is_some_and(|record| {
+            record.status == RecordStatus::Failed && record.task_id == task.task_id
+        })
+    }
 }
 
 impl Broker {
-    /// Writes the dead letter, then the failed record, which keeps the metadata of an earlier
-    /// success; says whether it was needed: if somebody has settled the task, nothing happens.
+    /// Writes the dead letter in place of an older one, then the failed record, then tells
+    /// subscribers; says whether it was needed: if a worker has settled the task, nothing is left
+    /// of it.
     ///
     /// # Errors
     ///
     /// [`GiveUpError`]; the order of the steps makes it safe to do them all again.
-    pub async fn give_up(&self, dead: GiveUp) -> Result<bool, GiveUpError> {
-        let GiveUp { task, queue, cause, error, attempts, duration_ms, instance, trace } = dead;
-        let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
-        let present = self.record(&cid, &plugin).await?;
-        let revision = present.as_ref().map_or(0, |(revision, _)| *revision);
-        if revision != task.record_revision {
-            return Ok(false);
+    pub async fn give_up(&self, mut dead: GiveUp) -> Result<bool, GiveUpError> {
+        // Senders cut it themselves; one that does not could make the record too large to store.
+        dead.error.truncate(dead.error.floor_char_boundary(MAX_TEXT_BYTES));
+        let present = self.present(&dead.task).await?;
+        if present.revision != dead.task.record_revision {
+            return self.tell_if_ended(&present, &dead).await;
         }
-        let letter = DeadLetter {
-            kind: DeadType::V1,
-            plugin_id: plugin.clone(),
-            cid: cid.clone(),
-            queue,
-            cause,
-            error: error.clone(),
-            attempts,
-            instance: instance.clone(),
-            at: now(),
-            task: task.clone(),
-        };
-        let mut headers = trace_headers(&trace);
-        headers.insert(MESSAGE_ID, format!("dead.{}", task.task_id));
-        self.publisher.publish(self.names.dead(queue, &plugin), headers, json(&letter)).await?;
-        // The metadata is kept, and with it whose version wrote it.
-        let earlier = present.and_then(|(_, record)| record);
-        let record = Record {
-            kind: RecordType::V1,
-            task_id: task.task_id.clone(),
-            plugin_id: plugin.clone(),
-            cid: cid.clone(),
-            status: RecordStatus::Failed,
-            duration_ms,
-            attempt: attempts,
-            plugin_version: earlier
-                .as_ref()
-                .map(|record| record.plugin_version.clone())
-                .unwrap_or_default(),
-            fingerprint: task.fingerprint.clone(),
-            finished_at: now(),
-            instance,
-            error: Some(error.clone()),
-            reason: None,
-            meta: earlier.map(|record| record.meta).unwrap_or_default(),
-            hidden: Vec::new(),
-        };
-        match self.put_record(&record, revision, trace_headers(&trace)).await {
-            Ok(_) => {}
-            Err(PublishError::WrongLastSequence { .. }) => return Ok(false),
-            Err(error) => return Err(error.into()),
+        let letter = self.write_letter(&dead).await?;
+        if let Some(older) = present.letter.filter(|older| *older != letter) {
+            self.delete_letter(older, &dead.task).await?;
         }
-        let task_id = task.task_id;
+        let mut headers = trace_headers(&dead.trace);
+        headers.insert(LETTER, letter.to_string());
+        match self.put_record(&dead.record(present.record), present.revision, headers).await {
+            Ok(_) => {
+                self.tell_dead(&dead).await?;
+                Ok(true)
+            }
+            Err(PublishError::WrongLastSequence { .. }) => {
+                let present = self.present(&dead.task).await?;
+                if !present.is_end_of(&dead.task) {
+                    self.delete_letter(letter, &dead.task).await?;
+                }
+                self.tell_if_ended(&present, &dead).await
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the dead letter of a task that belongs to no run and tells subscribers; nobody waits
+    /// for a record.
+    ///
+    /// # Errors
+    ///
+    /// [`GiveUpError`]; doing it again is safe.
+    pub async fn write_off(&self, dead: GiveUp) -> Result<(), GiveUpError> {
+        self.write_letter(&dead).await?;
+        Ok(self.tell_dead(&dead).await?)
+    }
+
+    async fn present(&self, task: &Task) -> Result<Present, ReadError> {
+        self.record(&task.cid, &task.plugin_id).await.map(Present::read)
+    }
+
+    /// The record has moved on. Where it says that this task has failed, whoever wrote it may have
+    /// died before it told anybody.
+    async fn tell_if_ended(&self, present: &Present, dead: &GiveUp) -> Result<bool, GiveUpError> {
+        let ended = present.is_end_of(&dead.task);
+        if ended {
+            self.tell_dead(dead).await?;
+        }
+        Ok(ended)
+    }
+
+    async fn tell_dead(&self, dead: &GiveUp) -> Result<(), PublishError> {
+        let Task { task_id, plugin_id, cid, .. } = dead.task.clone();
+        let (queue, attempts, error) = (dead.queue, dead.attempts, dead.error.clone());
         let id = format!("task.dead.{task_id}");
-        let fact = Fact::TaskDead { cid, plugin_id: plugin, task_id, queue, attempts, error };
-        self.tell(fact, Some(id)).await?;
-        Ok(true)
+        let fact = Fact::TaskDead { cid, plugin_id, task_id, queue, attempts, error };
+        self.tell(fact, Some(id)).await
+    }
+
+    /// Stores a dead letter; returns its sequence. One that is too large goes without the metadata
+    /// that its task carries.
+    async fn write_letter(&self, dead: &GiveUp) -> Result<u64, PublishError> {
+        let mut headers = trace_headers(&dead.trace);
+        headers.insert(MESSAGE_ID, format!("dead.{}", dead.task.task_id));
+        let mut letter = dead.letter();
+        match self.put_letter(&letter, headers.clone()).await {
+            Err(PublishError::TooLarge { .. }) => {
+                letter.task.existing_meta.clear();
+                self.put_letter(&letter, headers).await
+            }
+            stored => stored,
+        }
+    }
+
+    async fn put_letter(
+        &self,
+        letter: &DeadLetter,
+        headers: HeaderMap,
+    ) -> Result<u64, PublishError> {
+        let subject = self.names.dead(letter.queue, &letter.plugin_id);
+        self.publisher.publish(subject, headers, json(letter)).await
+    }
+
+    /// Deletes a dead letter if it is still the one of this task's file and plugin.
+    async fn delete_letter(&self, sequence: u64, task: &Task) -> Result<(), GiveUpError> {
+        let stream = self.names.dead_stream();
+        let stored = message_at(&self.client, &stream, sequence).await?;
+        let letter =
+            stored.and_then(|stored| serde_json::from_slice::<DeadLetter>(&stored.payload).ok());
+        let is_its =
+            |letter: &DeadLetter| letter.cid == task.cid && letter.plugin_id == task.plugin_id;
+        if letter.as_ref().is_some_and(is_its) {
+            self.delete_message(&stream, sequence).await?;
+        }
+        Ok(())
     }
 }

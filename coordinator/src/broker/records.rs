@@ -15,6 +15,17 @@ use crate::run::KnownRecord;
 /// Files whose records are read in one request.
 pub const READ_BATCH: usize = 64;
 
+/// A record as its bucket holds it.
+#[derive(Clone, Debug)]
+pub struct StoredRecord {
+    /// Its stream sequence.
+    pub revision: u64,
+    /// What it says; `None` if it was deleted or cannot be read.
+    pub record: Option<Record>,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
 /// What a stored message in the bucket of records tells a run.
 ///
 /// A deleted or unreadable record is one that nothing can be up to date with; its sequence still
@@ -48,7 +59,9 @@ pub fn from_record(record: Record, revision: u64, stored_at: i64) -> KnownRecord
     }
 }
 
-fn stored_at(stored: &Stored) -> i64 {
+/// When the server stored a message, in nanoseconds of Unix time; 0 = it does not say.
+#[must_use]
+pub fn stored_at(stored: &Stored) -> i64 {
     stored
         .headers
         .get("Nats-Time-Stamp")
@@ -127,12 +140,16 @@ impl Broker {
         &self,
         cid: &Cid,
         plugin: &PluginId,
-    ) -> Result<Option<(u64, Option<Record>)>, ReadError> {
+    ) -> Result<Option<StoredRecord>, ReadError> {
         let filters = [self.names.record(cid, plugin)];
         let found = last_messages(&self.client, &self.names.record_stream(), &filters).await?;
         Ok(found.into_iter().next().map(|stored| {
             let record = serde_json::from_slice(&stored.payload).ok();
-            (stored.sequence, record.filter(|_| !stored.is_deletion()))
+            StoredRecord {
+                revision: stored.sequence,
+                record: record.filter(|_| !stored.is_deletion()),
+                headers: stored.headers,
+            }
         }))
     }
 

@@ -59,8 +59,6 @@ impl Shared {
     }
 
     async fn too_large(&self, opening: &Opening, queue: Queue, task: Task, error: String) {
-        // What makes a task too large is the metadata it carries; the letter would be too.
-        let task = without_meta(task);
         self.give_up(opening, GiveUp::new(task, queue, Cause::Permanent, error)).await;
     }
 
@@ -128,7 +126,10 @@ impl Shared {
     }
 
     pub(super) async fn settle(&self, run: RunId, told: Telling, reply: Option<String>) {
-        self.tell(told).await;
+        if !self.tell(told).await {
+            // The submission stays, and whoever leads next settles it again.
+            return;
+        }
         if let Some(reply) = reply {
             answer(&self.broker.client, &reply, Answer::Ack).await;
         }
@@ -148,21 +149,23 @@ impl Shared {
         }
     }
 
-    /// Tells subscribers, trying again until it is stored.
-    pub(super) async fn tell(&self, told: Telling) {
+    /// Tells subscribers, trying again until it is stored; `false` when the connection is closed.
+    pub(super) async fn tell(&self, told: Telling) -> bool {
         let mut pause = Duration::from_millis(100);
         while let Err(error) = self.broker.send(&told).await {
             tracing::debug!(error = %Chain(&error), event = told.subject, "not stored yet");
-            if matches!(error, PublishError::Closed | PublishError::TooLarge { .. }) {
-                return;
+            match error {
+                PublishError::Closed => return false,
+                // It never will be; whoever waits for it cannot be helped.
+                PublishError::TooLarge { .. } => return true,
+                PublishError::NoStream { .. }
+                | PublishError::Unacknowledged { .. }
+                | PublishError::Refused { .. }
+                | PublishError::WrongLastSequence { .. } => {}
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
+        true
     }
-}
-
-fn without_meta(mut task: Task) -> Task {
-    task.existing_meta.clear();
-    task
 }
