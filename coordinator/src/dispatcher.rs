@@ -80,7 +80,7 @@ impl Dispatcher {
         self.runs.len() + self.waiting
     }
 
-    /// Whether the dispatcher has this submission in hand.
+    /// Whether a run of this submission is open; one that waits for another of its file is not.
     #[must_use]
     pub fn holds(&self, id: RunId) -> bool {
         self.runs.contains_key(&id)
@@ -117,8 +117,10 @@ impl Dispatcher {
             Event::PublishFailed { run, plugin } => {
                 self.retries.insert((self.now + self.timing.retry_publish, run, plugin));
             }
-            Event::Blocked { run, plugin } => {
-                self.retries.insert((self.now + self.timing.retry_blocked, run, plugin));
+            Event::Blocked { run: id, plugin } => {
+                let Some(run) = self.runs.get_mut(&id) else { return };
+                let wait = self.timing.blocked_for(run.on_blocked(&plugin));
+                self.retries.insert((self.now + wait, id, plugin));
             }
             Event::Deferred { cid, plugin } => {
                 self.progress(commands);

@@ -144,6 +144,9 @@ impl Engine {
                     self.dispatcher.on_event(Event::Tick { now }, &mut commands);
                     self.reap();
                 }
+                // Before the inbox, which under load is never empty.
+                _ = renew.tick() => self.renew(),
+                _ = count.tick() => self.count(),
                 Some(input) = self.inbox.recv() => {
                     self.on_input(input, &mut commands);
                     for _ in 0..BURST {
@@ -151,8 +154,6 @@ impl Engine {
                         self.on_input(input, &mut commands);
                     }
                 }
-                _ = count.tick() => self.count(),
-                _ = renew.tick() => self.renew(),
             }
             for command in commands.drain(..) {
                 self.perform(command);
@@ -172,7 +173,10 @@ impl Engine {
                 // A second delivery of what is in hand already: only the reply subject is new.
                 if self.replies.insert(opening.id, (opening.clone(), reply)).is_some() {
                     self.slots.release(queue);
-                    return;
+                    // One that is settled and not acknowledged yet must not be opened anew.
+                    if !self.dispatcher.holds(opening.id) {
+                        return;
+                    }
                 }
                 self.dispatcher.on_event(Event::Opened { opening, records }, commands);
             }
@@ -183,7 +187,6 @@ impl Engine {
                 if let Some((fact, id)) = tell {
                     self.tell(fact, Some(id));
                 }
-                self.shared.metrics.record(&plugin, record.status);
                 self.dispatcher.on_event(Event::Record { cid, plugin, record }, commands);
             }
             Input::Closed(id) => {
@@ -258,7 +261,9 @@ impl Engine {
 
     fn tell(&mut self, fact: Fact, id: Option<String>) {
         let (shared, message) = (self.shared.clone(), self.shared.broker.event(fact, id));
-        self.effects.spawn(async move { shared.tell(message).await });
+        self.effects.spawn(async move {
+            shared.tell(message).await;
+        });
     }
 
     fn count(&self) {

@@ -24,6 +24,10 @@ use crate::fingerprint::{fingerprint, inputs};
 use crate::graph::{Graph, PluginSpec};
 use crate::merge::layered;
 
+/// A task is not given up on as missing before it was missing this often, however few attempts its
+/// plugin allows.
+const LEAST_LOSSES: u32 = 3;
+
 mod parts;
 #[cfg(test)]
 mod tests;
@@ -60,6 +64,8 @@ struct Part {
     state: State,
     /// How often its task was found missing in this run.
     losses: u32,
+    /// How often in a row an older task was in the way of its own.
+    blocked: u32,
 }
 
 /// One pass of one file through the graph.
@@ -131,6 +137,7 @@ impl Run {
                 inputs: Vec::new(),
                 state: State::Waiting,
                 losses: 0,
+                blocked: 0,
             });
             part.spec = node.spec.clone();
             part.inputs.clone_from(&node.inputs);
@@ -281,18 +288,29 @@ impl Run {
         if let (Some(part), Some(next)) = (self.parts.get_mut(id), next) {
             left = part.state.left();
             part.state = next;
+            part.blocked = 0;
         }
         left
     }
 
+    /// Counts a publish that an older task of the same work was in the way of; says how often that
+    /// was so before.
+    pub fn on_blocked(&mut self, id: &PluginId) -> u32 {
+        let Some(part) = self.parts.get_mut(id) else { return 0 };
+        let before = part.blocked;
+        part.blocked = before.saturating_add(1);
+        before
+    }
+
     /// Counts a task that was found missing; says whether that was as often as it may be.
     ///
-    /// A task is lost by accident once, perhaps twice. One that goes missing every time is ended
-    /// by its worker without a word, and must not come again for ever.
+    /// A task is lost by accident once, perhaps twice, and that is no attempt of its plugin. One
+    /// that goes missing every time is ended by its worker without a word, and must not come again
+    /// for ever.
     pub fn on_missing(&mut self, id: &PluginId) -> bool {
         let Some(part) = self.parts.get_mut(id) else { return false };
         part.losses += 1;
-        part.losses >= part.spec.retry.max_attempts.get()
+        part.losses >= part.spec.retry.max_attempts.get().max(LEAST_LOSSES)
     }
 
     /// Takes a task for lost, or its publish for failed: it may be published again.

@@ -20,8 +20,22 @@ pub struct Timing {
     pub stall_after: u64,
     /// How long to wait before a publish that failed is tried again.
     pub retry_publish: u64,
-    /// How long to wait while an older task of the same work is still in its stream.
+    /// How long to wait while an older task of the same work is still in its stream; doubled each
+    /// time, until the wait is long enough for the older task to be looked for.
     pub retry_blocked: u64,
+}
+
+impl Timing {
+    /// How long to wait when a publish was blocked `before` times before.
+    ///
+    /// Over `check_after`, so that in the end the reconciler looks at what is in the way: it may be
+    /// a task that nobody delivers any more.
+    pub(super) fn blocked_for(&self, before: u32) -> u64 {
+        let most = 2 * self.check_after;
+        let doubled =
+            1_u64.checked_shl(before).map(|times| self.retry_blocked.saturating_mul(times));
+        doubled.map_or(most, |wait| wait.min(most))
+    }
 }
 
 impl Default for Timing {

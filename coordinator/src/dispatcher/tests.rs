@@ -181,6 +181,52 @@ fn a_publish_that_failed_is_tried_again_after_a_while() {
 }
 
 #[test]
+fn a_publish_that_stays_blocked_is_tried_less_and_less_until_what_is_in_the_way_is_looked_for() {
+    let mut bench = Bench::new(one_plugin(None));
+    bench.open(1, "x");
+    let blocked = Event::Blocked { run: RunId(1), plugin: "a".parse().unwrap() };
+    let (mut tries, mut looked) = (Vec::new(), false);
+    bench.tell(blocked.clone());
+    for now in 1..=1_000 {
+        let commands = bench.tell(Event::Tick { now });
+        looked |= kinds(&commands).contains(&"check");
+        if !tasks(&commands).is_empty() {
+            tries.push(now);
+            bench.tell(blocked.clone());
+        }
+    }
+    assert_eq!(tries, [20, 60, 140, 300, 500, 700, 900]);
+    assert!(looked);
+}
+
+#[test]
+fn once_what_was_in_the_way_is_done_a_block_is_the_first_one_again() {
+    let mut bench = Bench::new(one_plugin(None));
+    let blocked = Event::Blocked { run: RunId(1), plugin: "a".parse().unwrap() };
+    let mut older = tasks(&bench.open(1, "x")).remove(0);
+    older.fingerprint = "of another version".into();
+    bench.tell(blocked.clone());
+    assert_eq!(tasks(&bench.tell(Event::Tick { now: 20 })).len(), 1);
+    bench.tell(blocked.clone());
+
+    assert_eq!(tasks(&bench.answer(&older)).len(), 1, "published at once");
+    bench.tell(blocked);
+
+    assert_eq!(tasks(&bench.tell(Event::Tick { now: 39 })).len(), 0);
+    assert_eq!(tasks(&bench.tell(Event::Tick { now: 40 })).len(), 1);
+}
+
+#[test]
+fn a_submission_that_is_delivered_again_leaves_nothing_behind() {
+    let mut bench = Bench::new(one_plugin(None));
+    bench.open(1, "x");
+    assert!(bench.dispatcher.holds(RunId(1)));
+    bench.tell(Event::Opening { cids: vec!["x".parse().unwrap()] });
+    assert!(bench.open(1, "x").is_empty());
+    assert!(bench.dispatcher.opening.is_empty());
+}
+
+#[test]
 fn silence_is_an_alarm_once_and_its_end_is_told() {
     let mut bench = Bench::new(one_plugin(None));
     assert!(bench.tell(Event::Tick { now: 5_000 }).is_empty(), "nothing is open");
@@ -241,6 +287,19 @@ fn a_task_that_goes_missing_every_time_is_given_up() {
     let [Command::GiveUp { task, .. }] = commands.as_slice() else { panic!("{commands:?}") };
     let task = (**task).clone();
     assert_eq!(kinds(&bench.answer(&task)), ["settle"]);
+}
+
+#[test]
+fn a_task_that_is_lost_by_accident_is_not_given_up_however_few_attempts_it_has() {
+    let mut spec = spec("a", 10, &[]);
+    spec.retry.max_attempts = std::num::NonZeroU32::MIN;
+    let mut bench = Bench::new(Graph::build(vec![spec]).0);
+    bench.open(1, "x");
+    let missing = Event::Missing { run: RunId(1), plugin: "a".parse().unwrap(), since: 0 };
+    for _ in 0..2 {
+        assert_eq!(kinds(&bench.tell(missing.clone())), ["repaired", "publish"]);
+    }
+    assert_eq!(kinds(&bench.tell(missing)), ["give up"]);
 }
 
 #[test]
