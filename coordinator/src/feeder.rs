@@ -53,8 +53,9 @@ pub struct Feeder {
 impl Feeder {
     /// Feeds until `stop`.
     pub async fn run(self, stop: CancellationToken) {
+        let mut has_led = false;
         while !stop.is_cancelled() {
-            let fed = stop.run_until_cancelled(self.feed()).await;
+            let fed = stop.run_until_cancelled(self.feed(&mut has_led)).await;
             if let Some(Err(error)) = fed {
                 tracing::warn!(error, queue = %self.queue, "submissions cannot be read, trying again");
                 tokio::time::sleep(PAUSE).await;
@@ -62,9 +63,10 @@ impl Feeder {
         }
     }
 
-    async fn feed(&self) -> Result<(), String> {
+    async fn feed(&self, has_led: &mut bool) -> Result<(), String> {
         let stream = self.broker.names.submit_stream();
-        let consumer = self.broker.through(|| self.take_over(&stream)).await?;
+        let consumer = self.broker.through(|| self.take_over(&stream, *has_led)).await?;
+        *has_led = true;
         let client = self.broker.client.clone();
         let mut puller =
             Puller::open(client, &stream, &consumer).await.map_err(|error| error.to_string())?;
@@ -113,16 +115,22 @@ impl Feeder {
 
     /// Makes a consumer of our own; the one of an earlier leader goes, and with it all that was
     /// delivered to it is delivered to us, at once.
-    async fn take_over(&self, stream: &str) -> Result<String, String> {
+    ///
+    /// Who had a consumer already (`has_led`) and finds one of a later leader has lost the lead and
+    /// only not heard of it yet; that one stays.
+    async fn take_over(&self, stream: &str, has_led: bool) -> Result<String, String> {
         use futures_util::StreamExt as _;
 
-        let name = format!("coordinator_{}_{}", self.queue, self.epoch);
-        let stem = format!("coordinator_{}_", self.queue);
+        let name = consumer(self.queue, self.epoch);
         let handle = self.broker.js.get_stream(stream).await.map_err(|error| error.to_string())?;
         let mut names = handle.consumer_names();
         while let Some(found) = names.next().await {
             let found = found.map_err(|error| error.to_string())?;
-            if found.starts_with(&stem) && found != name {
+            let Some(epoch) = epoch_of(self.queue, &found) else { continue };
+            if epoch > self.epoch && has_led {
+                return Err(format!("there is a later leader, of epoch {epoch}"));
+            }
+            if epoch != self.epoch {
                 handle.delete_consumer(&found).await.map_err(|error| error.to_string())?;
             }
         }
@@ -181,6 +189,21 @@ impl Feeder {
     }
 }
 
+/// The name of a leader's consumer.
+fn consumer(queue: Queue, epoch: u64) -> String {
+    format!("coordinator_{queue}_{epoch}")
+}
+
+/// The epoch in the name of a leader's consumer of this queue; `None` for any other consumer.
+fn epoch_of(queue: Queue, consumer: &str) -> Option<u64> {
+    consumer
+        .strip_prefix("coordinator_")?
+        .strip_prefix(queue.as_str())?
+        .strip_prefix('_')?
+        .parse()
+        .ok()
+}
+
 fn read(payload: &[u8]) -> Result<Submission, String> {
     let submission: Submission =
         serde_json::from_slice(payload).map_err(|error| error.to_string())?;
@@ -197,5 +220,70 @@ async fn open(broker: &Broker, engine: &EngineHandle, opened: Vec<(Arc<Opening>,
     for (opening, reply) in opened {
         let records = found.get(&opening.submission.cid).cloned().unwrap_or_default();
         engine.tell(Input::Opened { opening, records, reply }).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_config::Names;
+
+    use super::*;
+    use crate::advisories::Witness;
+    use crate::dispatcher::Timing;
+    use crate::engine::Engine;
+    use crate::journal::Journal;
+    use crate::metrics::Metrics;
+    use crate::presence::PresenceHandle;
+    use crate::store::testing::TestBroker;
+
+    #[test]
+    fn the_epoch_of_a_leader_is_read_from_its_consumer_only() {
+        for (name, expected) in [
+            ("coordinator_fast_12", Some(12)),
+            ("coordinator_background_12", None),
+            ("coordinator_fast_", None),
+            ("coordinator_fastest_1", None),
+            ("somebody_fast_1", None),
+        ] {
+            assert_eq!(epoch_of(Queue::Fast, name), expected, "{name}");
+        }
+        assert_eq!(epoch_of(Queue::Fast, &consumer(Queue::Fast, 7)), Some(7));
+    }
+
+    #[tokio::test]
+    async fn a_leader_that_was_deposed_leaves_the_consumer_of_its_successor_alone()
+    -> anyhow::Result<()> {
+        let (server, store) = TestBroker::start().await?;
+        let broker = Broker::open(server.client().await?, Names::default()).await?;
+        let slots = Arc::new(Slots::new(8, false));
+        let witness = Witness {
+            presence: PresenceHandle::default(),
+            journal: Journal::default(),
+            lease: Duration::from_secs(9),
+        };
+        let metrics = Arc::new(Metrics::default());
+        let (_engine, engine) =
+            Engine::new(broker.clone(), slots.clone(), metrics, witness, Timing::default());
+        let leader = |epoch| Feeder {
+            broker: broker.clone(),
+            engine: engine.clone(),
+            slots: slots.clone(),
+            queue: Queue::Fast,
+            epoch,
+        };
+        let stream = broker.names.submit_stream();
+        let consumers = async || -> anyhow::Result<Vec<String>> {
+            Ok(store.consumers(&stream).await?.into_keys().collect())
+        };
+
+        leader(1).take_over(&stream, false).await.map_err(anyhow::Error::msg)?;
+        assert_eq!(consumers().await?, ["coordinator_fast_1"]);
+        leader(2).take_over(&stream, false).await.map_err(anyhow::Error::msg)?;
+        assert_eq!(consumers().await?, ["coordinator_fast_2"]);
+
+        let deposed = leader(1).take_over(&stream, true).await;
+        assert_eq!(deposed, Err("there is a later leader, of epoch 2".to_owned()));
+        assert_eq!(consumers().await?, ["coordinator_fast_2"]);
+        Ok(())
     }
 }

@@ -39,9 +39,11 @@ enum Move {
     Wait,
 }
 
-fn decide(found: Option<&Lease>, node: &str, unchanged_for: Duration) -> Move {
+/// `revision` is that of what was found; 0 = nothing ever was there.
+fn decide(found: Option<&Lease>, revision: u64, node: &str, unchanged_for: Duration) -> Move {
     match found {
-        None => Move::Take { epoch: 1 },
+        // Deleted or overwritten, perhaps. Each epoch was written, so none of them was higher.
+        None => Move::Take { epoch: revision + 1 },
         Some(lease)
             if lease.holder == node || unchanged_for >= Duration::from_millis(lease.ttl_ms) =>
         {
@@ -66,7 +68,8 @@ pub async fn acquire(broker: &Broker, node: &str) -> Held {
                     _ => Instant::now(),
                 };
                 seen = Some((revision, since));
-                if let Move::Take { epoch } = decide(found.as_ref(), node, since.elapsed()) {
+                let decided = decide(found.as_ref(), revision, node, since.elapsed());
+                if let Move::Take { epoch } = decided {
                     let ttl_ms = u64::try_from(TTL.as_millis()).unwrap_or(u64::MAX);
                     let holder = node.to_owned();
                     let lease = Lease { kind: LeaseType::V1, holder, epoch, ttl_ms };
@@ -86,7 +89,7 @@ pub async fn acquire(broker: &Broker, node: &str) -> Held {
 }
 
 impl Held {
-    /// How often the lease has changed hands, counted from 1.
+    /// A number that rises whenever the lease changes hands.
     #[must_use]
     pub fn epoch(&self) -> u64 {
         self.lease.epoch
@@ -155,14 +158,15 @@ mod tests {
             ttl_ms,
         };
         let seconds = Duration::from_secs;
-        for (case, found, unchanged, expected) in [
-            ("free", None, seconds(0), Move::Take { epoch: 1 }),
-            ("ours", Some(lease("me", 5_000)), seconds(0), Move::Take { epoch: 8 }),
-            ("held", Some(lease("you", 5_000)), seconds(4), Move::Wait),
-            ("run out", Some(lease("you", 5_000)), seconds(5), Move::Take { epoch: 8 }),
-            ("released", Some(lease("you", 0)), seconds(0), Move::Take { epoch: 8 }),
+        for (case, found, revision, unchanged, expected) in [
+            ("free", None, 0, seconds(0), Move::Take { epoch: 1 }),
+            ("ours", Some(lease("me", 5_000)), 90, seconds(0), Move::Take { epoch: 8 }),
+            ("held", Some(lease("you", 5_000)), 90, seconds(4), Move::Wait),
+            ("run out", Some(lease("you", 5_000)), 90, seconds(5), Move::Take { epoch: 8 }),
+            ("released", Some(lease("you", 0)), 90, seconds(0), Move::Take { epoch: 8 }),
+            ("deleted or junk", None, 90, seconds(0), Move::Take { epoch: 91 }),
         ] {
-            assert_eq!(decide(found.as_ref(), "me", unchanged), expected, "{case}");
+            assert_eq!(decide(found.as_ref(), revision, "me", unchanged), expected, "{case}");
         }
     }
 }
