@@ -60,7 +60,12 @@ where
     loop {
         puller.set_room(AT_ONCE.saturating_sub(handling.len()));
         let message = tokio::select! {
-            Some(_) = handling.join_next() => continue,
+            Some(ended) = handling.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, stream, "a message was not handled; it comes again");
+                }
+                continue;
+            }
             pulled = puller.next() => match pulled {
                 Pulled::Message(message) => Arc::new(*message),
                 Pulled::Refused(status) => return Err(format!("refused with status {status}")),

@@ -8,6 +8,7 @@ use broker_config::wire::signal::{Signal, What};
 use broker_config::{Chain, PluginId, Queue, Task};
 
 use crate::broker::dead::GiveUp;
+use crate::broker::deliver::place_of;
 use crate::broker::{Broker, json, trace_headers, trace_of};
 use crate::dispatcher::Event;
 use crate::engine::{EngineHandle, Input};
@@ -73,7 +74,9 @@ pub async fn handle(
             let event = Event::Deferred { cid: cid.clone(), plugin: plugin.clone() };
             engine.tell(Input::Event(event)).await;
             let fact = Fact::TaskDeferred { cid, plugin_id: plugin, task_id, delay_ms, reason };
-            broker.tell(fact, None).await.is_ok()
+            // A task may be deferred any number of times; each time is a signal of its own.
+            let id = place_of(message).map(|place| format!("deferred.{}", place.stream_sequence));
+            broker.tell(fact, id).await.is_ok()
         }
         What::Progress { .. } => true,
     }
@@ -127,7 +130,20 @@ fn schedule_headers(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use broker_config::{Names, TaskId};
+    use bytes::Bytes;
+    use serde_json::json;
+
     use super::*;
+    use crate::advisories::Witness;
+    use crate::dispatcher::Timing;
+    use crate::engine::Engine;
+    use crate::presence::PresenceHandle;
+    use crate::slots::Slots;
+    use crate::store::testing::TestBroker;
 
     #[test]
     fn a_schedule_names_its_time_its_target_and_the_attempts_used() {
@@ -137,5 +153,53 @@ mod tests {
         assert_eq!(text(SCHEDULE), "@at 2026-01-02T03:05:06.500Z");
         assert_eq!(text(SCHEDULE_TARGET), "mf.task.fast.p.c");
         assert_eq!(text(ATTEMPTS_USED), "2");
+    }
+
+    #[tokio::test]
+    async fn a_deferral_that_is_handled_twice_is_told_once_and_a_second_one_again()
+    -> anyhow::Result<()> {
+        let (server, _store) = TestBroker::start().await?;
+        let broker = Broker::open(server.client().await?, Names::default()).await?;
+        let (metrics, journal) = (Arc::new(Metrics::default()), Journal::default());
+        let witness = Witness {
+            presence: PresenceHandle::default(),
+            journal: journal.clone(),
+            lease: Duration::from_secs(9),
+        };
+        let slots = Arc::new(Slots::new(8, false));
+        let (_engine, engine) =
+            Engine::new(broker.clone(), slots, metrics.clone(), witness, Timing::default());
+        let id = TaskId::derive(&"film".parse()?, &"p".parse()?, "f", 0);
+        let task = json!({
+            "type": "metafleet.task.v1", "taskId": id, "runId": 1, "pluginId": "p",
+            "cid": "film", "filePath": "/film", "fingerprint": "f", "deadlineMs": 1,
+            "retry": {"maxAttempts": 1, "delaysMs": []},
+        });
+        let signal = json!({
+            "type": "metafleet.signal.v1", "taskId": id, "cid": "film", "queue": "fast",
+            "attempt": 1, "instance": "i", "at": "2026-01-01T00:00:00Z", "kind": "deferred",
+            "reason": "later", "delayMs": 600_000, "attemptsUsed": 0, "task": task,
+        });
+        let payload = Bytes::from(signal.to_string());
+        let message = |sequence: u64| Message {
+            subject: broker.names.signal(&"p".parse().unwrap(), "deferred").into(),
+            reply: Some(format!("$JS.ACK.S.coordinator.1.{sequence}.1.1700000000.0").into()),
+            payload: payload.clone(),
+            headers: None,
+            status: None,
+            description: None,
+            length: payload.len(),
+        };
+
+        for sequence in [5, 5, 6] {
+            let message = message(sequence);
+            assert!(handle(&broker, &engine, &metrics, &journal, &message).await, "{sequence}");
+        }
+
+        let events = broker.js.get_stream(broker.names.event_stream()).await?;
+        assert_eq!(events.cached_info().state.messages, 2);
+        let tasks = broker.js.get_stream(broker.names.task_stream()).await?;
+        assert_eq!(tasks.cached_info().state.messages, 1, "scheduled once, as the last one says");
+        Ok(())
     }
 }
