@@ -109,6 +109,7 @@ pub fn layered<'a>(layers: impl IntoIterator<Item = (&'a MetaMap, &'a [MetaKey])
 mod tests {
     use broker_config::wire::record::RecordType;
     use broker_config::{RecordStatus, TaskId};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -179,5 +180,35 @@ mod tests {
             source("user", 10, &[("genres", set(&["My"]))], &["genres"]),
         ];
         assert_eq!(view(&sources)["genres"].value, set(&["My"]));
+    }
+
+    fn value() -> impl Strategy<Value = MetaValue> {
+        prop_oneof![
+            "[xy]".prop_map(|text| text.as_str().into()),
+            prop::collection::btree_set("[xyz]", 0..3).prop_map(MetaValue::Set),
+        ]
+    }
+
+    proptest! {
+        /// What a task is given and what a person is shown follow the same rule.
+        #[test]
+        fn with_and_without_provenance_the_values_are_the_same(layers in prop::collection::vec(
+            (prop::collection::vec(("[abc]", value()), 0..4), prop::collection::vec("[abc]", 0..2)),
+            0..5,
+        )) {
+            let sources: Vec<Source> = (10..)
+                .zip(&layers)
+                .map(|(priority, (meta, hidden))| {
+                    let meta: Vec<_> = meta.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+                    let hidden: Vec<_> = hidden.iter().map(String::as_str).collect();
+                    source("p", priority, &meta, &hidden)
+                })
+                .collect();
+
+            let flat = layered(sources.iter().map(|s| (&s.record.meta, s.record.hidden.as_slice())));
+
+            let shown: MetaMap = view(&sources).into_iter().map(|(k, m)| (k, m.value)).collect();
+            prop_assert_eq!(flat, shown);
+        }
     }
 }
