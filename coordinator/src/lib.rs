@@ -28,3 +28,4 @@ pub mod slots;
 pub mod source;
 pub mod spans;
 pub mod store;
+pub mod strays;

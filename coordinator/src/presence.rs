@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use async_nats::connection::State;
 use broker_config::read::is_deletion;
 use broker_config::wire::event::Fact;
 use broker_config::wire::instance::{HEARTBEAT_MS, Instance, MISSED_HEARTBEATS};
 use broker_config::{InstanceId, Names, PluginId, TaskId};
-use tokio::time::{Instant as Moment, interval};
+use tokio::time::{Instant as Moment, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
@@ -39,10 +40,22 @@ impl PresenceHandle {
         self.lock().values().any(|(_, i)| i.plugin_id == *plugin && i.version == version)
     }
 
-    /// How many instances of the plugin are alive.
+    /// What the instances of the plugin that are alive said last.
     #[must_use]
-    pub fn alive(&self, plugin: &PluginId) -> usize {
-        self.lock().keys().filter(|(of, _)| of == plugin).count()
+    pub fn of(&self, plugin: &PluginId) -> Vec<Instance> {
+        let table = self.lock();
+        let its = table.iter().filter(|((of, _), _)| of == plugin);
+        its.map(|(_, (_, instance))| instance.clone()).collect()
+    }
+
+    /// Takes out who has been silent for too long. While nobody can be heard (`is_heard` is
+    /// `false`), nobody is silent.
+    fn take_lost(&self, is_heard: bool) -> Vec<Key> {
+        let mut table = self.lock();
+        if !is_heard {
+            table.values_mut().for_each(|(seen, _)| *seen = Moment::now());
+        }
+        table.extract_if(.., |_, (seen, _)| seen.elapsed() > LOST).map(|(key, _)| key).collect()
     }
 
     /// Who said last that it runs this task.
@@ -60,24 +73,24 @@ pub async fn follow(
     engine: EngineHandle,
     stop: CancellationToken,
 ) {
+    stop.run_until_cancelled(listen(&broker, &handle, &engine)).await;
+}
+
+async fn listen(broker: &Broker, handle: &PresenceHandle, engine: &EngineHandle) {
     let bucket = Names::bucket_stream(&broker.names.instances_bucket());
     let mut tail = Tail::new(broker.clone(), bucket, Vec::new(), 1);
     let mut look = interval(LOOK);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let mut facts = Vec::new();
         tokio::select! {
-            () = stop.cancelled() => return,
             _ = look.tick() => {
-                let mut table = handle.lock();
-                let lost: Vec<Key> = table
-                    .iter()
-                    .filter(|(_, (seen, _))| seen.elapsed() > LOST)
-                    .map(|(key, _)| key.clone())
-                    .collect();
-                for key in lost {
-                    table.remove(&key);
-                    facts.push(Fact::InstanceLost { plugin_id: key.0, instance: key.1 });
-                }
+                let is_heard = broker.client.connection_state() == State::Connected;
+                let lost = handle.take_lost(is_heard).into_iter();
+                facts.extend(lost.map(|(plugin_id, instance)| Fact::InstanceLost {
+                    plugin_id,
+                    instance,
+                }));
             }
             sign = tail.next() => {
                 let Some((message, _)) = sign else { return };
@@ -109,4 +122,32 @@ fn key_of(subject: &str) -> Option<Key> {
     let mut tokens = subject.rsplit('.');
     let instance = tokens.next()?.parse().ok()?;
     Some((tokens.next()?.parse().ok()?, instance))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn silence_is_held_against_an_instance_only_while_it_could_be_heard() {
+        let handle = PresenceHandle::default();
+        let key: Key = ("p".parse().unwrap(), "i".parse().unwrap());
+        let sign = serde_json::json!({
+            "type": "metafleet.instance.v1", "pluginId": "p", "instance": "i", "state": "ready",
+            "version": "1.0.0",
+        });
+        let sign: Instance = serde_json::from_value(sign).unwrap();
+        handle.lock().insert(key.clone(), (Moment::now(), sign));
+
+        for (case, seconds, is_heard, lost) in [
+            ("in time", 10, true, false),
+            ("the broker is away", 60, false, false),
+            ("the broker is back", 10, true, false),
+            ("silent", 10, true, true),
+        ] {
+            tokio::time::advance(Duration::from_secs(seconds)).await;
+            assert_eq!(handle.take_lost(is_heard).contains(&key), lost, "{case}");
+        }
+        assert!(handle.of(&key.0).is_empty());
+    }
 }

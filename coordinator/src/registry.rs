@@ -3,6 +3,7 @@
 //! The bucket of plugins is authoritative; this holds its present content, changed by
 //! announcements here and by commands elsewhere. The decisions are pure, [`service`] acts on them.
 
+pub mod removed;
 pub mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,15 @@ pub struct PluginPolicy {
 
 /// What the operator said about all plugins.
 pub type Policies = BTreeMap<PluginId, PluginPolicy>;
+
+/// Whose tasks have a place to go to, and whose have lost it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    /// Plugins with an entry, those that take no part at the moment included.
+    pub present: BTreeSet<PluginId>,
+    /// Plugins that were removed and have not come back.
+    pub removed: BTreeSet<PluginId>,
+}
 
 /// An announcement that is granted.
 #[derive(Clone, Debug, PartialEq)]

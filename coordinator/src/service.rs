@@ -16,6 +16,7 @@ use broker_config::wire::event::Fact;
 use broker_config::{Chain, PluginId, Queue, Record};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::advisories::Witness;
@@ -29,20 +30,21 @@ use crate::journal::Journal;
 use crate::lease;
 use crate::metrics::Metrics;
 use crate::presence::{self, PresenceHandle};
+use crate::registry::Roster;
 use crate::registry::service::Registry;
 use crate::slots::Slots;
+use crate::strays;
 
 mod options;
 mod streams;
+mod told;
 
 pub use self::options::{CoordinatorError, CoordinatorOptions, Phase};
-use self::streams::{
-    records_until, subjects_of_tasks, told_until, watch_advisories, watch_signals,
-};
+use self::streams::{records_until, subjects_of_tasks, told, watch_advisories, watch_signals};
+use self::told::Told;
 
-/// Events of settled tasks that may have been lost with the leader who was to send them; they are
-/// sent again, and recognised by their id.
-const RESEND: u64 = 2_000;
+/// Pause before leading is begun anew when a part of it has failed.
+const RESTART: Duration = Duration::from_secs(1);
 
 /// A coordinator that is to run.
 #[derive(Debug)]
@@ -133,6 +135,9 @@ impl Coordinator {
             led?;
             if drain.is_cancelled() {
                 held.release().await;
+            } else {
+                // What made a part fail may still be there.
+                drain.run_until_cancelled(sleep(RESTART)).await;
             }
         }
         broker.publisher.close().await;
@@ -172,6 +177,7 @@ impl Coordinator {
         let announcements = broker.client.subscribe(options.names.signals("announce")).await?;
         let (heard, mut heard_seen) = watch::channel(BTreeSet::new());
         let (loaded, mut loaded_seen) = watch::channel(false);
+        let (roster, roster_seen) = watch::channel(Roster::default());
         let registry = Registry {
             broker: broker.clone(),
             engine: handle.clone(),
@@ -181,6 +187,7 @@ impl Coordinator {
             lease: options.lease,
             heard,
             loaded,
+            roster,
             announcements,
             drop_unexpected: options.drop_unexpected,
         };
@@ -188,7 +195,10 @@ impl Coordinator {
         services.spawn(engine.run(stop.clone()));
         services.spawn(registry.run(stop.clone()));
         services.spawn(presence::follow(broker.clone(), presence, handle.clone(), stop.clone()));
-        services.spawn(self.watch_records(broker, &handle, stop.clone()).await);
+        let records = stop.run_until_cancelled(self.follow_records(broker)).await;
+        if let Some((tail, told)) = records {
+            services.spawn(self.watch_records(tail, told, &handle, stop.clone()));
+        }
         services.spawn(watch_signals(
             broker,
             &handle,
@@ -203,6 +213,8 @@ impl Coordinator {
         }
         // An error says that the registry has ended, and so will we.
         stop.run_until_cancelled(loaded_seen.wait_for(|loaded| *loaded)).await.map(Result::ok);
+        let every = Duration::from_millis(options.timing.check_every) * strays::CHECKS;
+        services.spawn(strays::watch(broker.clone(), roster_seen, every, stop.clone()));
         self.wait_for_plugins(&mut heard_seen, &stop).await;
         // Before any record is read: what is in neither of the two is not out.
         let tasks = stop.run_until_cancelled(subjects_of_tasks(broker)).await;
@@ -265,7 +277,7 @@ impl Coordinator {
         tokio::select! {
             () = stop.cancelled() => {}
             () = all => {}
-            () = tokio::time::sleep(self.options.expected_timeout) => {
+            () = sleep(self.options.expected_timeout) => {
                 let phase = self.phase.borrow().clone();
                 if let Phase::Starting { waiting_for } = phase {
                     tracing::warn!(?waiting_for, "opening files without plugins that do not answer");
@@ -274,20 +286,25 @@ impl Coordinator {
         }
     }
 
-    /// Follows the records from the first one that subscribers may not have been told of.
-    async fn watch_records(
+    /// Begins to follow the records, from the first one that subscribers may not have been told of.
+    async fn follow_records(&self, broker: &Broker) -> (Tail, Option<Told>) {
+        let last = records_until(broker).await;
+        let told = if self.options.task_events { Some(told(broker).await) } else { None };
+        let from = told.map_or(last + 1, |told| told.follow_from(last));
+        let mut tail = Tail::new(broker.clone(), broker.names.record_stream(), Vec::new(), from);
+        tail.start().await;
+        (tail, told)
+    }
+
+    /// Hands the records on to the engine.
+    fn watch_records(
         &self,
-        broker: &Broker,
+        mut tail: Tail,
+        told: Option<Told>,
         engine: &EngineHandle,
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
-        let tell = self.options.task_events;
-        let from =
-            if tell { told_until(broker).await.saturating_sub(RESEND) + 1 } else { u64::MAX };
-        let from = from.min(records_until(broker).await + 1);
-        let mut tail = Tail::new(broker.clone(), broker.names.record_stream(), Vec::new(), from);
-        tail.start().await;
-        let (names, engine) = (broker.names.clone(), engine.clone());
+        let (names, engine) = (self.options.names.clone(), engine.clone());
         let metrics = self.metrics.clone();
         async move {
             while let Some(Some((message, place))) = stop.run_until_cancelled(tail.next()).await {
@@ -298,7 +315,12 @@ impl Coordinator {
                 let (cid, plugin) = (address.cid, address.plugin);
                 let input = match record.filter(|_| !deleted) {
                     Some(record) => {
-                        metrics.duration(&plugin, record.duration_ms);
+                        let is_new = told.is_none_or(|told| told.is_due(revision, stored_at));
+                        let counts = is_new && !plugin.is_user();
+                        if counts {
+                            metrics.record(&plugin, record.status);
+                            metrics.duration(&plugin, record.duration_ms);
+                        }
                         let fact = Fact::TaskSettled {
                             cid: cid.clone(),
                             plugin_id: plugin.clone(),
@@ -308,7 +330,7 @@ impl Coordinator {
                             duration_ms: record.duration_ms,
                             revision,
                         };
-                        let tell = (tell && !plugin.is_user())
+                        let tell = (told.is_some() && counts)
                             .then(|| (fact, format!("record.{revision}")));
                         let record = from_record(record, revision, stored_at);
                         Input::Record { cid, plugin, record, tell }

@@ -134,7 +134,11 @@ async fn a_task_for_a_plugin_that_nobody_knows_disturbs_nobody() -> anyhow::Resu
     let settled = fleet.run("film").await?;
 
     assert_eq!(settled.plugins.len(), 1);
-    assert!(fleet.task("nobody", "film").await.is_err(), "it is still there, unreadable");
+    let letter = fleet.dead_letter("nobody").await?;
+    assert_eq!((letter.cid.as_str(), letter.attempts), ("film", 0));
+    assert_eq!(letter.error, "no plugin `nobody` is registered");
+    fleet.quiet().await?;
+    assert!(fleet.record("film", "nobody").await?.is_none(), "nobody waits for a record");
     Ok(())
 }
 

@@ -168,6 +168,26 @@ async fn files_go_on_without_a_plugin_that_is_removed() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn the_workers_of_a_removed_plugin_end_and_one_that_is_started_then_brings_it_back()
+-> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let (manifest, script) = (needs("probe", &[])?, Script::completes());
+    let mut worker = fleet.worker(&manifest, &script).await?;
+    fleet.run("film").await?;
+
+    let bucket = fleet.names.plugins_bucket();
+    fleet.delete_key(Names::key_subject(&bucket, "probe")).await?;
+    let ended = worker.ended().await?;
+
+    let Err(WorkerError::Rejected { reasons }) = ended else { panic!("{ended:?}") };
+    assert_eq!(reasons, ["probe was removed while this worker served; start it anew"]);
+    assert!(entry(&fleet, "probe").await?.is_none(), "it does not come back by itself");
+    let _new = fleet.worker(&manifest, &script).await?;
+    assert_eq!(fleet.run("other").await?.of("probe"), Some(Outcome::Completed));
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_older_version_may_serve_but_does_not_take_the_place_of_a_newer_one_that_lives()
 -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start().await?;

@@ -5,25 +5,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, Subscriber};
-use broker_config::apply::apply_consumer;
 use broker_config::read::{Stored, last_messages};
-use broker_config::topology::TaskConsumerSpec;
 use broker_config::wire::event::Fact;
 use broker_config::wire::instance::HEARTBEAT_MS;
 use broker_config::wire::plugin::PluginEntry;
 use broker_config::wire::signal::ANNOUNCE;
-use broker_config::{Announce, AnnounceReply, Chain, Names, PluginId, Queue};
+use broker_config::{Announce, AnnounceReply, Chain, Names, PluginId};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Granted, Known, Policies, decide, graph, may_still_come};
+use super::removed::{Process, Removed};
+use super::{Granted, Known, Policies, Roster, decide, graph, may_still_come};
 use crate::broker::tail::Tail;
 use crate::broker::{Broker, json, now};
 use crate::dispatcher::Event;
 use crate::engine::{EngineHandle, Input};
 use crate::graph::Refusal;
 use crate::presence::PresenceHandle;
+
+mod consumers;
+#[cfg(test)]
+mod tests;
 
 /// Pause before the bucket is read again.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -47,6 +50,8 @@ pub struct Registry {
     pub heard: watch::Sender<BTreeSet<PluginId>>,
     /// Whether the engine has been told of all plugins in the bucket.
     pub loaded: watch::Sender<bool>,
+    /// All plugins, once they are loaded.
+    pub roster: watch::Sender<Roster>,
     /// Subscription to announcements, made before anything else so that none is missed.
     pub announcements: Subscriber,
     /// Whether plugins that an earlier fleet started, and this one does not, leave the graph.
@@ -58,20 +63,30 @@ struct State {
     entries: BTreeMap<PluginId, PluginEntry>,
     refused: BTreeMap<PluginId, Refusal>,
     ready: BTreeSet<PluginId>,
+    removed: Removed,
+}
+
+/// What a key of the bucket says of its plugin.
+enum Found {
+    Known(PluginEntry),
+    Removed,
+    Unreadable,
 }
 
 impl Registry {
     /// Serves until `stop`.
-    pub async fn run(mut self, stop: CancellationToken) {
+    pub async fn run(self, stop: CancellationToken) {
+        stop.run_until_cancelled(self.serve()).await;
+    }
+
+    async fn serve(mut self) {
         let mut state = State::default();
-        let loaded = stop.run_until_cancelled(self.load(&mut state)).await;
-        let Some(next) = loaded else { return };
+        let next = self.load(&mut state).await;
+        self.loaded.send_replace(true);
         let bucket = Names::bucket_stream(&self.broker.names.plugins_bucket());
         let mut tail = Tail::new(self.broker.clone(), bucket, Vec::new(), next);
-        self.loaded.send_replace(true);
         loop {
             tokio::select! {
-                () = stop.cancelled() => return,
                 changed = tail.next() => {
                     let Some((message, place)) = changed else { return };
                     let stored = Stored {
@@ -110,9 +125,16 @@ impl Registry {
         let mut next = 1;
         for stored in &found {
             next = next.max(stored.sequence + 1);
-            if let Some((id, Some(entry))) = self.read_entry(stored) {
-                self.make_ready(state, &entry).await;
-                state.entries.insert(id, entry);
+            match self.read_entry(stored) {
+                Some((id, Found::Known(entry))) => {
+                    self.make_ready(state, &entry).await;
+                    state.entries.insert(id, entry);
+                }
+                Some((id, Found::Removed)) => self.find_removed(state, id).await,
+                Some((id, Found::Unreadable)) => {
+                    tracing::warn!(plugin.id = %id, "the entry of a plugin cannot be read");
+                }
+                None => {}
             }
         }
         self.publish_graph(state).await;
@@ -120,36 +142,52 @@ impl Registry {
     }
 
     /// What a key of the bucket says; `None` for a key that is no plugin's.
-    fn read_entry(&self, stored: &Stored) -> Option<(PluginId, Option<PluginEntry>)> {
-        let id: PluginId = stored.subject.rsplit('.').next()?.parse().ok()?;
-        let mut entry = serde_json::from_slice::<PluginEntry>(&stored.payload)
-            .ok()
-            .filter(|entry| entry.manifest.id == id && !stored.is_deletion());
-        if let Some(entry) = &mut entry {
-            let left = entry.managed && !self.expected.contains(&id) && self.drop_unexpected;
-            entry.enabled &= !left;
+    fn read_entry(&self, stored: &Stored) -> Option<(PluginId, Found)> {
+        let keys = Names::key_subject(&self.broker.names.plugins_bucket(), "");
+        let id: PluginId = stored.subject.strip_prefix(&keys)?.parse().ok()?;
+        if stored.is_deletion() {
+            return Some((id, Found::Removed));
         }
-        Some((id, entry))
+        let entry = serde_json::from_slice::<PluginEntry>(&stored.payload).ok();
+        let Some(mut entry) = entry.filter(|entry| entry.manifest.id == id) else {
+            return Some((id, Found::Unreadable));
+        };
+        let left = entry.managed && !self.expected.contains(&id) && self.drop_unexpected;
+        entry.enabled &= !left;
+        Some((id, Found::Known(entry)))
     }
 
     async fn on_change(&self, state: &mut State, stored: &Stored) {
-        let Some((id, entry)) = self.read_entry(stored) else { return };
-        match entry {
-            Some(entry) => {
+        let Some((id, found)) = self.read_entry(stored) else { return };
+        match found {
+            Found::Known(entry) => {
                 if state.entries.get(&id) == Some(&entry) {
                     return;
                 }
                 self.make_ready(state, &entry).await;
                 state.entries.insert(id, entry);
             }
-            None => {
+            Found::Removed => {
                 if state.entries.remove(&id).is_none() {
                     return;
                 }
                 self.take_out(state, &id).await;
             }
+            Found::Unreadable => return self.mend(state, &id, stored.sequence).await,
         }
         self.publish_graph(state).await;
+    }
+
+    /// Somebody has overwritten an entry with what is none: what we know takes its place again.
+    async fn mend(&self, state: &State, id: &PluginId, spoiled: u64) {
+        tracing::warn!(plugin.id = %id, "the entry of a plugin cannot be read");
+        let Some(entry) = state.entries.get(id) else { return };
+        let subject = Names::key_subject(&self.broker.names.plugins_bucket(), id.as_str());
+        let publisher = &self.broker.publisher;
+        let mended = publisher.publish_after(subject, spoiled, HeaderMap::new(), json(entry)).await;
+        if let Err(error) = mended {
+            tracing::warn!(plugin.id = %id, error = %Chain(&error), "the entry is left as it is");
+        }
     }
 
     async fn on_announcement(&self, state: &mut State, message: &Message) {
@@ -188,6 +226,11 @@ impl Registry {
         plugin: &PluginId,
         announce: Announce,
     ) -> Result<AnnounceReply, Vec<String>> {
+        let managed = self.expected.contains(plugin);
+        let process = Process::that_announces(&announce);
+        if let Some(reason) = state.removed.refusal(plugin, &process, managed) {
+            return Err(vec![reason]);
+        }
         let present = state.entries.get(plugin).map(|entry| entry.manifest.version.to_string());
         let lives = |version: &String| self.presence.version_lives(plugin, version);
         let known = Known {
@@ -201,11 +244,14 @@ impl Registry {
         if let Some(entry) = entry {
             self.keep(state, entry, &settings, present).await.map_err(|error| vec![error])?;
         } else if let Some(entry) = state.entries.get(plugin).cloned() {
+            // Perhaps it announces itself because somebody has deleted them.
+            state.ready.remove(plugin);
             self.make_ready(state, &entry).await;
         }
         if !state.ready.contains(plugin) {
             return Err(vec!["its consumers could not be made; try again".to_owned()]);
         }
+        state.removed.forget(plugin);
         let (instance, version) = (announce.instance, announce.manifest.version.to_string());
         tracing::info!(plugin.id = %plugin, instance.id = %instance, version, "instance announced");
         let plugin_id = plugin.clone();
@@ -253,56 +299,6 @@ impl Registry {
         Ok(())
     }
 
-    /// Makes the consumers of a plugin's tasks; what cannot be made is tried again at the next
-    /// announcement.
-    async fn make_ready(&self, state: &mut State, entry: &PluginEntry) {
-        let id = &entry.manifest.id;
-        let known = state.entries.get(id);
-        let same = known.is_some_and(|known| known.manifest.retry == entry.manifest.retry);
-        if same && state.ready.contains(id) {
-            return;
-        }
-        let policy = self.policies.get(id).and_then(|policy| policy.retry.as_ref());
-        let attempts = policy.unwrap_or(&entry.manifest.retry).max_attempts.get();
-        for queue in Queue::ALL {
-            let names = &self.broker.names;
-            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
-            let apply = || apply_consumer(&self.broker.js, names, &spec);
-            if let Err(error) = self.broker.through(apply).await {
-                tracing::error!(error = %Chain(&error), plugin.id = %id, "no consumer");
-                return;
-            }
-        }
-        state.ready.insert(id.clone());
-    }
-
-    /// A plugin was removed: its consumers and what waits for them go, open files go on without.
-    async fn take_out(&self, state: &mut State, id: &PluginId) {
-        state.ready.remove(id);
-        let names = &self.broker.names;
-        let stream = names.task_stream();
-        let mut clean = true;
-        let filters = Queue::ALL.map(|queue| names.tasks_of(queue, id));
-        // Those that wait for a time first, so that none becomes a task in between.
-        for filter in [names.later_of(id)].into_iter().chain(filters) {
-            let purge = serde_json::json!({ "filter": filter });
-            let subject = format!("STREAM.PURGE.{stream}");
-            let purged: Result<serde_json::Value, _> =
-                self.broker.js.request(subject, &purge).await;
-            clean &= purged.is_ok();
-        }
-        for queue in Queue::ALL {
-            let consumer = Names::consumer(id, queue);
-            let deleted = self.broker.js.delete_consumer_from_stream(consumer, &stream).await;
-            clean &= deleted.is_ok();
-        }
-        if !clean {
-            tracing::warn!(plugin.id = %id, "tasks of a removed plugin may be left");
-        }
-        tracing::info!(plugin.id = %id, "plugin removed");
-        self.tell(Fact::PluginRemoved { plugin_id: id.clone() }).await;
-    }
-
     async fn publish_graph(&self, state: &mut State) {
         let (graph, refused) = graph(&state.entries, &self.policies);
         for (id, refusal) in &refused {
@@ -316,6 +312,10 @@ impl Registry {
             }
         }
         state.refused = refused;
+        // Before the engine is told: whose tasks it publishes must be known by then.
+        let present = state.entries.keys().cloned().collect();
+        let removed = state.removed.plugins().cloned().collect();
+        self.roster.send_replace(Roster { present, removed });
         self.engine.tell(Input::Event(Event::GraphChanged(Arc::new(graph)))).await;
     }
 

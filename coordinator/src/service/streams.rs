@@ -1,16 +1,21 @@
 //! What a new leader looks up before it opens files, and the streams it works through.
+//!
+//! Each look-up is made until it succeeds: what is overlooked would be told or published a second
+//! time.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_config::read::last_messages;
-use broker_config::wire::event::{Event as Told, Fact};
+use broker_config::wire::event::{Event, Fact};
 use broker_config::{Cid, PluginId};
 use tokio_util::sync::CancellationToken;
 
+use super::told::Told;
 use crate::advisories::Witness;
 use crate::broker::Broker;
+use crate::broker::records::stored_at;
 use crate::engine::EngineHandle;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -19,15 +24,43 @@ use crate::{advisories, durable, signals};
 /// Pause before the broker is asked again.
 const PAUSE: Duration = Duration::from_millis(300);
 
-/// The last record that subscribers were told of.
-pub(super) async fn told_until(broker: &Broker) -> u64 {
-    let subject = broker.names.event("task.settled");
-    let found = last_messages(&broker.client, &broker.names.event_stream(), &[subject]).await;
-    let last = found.unwrap_or_default().into_iter().next();
-    match last.and_then(|stored| serde_json::from_slice::<Told>(&stored.payload).ok()) {
-        Some(Told { what: Fact::TaskSettled { revision, .. }, .. }) => revision,
-        _ => 0,
+/// Asks the broker until it answers.
+async fn patiently<T, E, F>(broker: &Broker, what: &str, ask: impl Fn() -> F) -> T
+where
+    E: std::fmt::Display,
+    F: Future<Output = Result<T, E>>,
+{
+    loop {
+        match broker.through(&ask).await {
+            Ok(answer) => return answer,
+            Err(error) => tracing::debug!(%error, what, "cannot be read, trying again"),
+        }
+        tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Of which records subscribers have been told.
+pub(super) async fn told(broker: &Broker) -> Told {
+    let (stream, subject) = (broker.names.event_stream(), [broker.names.event("task.settled")]);
+    let read = || last_messages(&broker.client, &stream, &subject);
+    let last = patiently(broker, "the last outcome that was told", read).await.into_iter().next();
+    if let Some(stored) = last
+        && let Ok(event) = serde_json::from_slice::<Event>(&stored.payload)
+        && let Fact::TaskSettled { revision, .. } = event.what
+    {
+        return Told::Until { revision, at: stored_at(&stored) };
+    }
+    let read = || broker.js.get_stream(&stream);
+    let kept = patiently(broker, "the stream of events", read).await.cached_info().config.max_age;
+    let kept = i64::try_from(kept.as_nanos()).unwrap_or(i64::MAX);
+    let now = i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+    Told::Nothing { kept_since: if kept == 0 { 0 } else { now.saturating_sub(kept) } }
+}
+
+/// The last sequence in the stream of records.
+pub(super) async fn records_until(broker: &Broker) -> u64 {
+    let read = || broker.js.get_stream(broker.names.record_stream());
+    patiently(broker, "the stream of records", read).await.cached_info().state.last_sequence
 }
 
 /// Tasks by plugin and file.
@@ -36,47 +69,14 @@ pub(super) type Tasks = BTreeSet<(PluginId, Cid)>;
 /// The tasks that wait for a time that a plugin asked for, and those that wait or run.
 pub(super) async fn subjects_of_tasks(broker: &Broker) -> (Tasks, Tasks) {
     let names = &broker.names;
-    let of_task = |subject: &str| names.parse_task(subject).map(|of| (of.plugin, of.cid));
-    let scheduled = subjects(broker, names.all_later(), |subject| names.parse_later(subject)).await;
-    (scheduled, subjects(broker, names.all_tasks(), of_task).await)
-}
-
-/// The tasks on all subjects of the task stream that match a filter; tried again until they can be
-/// read, because what is overlooked is published a second time.
-async fn subjects(
-    broker: &Broker,
-    filter: String,
-    parse: impl Fn(&str) -> Option<(PluginId, Cid)>,
-) -> Tasks {
-    let mut found = Tasks::new();
-    let mut seen = 0;
-    let stream = broker.names.task_stream();
-    loop {
-        let request = serde_json::json!({ "subjects_filter": filter, "offset": seen });
-        let ask = || broker.js.request(format!("STREAM.INFO.{stream}"), &request);
-        let info: Result<serde_json::Value, _> = broker.through(ask).await;
-        let Some(info) = info.ok().filter(|info| info.get("error").is_none()) else {
-            tracing::debug!(filter, "tasks cannot be read, trying again");
-            tokio::time::sleep(PAUSE).await;
-            continue;
-        };
-        let page = info.pointer("/state/subjects").and_then(|subjects| subjects.as_object());
-        let Some(page) = page.filter(|page| !page.is_empty()) else { return found };
-        seen += page.len();
-        found.extend(page.keys().filter_map(|subject| parse(subject)));
-        let total = info.get("total").and_then(serde_json::Value::as_u64).unwrap_or(0);
-        if seen as u64 >= total {
-            return found;
-        }
-    }
-}
-
-/// The last sequence in the stream of records.
-pub(super) async fn records_until(broker: &Broker) -> u64 {
-    match broker.js.get_stream(broker.names.record_stream()).await {
-        Ok(stream) => stream.cached_info().state.last_sequence,
-        Err(_) => 0,
-    }
+    let (later, tasks) = (names.all_later(), names.all_tasks());
+    let scheduled = patiently(broker, "scheduled tasks", || broker.task_subjects(&later)).await;
+    let waiting = patiently(broker, "tasks", || broker.task_subjects(&tasks)).await;
+    let of_task = |subject: &String| names.parse_task(subject).map(|of| (of.plugin, of.cid));
+    (
+        scheduled.iter().filter_map(|subject| names.parse_later(subject)).collect(),
+        waiting.iter().filter_map(of_task).collect(),
+    )
 }
 
 pub(super) fn watch_signals(

@@ -1,0 +1,84 @@
+//! The consumers of plugins: made when a plugin comes, taken away with all its tasks when it goes.
+
+use broker_config::apply::apply_consumer;
+use broker_config::read::last_messages;
+use broker_config::topology::TaskConsumerSpec;
+use broker_config::wire::event::Fact;
+use broker_config::wire::instance::Instance;
+use broker_config::wire::plugin::PluginEntry;
+use broker_config::{Chain, Names, PluginId, Queue};
+
+use super::{Registry, State};
+use crate::registry::removed::When;
+
+impl Registry {
+    /// Makes the consumers of a plugin's tasks; those that are there stay, with all that they hold.
+    /// What cannot be made is tried again at the next announcement.
+    pub(super) async fn make_ready(&self, state: &mut State, entry: &PluginEntry) {
+        let id = &entry.manifest.id;
+        let known = state.entries.get(id);
+        let same = known.is_some_and(|known| known.manifest.retry == entry.manifest.retry);
+        if same && state.ready.contains(id) {
+            return;
+        }
+        let policy = self.policies.get(id).and_then(|policy| policy.retry.as_ref());
+        let attempts = policy.unwrap_or(&entry.manifest.retry).max_attempts.get();
+        for queue in Queue::ALL {
+            let names = &self.broker.names;
+            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
+            let apply = || apply_consumer(&self.broker.js, names, &spec);
+            if let Err(error) = self.broker.through(apply).await {
+                tracing::error!(error = %Chain(&error), plugin.id = %id, "no consumer");
+                return;
+            }
+        }
+        state.ready.insert(id.clone());
+    }
+
+    /// A plugin was removed: its consumers and what waits for them go, open files go on without.
+    pub(super) async fn take_out(&self, state: &mut State, id: &PluginId) {
+        state.ready.remove(id);
+        state.removed.note(id.clone(), When::Meanwhile, self.presence.of(id));
+        self.clear(id).await;
+    }
+
+    /// A plugin was removed before this leader led. If nobody led at all then, its consumers are
+    /// still there.
+    pub(super) async fn find_removed(&self, state: &mut State, id: PluginId) {
+        state.removed.note(id.clone(), When::Before, self.signs_of(&id).await);
+        let mut is_left = false;
+        for queue in Queue::ALL {
+            let stream = self.broker.names.task_stream();
+            let what = format!("CONSUMER.INFO.{stream}.{}", Names::consumer(&id, queue));
+            // Who is not sure looks again: clearing what is clear does no harm.
+            let found = self.broker.api(what, &serde_json::json!({})).await;
+            is_left |= !found.is_err_and(|error| error.is_absent());
+        }
+        if is_left {
+            self.clear(&id).await;
+        }
+    }
+
+    async fn clear(&self, id: &PluginId) {
+        if let Err(error) = self.broker.through(|| self.broker.clear_tasks(id)).await {
+            let error = Chain(&error);
+            tracing::warn!(plugin.id = %id, %error, "something of a removed plugin is left");
+        }
+        tracing::info!(plugin.id = %id, "plugin removed");
+        self.tell(Fact::PluginRemoved { plugin_id: id.clone() }).await;
+    }
+
+    /// The signs of life in the bucket; those who follow it may not have read them yet.
+    async fn signs_of(&self, id: &PluginId) -> Vec<Instance> {
+        let bucket = self.broker.names.instances_bucket();
+        let filters = [Names::key_subject(&bucket, &format!("{id}.*"))];
+        let stream = Names::bucket_stream(&bucket);
+        let read = || last_messages(&self.broker.client, &stream, &filters);
+        let found = self.broker.through(read).await.unwrap_or_else(|error| {
+            tracing::debug!(error = %Chain(&error), plugin.id = %id, "no signs of life read");
+            Vec::new()
+        });
+        let signs = found.iter().filter(|stored| !stored.is_deletion());
+        signs.filter_map(|stored| serde_json::from_slice(&stored.payload).ok()).collect()
+    }
+}
