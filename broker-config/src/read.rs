@@ -1,6 +1,6 @@
-//! Reading the last messages of many subjects in one request.
+//! Reading a stream directly, without a consumer: many messages in one request.
 
-use async_nats::{Client, HeaderMap};
+use async_nats::{Client, HeaderMap, Subscriber};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use std::time::Duration;
@@ -92,8 +92,7 @@ pub async fn last_messages(
     stream: &str,
     filters: &[String],
 ) -> Result<Vec<Stored>, ReadError> {
-    let body = serde_json::json!({ "multi_last": filters });
-    get(client, stream, &body).await
+    answers(client, stream, &serde_json::json!({ "multi_last": filters })).await
 }
 
 /// Reads the message with this sequence; `None` if it is gone.
@@ -106,49 +105,84 @@ pub async fn message_at(
     stream: &str,
     sequence: u64,
 ) -> Result<Option<Stored>, ReadError> {
-    let body = serde_json::json!({ "seq": sequence });
-    Ok(get(client, stream, &body).await?.into_iter().next())
+    let mut answers = ask(client, stream, &serde_json::json!({ "seq": sequence })).await?;
+    // One message is all there is; nothing says that none follows.
+    Ok(match read(&mut answers, stream).await? {
+        Answer::Message(stored) => Some(stored),
+        Answer::End | Answer::Other => None,
+    })
 }
 
-async fn get(
+/// Asks a stream directly and collects the messages of its answer until the server says that it is
+/// whole; for every request that may be answered by several messages (`multi_last`, `batch`).
+///
+/// # Errors
+///
+/// As [`last_messages`].
+pub async fn answers(
     client: &Client,
     stream: &str,
-    body: &serde_json::Value,
+    request: &serde_json::Value,
 ) -> Result<Vec<Stored>, ReadError> {
-    let inbox = client.new_inbox();
-    let mut answers = client.subscribe(inbox.clone()).await.map_err(|_| ReadError::Closed)?;
-    let single = body.get("seq").is_some();
-    let request = Bytes::from(body.to_string());
-    client
-        .publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), inbox, request)
-        .await
-        .map_err(|_| ReadError::Closed)?;
+    let mut answers = ask(client, stream, request).await?;
     let mut found = Vec::new();
     loop {
-        let timed_out = || ReadError::TimedOut { stream: stream.to_owned() };
-        let answer =
-            tokio::time::timeout(SILENCE, answers.next()).await.map_err(|_| timed_out())?;
-        let answer = answer.ok_or(ReadError::Closed)?;
-        if let Some(status) = answer.status {
-            return match status.as_u16() {
-                204 | 404 => Ok(found),
-                413 => Err(ReadError::TooMany),
-                other => Err(ReadError::Refused {
-                    stream: stream.to_owned(),
-                    status: other,
-                    description: answer.description.unwrap_or_default(),
-                }),
-            };
-        }
-        let Some(headers) = answer.headers else { continue };
-        let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
-        if let (Some(subject), Some(Ok(sequence))) =
-            (text("Nats-Subject"), text("Nats-Sequence").map(|text| text.parse()))
-        {
-            found.push(Stored { subject, sequence, headers, payload: answer.payload });
-        }
-        if single {
-            return Ok(found);
+        match read(&mut answers, stream).await? {
+            Answer::Message(stored) => found.push(stored),
+            Answer::End => return Ok(found),
+            Answer::Other => {}
         }
     }
+}
+
+async fn ask(
+    client: &Client,
+    stream: &str,
+    request: &serde_json::Value,
+) -> Result<Subscriber, ReadError> {
+    let inbox = client.new_inbox();
+    let answers = client.subscribe(inbox.clone()).await.map_err(|_| ReadError::Closed)?;
+    client
+        .publish_with_reply(
+            format!("$JS.API.DIRECT.GET.{stream}"),
+            inbox,
+            Bytes::from(request.to_string()),
+        )
+        .await
+        .map_err(|_| ReadError::Closed)?;
+    Ok(answers)
+}
+
+/// One message of an answer.
+enum Answer {
+    Message(Stored),
+    /// There is no more.
+    End,
+    /// Something that no server sends.
+    Other,
+}
+
+async fn read(answers: &mut Subscriber, stream: &str) -> Result<Answer, ReadError> {
+    let timed_out = |_| ReadError::TimedOut { stream: stream.to_owned() };
+    let answer = tokio::time::timeout(SILENCE, answers.next()).await.map_err(timed_out)?;
+    let answer = answer.ok_or(ReadError::Closed)?;
+    if let Some(status) = answer.status {
+        return match status.as_u16() {
+            204 | 404 => Ok(Answer::End),
+            413 => Err(ReadError::TooMany),
+            status => Err(ReadError::Refused {
+                stream: stream.to_owned(),
+                status,
+                description: answer.description.unwrap_or_default(),
+            }),
+        };
+    }
+    let Some(headers) = answer.headers else { return Ok(Answer::Other) };
+    let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
+    Ok(match (text("Nats-Subject"), text("Nats-Sequence").map(|text| text.parse())) {
+        (Some(subject), Some(Ok(sequence))) => {
+            Answer::Message(Stored { subject, sequence, headers, payload: answer.payload })
+        }
+        _ => Answer::Other,
+    })
 }

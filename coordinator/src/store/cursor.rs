@@ -3,20 +3,14 @@
 //! A cursor keeps nothing but the next sequence, so it survives a restart of the broker: the next
 //! read goes on where the last one ended.
 
-use std::time::Duration;
-
 use async_nats::Client;
-use broker_config::read::{ReadError, Stored};
-use bytes::Bytes;
-use futures_util::StreamExt as _;
+use broker_config::read::{Stored, answers};
 use serde_json::{Value, json};
 
 use super::{Store, StoreError};
 
 /// Messages of one request: many for the round trip, few enough for one client's buffer.
 const BATCH: u64 = 1000;
-/// How long the server may be silent in the middle of an answer.
-const SILENCE: Duration = Duration::from_secs(5);
 
 /// Where to begin.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,48 +72,12 @@ impl Cursor {
             Start::Sequence(next) => body["seq"] = Value::from(*next),
             Start::Time(time) => body["start_time"] = Value::from(time.as_str()),
         }
-        let found = self
-            .request(&body)
+        let found = answers(&self.client, &self.stream, &body)
             .await
             .map_err(|error| StoreError::of_read(&format!("read {}", self.stream), error))?;
         if let Some(last) = found.last() {
             self.next = Start::Sequence(last.sequence + 1);
         }
         Ok(found)
-    }
-
-    async fn request(&self, body: &Value) -> Result<Vec<Stored>, ReadError> {
-        let inbox = self.client.new_inbox();
-        let closed = |_| ReadError::Closed;
-        let mut answers =
-            self.client.subscribe(inbox.clone()).await.map_err(|_| ReadError::Closed)?;
-        let subject = format!("$JS.API.DIRECT.GET.{}", self.stream);
-        self.client
-            .publish_with_reply(subject, inbox, Bytes::from(body.to_string()))
-            .await
-            .map_err(closed)?;
-        let mut found = Vec::new();
-        loop {
-            let timed_out = |_| ReadError::TimedOut { stream: self.stream.clone() };
-            let answer = tokio::time::timeout(SILENCE, answers.next()).await.map_err(timed_out)?;
-            let answer = answer.ok_or(ReadError::Closed)?;
-            if let Some(status) = answer.status {
-                return match status.as_u16() {
-                    204 | 404 => Ok(found),
-                    status => Err(ReadError::Refused {
-                        stream: self.stream.clone(),
-                        status,
-                        description: answer.description.unwrap_or_default(),
-                    }),
-                };
-            }
-            let Some(headers) = answer.headers else { continue };
-            let text = |name: &str| headers.get(name).map(|value| value.as_str().to_owned());
-            if let (Some(subject), Some(Ok(sequence))) =
-                (text("Nats-Subject"), text("Nats-Sequence").map(|text| text.parse()))
-            {
-                found.push(Stored { subject, sequence, headers, payload: answer.payload });
-            }
-        }
     }
 }
