@@ -76,7 +76,12 @@ pub enum Change {
 /// [`ApplyError::NoJetStream`] and [`ApplyError::TooOld`].
 pub async fn check_server(js: &jetstream::Context, version: &str) -> Result<usize, ApplyError> {
     let account = js.query_account().await.map_err(ApplyError::NoJetStream)?;
-    let level = account.requests.level;
+    check_level(version, account.requests.level)
+}
+
+/// Whether a server of this JetStream API level is new enough; one before 2.11 says none, which is
+/// read as 0. Pure.
+fn check_level(version: &str, level: usize) -> Result<usize, ApplyError> {
     if level < API_LEVEL {
         return Err(ApplyError::TooOld { version: version.to_owned(), level });
     }
@@ -234,6 +239,12 @@ pub fn compare(spec: &StreamSpec, found: &stream::Config) -> Change {
     differ("max_consumers", found.max_consumers.to_string(), wanted.max_consumers.to_string());
     differ("allow_direct", found.allow_direct.to_string(), wanted.allow_direct.to_string());
     differ("deny_delete", found.deny_delete.to_string(), wanted.deny_delete.to_string());
+    differ("deny_purge", found.deny_purge.to_string(), wanted.deny_purge.to_string());
+    differ(
+        "duplicate_window",
+        format!("{:?}", found.duplicate_window),
+        format!("{:?}", wanted.duplicate_window),
+    );
     differ(
         "allow_msg_schedules",
         found.allow_message_schedules.to_string(),
@@ -295,6 +306,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_server_that_is_too_old_is_told_so() {
+        for (version, level, new_enough) in
+            [("2.10.29", 0, false), ("2.11.10", 1, false), ("2.12.0", 2, true), ("2.15.1", 5, true)]
+        {
+            match check_level(version, level) {
+                Ok(found) => assert!(new_enough && found == level, "{version}"),
+                Err(error) => {
+                    assert!(!new_enough, "{version}: {error}");
+                    let said = error.to_string();
+                    for part in [version, &format!("level {level}"), "needs 2", "2.12 or newer"] {
+                        assert!(said.contains(part), "{part}: {said}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn changes_that_would_lose_messages_are_refused() {
         let spec = Topology::of(&Names::default(), 1)
             .streams
@@ -302,7 +331,7 @@ mod tests {
             .find(|s| s.name == "MF_EVENTS")
             .unwrap();
         type Edit = fn(&mut stream::Config);
-        let table: [(&str, Edit, &str); 7] = [
+        let table: [(&str, Edit, &str); 8] = [
             ("the same", |_| {}, "unchanged"),
             ("other retention", |c| c.retention = stream::RetentionPolicy::Interest, "refuse"),
             ("in memory", |c| c.storage = stream::StorageType::Memory, "refuse"),
@@ -310,6 +339,11 @@ mod tests {
             ("kept for longer", |c| c.max_age = std::time::Duration::ZERO, "refuse"),
             ("kept for shorter", |c| c.max_age = std::time::Duration::from_secs(5), "update"),
             ("fewer consumers", |c| c.max_consumers = 10, "update"),
+            (
+                "repetitions known for shorter",
+                |c| c.duplicate_window = std::time::Duration::from_secs(1),
+                "update",
+            ),
         ];
         for (case, edit, expected) in table {
             let mut found = config(&spec);
