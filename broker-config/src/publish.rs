@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_nats::{Client, HeaderMap};
+use async_nats::{Client, HeaderMap, PublishErrorKind};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use tokio::sync::{Semaphore, oneshot};
@@ -199,10 +199,8 @@ impl Publisher {
         headers: HeaderMap,
         payload: Bytes,
     ) -> Result<u64, PublishError> {
-        // Some room for headers, which count too.
-        let bytes = payload.len() + headers.len() * 96;
-        let limit = self.client.max_payload();
-        if limit > 0 && bytes > limit {
+        let (bytes, limit) = (size(&headers, &payload), self.client.max_payload());
+        if bytes > limit {
             return Err(PublishError::TooLarge { subject, bytes, limit });
         }
         let _permit = self.permits.acquire().await.map_err(|_| PublishError::Closed)?;
@@ -219,7 +217,17 @@ impl Publisher {
         let answer = tokio::select! {
             biased;
             sent = sent => {
-                sent.map_err(|_| PublishError::Closed)?;
+                match sent.map_err(|error| error.kind()) {
+                    Ok(()) => {}
+                    // The server has announced a lower limit in the meantime.
+                    Err(PublishErrorKind::MaxPayloadExceeded) => {
+                        let limit = self.client.max_payload();
+                        return Err(PublishError::TooLarge { subject, bytes, limit });
+                    }
+                    Err(PublishErrorKind::Send | PublishErrorKind::InvalidSubject) => {
+                        return Err(PublishError::Closed);
+                    }
+                }
                 answer.await
             }
             answer = &mut answer => answer,
@@ -257,6 +265,19 @@ impl Publisher {
     }
 }
 
+/// What a message takes of the server's limit: its body, and its headers as they are sent
+/// (`NATS/1.0`, a line for each, an empty line).
+fn size(headers: &HeaderMap, payload: &Bytes) -> usize {
+    let line = |name: &str, value: &str| name.len() + ": ".len() + value.len() + "\r\n".len();
+    let lines: usize = headers
+        .iter()
+        .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
+        .map(|(name, value)| line(name.as_ref(), value.as_str()))
+        .sum();
+    let around = if headers.is_empty() { 0 } else { "NATS/1.0\r\n".len() + "\r\n".len() };
+    around + lines + payload.len()
+}
+
 fn lock(waiting: &Waiting) -> MutexGuard<'_, HashMap<u64, Waiter>> {
     // The map is whole after every single operation, so a panic elsewhere does not spoil it.
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -291,5 +312,23 @@ fn read_ack(subject: String, answer: &async_nats::Message) -> Result<u64, Publis
             code: error.err_code,
             description: error.description,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_count_as_they_are_sent() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(size(&headers, &Bytes::from_static(b"body")), 4);
+
+        headers.insert("A", "1");
+        headers.append("A", "22");
+        headers.insert("Long-Name", "");
+
+        let sent = "NATS/1.0\r\nA: 1\r\nA: 22\r\nLong-Name: \r\n\r\nbody";
+        assert_eq!(size(&headers, &Bytes::from_static(b"body")), sent.len());
     }
 }
