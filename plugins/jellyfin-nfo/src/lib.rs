@@ -18,14 +18,16 @@ use worker_sdk::{Context, Failure, Manifest, Meta, Outcome, Plugin};
 pub use self::ids::UniqueIds;
 pub use self::nfo::{Found, Kind, Nfo};
 
+/// The most episodes of one file that are listed.
+const MAX_EPISODES: usize = 500;
+
 /// The plugin.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct JellyfinNfo;
 
 impl Plugin for JellyfinNfo {
-    #[expect(clippy::expect_used, reason = "the manifest is part of the program and tested")]
     fn manifest(&self) -> Manifest {
-        Manifest::from_json(include_str!("../manifest.json")).expect("a valid manifest")
+        worker_sdk::manifest(include_str!("../manifest.json"))
     }
 
     async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
@@ -86,6 +88,7 @@ impl Described {
         let several = if all.len() > 1 { all.as_slice() } else { &[] };
         let episodes = several
             .iter()
+            .take(MAX_EPISODES)
             .map(|nfo| {
                 serde_json::json!({
                     "season": nfo.season, "episode": nfo.episode, "title": nfo.title,

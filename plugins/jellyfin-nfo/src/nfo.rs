@@ -120,8 +120,11 @@ pub(crate) fn read(text: &str) -> Result<Found, BrokenXml> {
     };
     let document = xml::read(text, start)?;
     let mut described: Vec<Nfo> = document.roots.iter().filter_map(describe).collect();
+    // Once for all of them: there may be thousands, and the text around them long.
+    let mut around = UniqueIds::default();
+    around.add_from_addresses(&document.around);
     for nfo in &mut described {
-        nfo.unique_ids.add_from_addresses(&document.around);
+        around.iter().for_each(|(database, id)| nfo.unique_ids.add(database, id));
     }
     if !described.is_empty() {
         return Ok(Found::Described(described));

@@ -110,6 +110,24 @@ async fn several_episodes_in_one_file_are_listed() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn thousands_of_episodes_with_addresses_around_them_take_no_time() -> anyhow::Result<()> {
+    let many = "<episodedetails/>".repeat(30_000);
+    let addresses = "www.imdb.com/title/tt0133093 ".repeat(15_000);
+    let text = format!("{many}{addresses}");
+    assert!(u64::try_from(text.len())? < files::MAX_BYTES);
+
+    let begun = tokio::time::Instant::now();
+    let report = run(&[("e.nfo", text.as_bytes())], "e.mkv", &[]).await?;
+
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert_texts(&report, &[("nfo/uniqueid/imdb", Some("tt0133093"))]);
+    let listed = report.meta().get("nfo/episodes").map(serde_json::to_value).transpose()?;
+    let listed = listed.as_ref().and_then(|list| list.as_array()).map(Vec::len);
+    assert_eq!(listed, Some(MAX_EPISODES));
+    Ok(())
+}
+
+#[tokio::test]
 async fn files_without_a_description_are_skipped_with_the_reason() -> anyhow::Result<()> {
     for (files, reason) in [
         (&[][..], "no .nfo beside the file"),

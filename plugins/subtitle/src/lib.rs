@@ -42,12 +42,15 @@ async fn files_beside(ctx: &Context) -> Result<Outcome, Failure> {
     let names = sidecar::names(ctx.existing().get("file/sidecars"));
     let owner = ctx.file().name.clone();
     let folder = ctx.path().parent().unwrap_or_else(|| Path::new("/")).to_owned();
+    let stop = ctx.cancelled().clone();
     let found = tokio::task::spawn_blocking(move || {
         let look = |name: String| {
             let found = file::look(&file::beside(&folder, &name));
             (name, found)
         };
-        names.into_iter().map(look).filter(|(name, found)| is_subtitle(name, found)).collect()
+        // Nobody waits for the rest once the attempt has had its time.
+        let names = names.into_iter().take_while(|_| !stop.is_cancelled());
+        names.map(look).filter(|(name, found)| is_subtitle(name, found)).collect()
     });
     let found: Vec<(String, Result<Found, FileError>)> = found.await.retryable()?;
     if found.is_empty() {

@@ -11,14 +11,12 @@ pub(super) fn clock(text: &str) -> Option<u64> {
         None if text.matches(':').count() == 3 => text.rsplit_once(':')?,
         None => (text, "0"),
     };
-    let mut total = 0;
-    let mut count = 0;
-    for part in whole.split(':') {
-        count += 1;
-        total = total * 60 + digits(part.trim())?;
+    // One number alone could be anything, and so could more than three.
+    if !(1..=2).contains(&whole.matches(':').count()) {
+        return None;
     }
-    // One number alone could be anything.
-    (2..=3).contains(&count).then_some(())?;
+    let parts = whole.split(':').map(|part| digits(part.trim()));
+    let total = parts.reduce(|total, part| Some(total? * 60 + part?))??;
     Some(total * 1000 + thousandths(fraction.trim())?)
 }
 
@@ -78,6 +76,7 @@ mod tests {
             ("99999:00:00,0", Some(359_996_400_000)),
             ("999999:00:00,0", None),
             ("01,000", None),
+            ("99999:99999:99999:99999:99999:99999:99999:99999:99999:99999:99999:99999,0", None),
             ("00:00:01,", None),
             ("00:00:-1,000", None),
             ("a:b,c", None),
