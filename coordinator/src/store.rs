@@ -11,6 +11,7 @@ pub mod files;
 pub mod overview;
 pub mod paths;
 pub mod patience;
+mod places;
 pub mod plugins;
 pub mod records;
 pub mod submit;

@@ -11,13 +11,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use broker_config::Cid;
 use broker_config::read::ReadError;
-use broker_config::{Cid, Names};
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use super::Store;
-use super::files::files_of;
 use super::patience::Patience;
+use super::places::Places;
 use crate::source::index::PathEntry;
 use crate::source::{FoundFile, PortError, Why, look_again};
 
@@ -25,8 +24,6 @@ use crate::source::{FoundFile, PortError, Why, look_again};
 const MOST: usize = 200_000;
 /// Contents whose records are looked for in one request.
 const BATCH: usize = 64;
-/// Contents whose paths are asked for at the same time.
-const ASKED: usize = 16;
 
 /// Smaller counts.
 type Rank = (bool, PathBuf);
@@ -56,7 +53,10 @@ pub(super) struct Chosen {
 
 /// The best path of each content handed in by one scan.
 #[derive(Debug, Default)]
-pub(super) struct Copies(Mutex<HashMap<Cid, Rank>>);
+pub(super) struct Copies {
+    seen: Mutex<HashMap<Cid, Rank>>,
+    places: Places,
+}
 
 impl Copies {
     /// Sorts out the files that another path of the same content counts for.
@@ -70,7 +70,8 @@ impl Copies {
         patience: &Patience,
         files: Vec<FoundFile>,
     ) -> Result<Chosen, PortError> {
-        let known = known_paths(store, patience, described(store, patience, &files).await?).await?;
+        let known =
+            self.known_paths(store, patience, described(store, patience, &files).await?).await?;
         let mut chosen = Chosen::default();
         for file in files {
             let ours = rank(!file.sidecars.is_empty(), file.path.clone());
@@ -105,7 +106,7 @@ impl Copies {
         patience: &Patience,
         retired: Retired,
     ) -> Result<Vec<FoundFile>, PortError> {
-        let known = known_paths(store, patience, retired.keys().cloned().collect()).await?;
+        let known = self.known_paths(store, patience, retired.keys().cloned().collect()).await?;
         let mut successors = Vec::new();
         for (cid, entries) in known {
             let Some(retired) = retired.get(&cid) else { continue };
@@ -132,8 +133,20 @@ impl Copies {
         Ok(successors)
     }
 
+    /// The known paths of each content, those that count first.
+    async fn known_paths(
+        &self,
+        store: &Store,
+        patience: &Patience,
+        cids: BTreeSet<Cid>,
+    ) -> Result<BTreeMap<Cid, Vec<PathEntry>>, PortError> {
+        let mut known = self.places.of(store, patience, cids).await?;
+        known.values_mut().for_each(|entries| entries.sort_by_cached_key(rank_of));
+        Ok(known)
+    }
+
     fn is_best(&self, cid: &Cid, ours: Rank) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.get_mut(cid) {
             Some(best) if *best < ours => false,
             Some(best) => {
@@ -151,7 +164,7 @@ impl Copies {
 
     /// Whether this scan has handed in neither this path nor a better one that still counts.
     fn takes_over(&self, cid: &Cid, ours: Rank, retired: &BTreeSet<PathBuf>) -> bool {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.get_mut(cid) {
             Some(best) if *best <= ours && !retired.contains(&best.1) => false,
             Some(best) => {
@@ -199,37 +212,6 @@ async fn described(
         }
     }
     Ok(described)
-}
-
-/// The known paths of each content, those that count first.
-async fn known_paths(
-    store: &Store,
-    patience: &Patience,
-    cids: BTreeSet<Cid>,
-) -> Result<BTreeMap<Cid, Vec<PathEntry>>, PortError> {
-    let each = cids.into_iter().map(|cid| paths_of(store, patience, cid));
-    stream::iter(each).buffer_unordered(ASKED).try_collect().await
-}
-
-async fn paths_of(
-    store: &Store,
-    patience: &Patience,
-    cid: Cid,
-) -> Result<(Cid, Vec<PathEntry>), PortError> {
-    let stream = Names::bucket_stream(&store.names().paths_bucket());
-    let filters = [store.names().paths_of(&cid)];
-    let found = match patience.read(store, &stream, &filters).await {
-        Ok(found) => found,
-        // All empty files are one content: there may be thousands of them.
-        Err(ReadError::TooMany) => {
-            let [filter] = filters;
-            patience.read_all(store, &stream, &filter).await?
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut entries = files_of(&found);
-    entries.sort_by_cached_key(rank_of);
-    Ok((cid, entries))
 }
 
 /// Whether a path that counts before ours is still on the disk; `entries` are sorted.

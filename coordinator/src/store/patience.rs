@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use broker_config::publish::PublishError;
-use broker_config::read::{ReadError, Stored, last_messages};
+use broker_config::read::{ReadError, Stored, last_messages, message_at};
 use bytes::Bytes;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
@@ -91,22 +91,35 @@ impl Patience {
     ) -> Result<Vec<Stored>, ReadError> {
         let mut tries = Tries::new(self);
         loop {
-            let error = match last_messages(store.client(), stream, filters).await {
+            match last_messages(store.client(), stream, filters).await {
                 Ok(found) => {
                     tries.succeeded();
                     return Ok(found);
                 }
-                Err(error) => error,
-            };
-            let most = match error {
-                ReadError::TimedOut { .. } => AWAY,
-                // While a server starts, nobody answers for its streams yet.
-                ReadError::Refused { status: 503, .. } => AWAY,
-                ReadError::Refused { .. } => REFUSING,
-                ReadError::TooMany | ReadError::Closed => return Err(error),
-            };
-            if !tries.pause(most, &error).await {
-                return Err(error);
+                Err(error) => tries.read_again(error).await?,
+            }
+        }
+    }
+
+    /// Reads one message, as soon as there is an answer; `None` if it is gone.
+    ///
+    /// # Errors
+    ///
+    /// As [`Patience::publish`].
+    pub async fn message(
+        &self,
+        store: &Store,
+        stream: &str,
+        sequence: u64,
+    ) -> Result<Option<Stored>, ReadError> {
+        let mut tries = Tries::new(self);
+        loop {
+            match message_at(store.client(), stream, sequence).await {
+                Ok(found) => {
+                    tries.succeeded();
+                    return Ok(found);
+                }
+                Err(error) => tries.read_again(error).await?,
             }
         }
     }
@@ -190,6 +203,18 @@ impl<'a> Tries<'a> {
         if retried && self.patience.told.swap(false, Ordering::Relaxed) {
             info!("the broker takes part again");
         }
+    }
+
+    /// As [`Tries::again`].
+    async fn read_again(&mut self, error: ReadError) -> Result<(), ReadError> {
+        let most = match error {
+            ReadError::TimedOut { .. } => AWAY,
+            // While a server starts, nobody answers for its streams yet.
+            ReadError::Refused { status: 503, .. } => AWAY,
+            ReadError::Refused { .. } => REFUSING,
+            ReadError::TooMany | ReadError::Closed => return Err(error),
+        };
+        if self.pause(most, &error).await { Ok(()) } else { Err(error) }
     }
 
     /// Waits before the next try where that can help; else the error stands.

@@ -6,6 +6,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::source::{Progress, ScanOptions, Scanner};
+use crate::store::files::files_of;
 use crate::store::paths::BrokerIndex;
 use crate::store::records::blank;
 use crate::store::submit::{BrokerSink, SubmitOptions};
@@ -181,5 +182,33 @@ async fn a_content_with_thousands_of_paths_is_no_obstacle() -> anyhow::Result<()
     assert_eq!(deleted, ["0001.txt"]);
     let cid = library.store.find(library.path("0005.txt").as_os_str()).await?;
     assert_eq!(library.store.paths_of(&cid.unwrap()).await?.len(), 1100);
+    Ok(())
+}
+
+#[tokio::test]
+async fn many_at_once_are_told_apart_too() -> anyhow::Result<()> {
+    let names: Vec<String> = (0..40).map(|n| format!("a{n:02}.txt")).collect();
+    let copies: Vec<String> = (0..40).map(|n| format!("b{n:02}.txt")).collect();
+    let all = names.iter().chain(&copies);
+    let contents: Vec<(&str, String)> =
+        all.map(|name| (name.as_str(), name[1..].to_owned())).collect();
+    let files: Vec<(&str, &str)> =
+        contents.iter().map(|(name, content)| (*name, content.as_str())).collect();
+    let mut library = Library::new(&files).await?;
+
+    for name in names.iter().take(30) {
+        fs::remove_file(library.path(name))?;
+    }
+    for name in copies.iter().skip(30) {
+        fs::remove_file(library.path(name))?;
+    }
+    let deleted = library.scan().await?;
+    for name in copies.iter().take(30) {
+        fs::rename(library.path(name), library.path(&name.replace('b', "c")))?;
+    }
+    let renamed = library.scan().await?;
+
+    assert_eq!(deleted, copies[..30]);
+    assert_eq!(renamed, (0..30).map(|n| format!("c{n:02}.txt")).collect::<Vec<_>>());
     Ok(())
 }
