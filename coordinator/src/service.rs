@@ -116,7 +116,7 @@ impl Coordinator {
             let epoch = held.epoch();
             tracing::info!(node = self.options.node, epoch, "leading");
             let stop = drain.child_token();
-            let led = {
+            let (led, has_failed) = {
                 let leading = self.lead(&broker, epoch, stop.clone());
                 tokio::pin!(leading);
                 let lost = tokio::select! {
@@ -124,18 +124,18 @@ impl Coordinator {
                     () = held.keep() => None,
                 };
                 match lost {
-                    Some(led) => led,
+                    Some(led) => (led, true),
                     None => {
                         tracing::warn!("leadership lost");
                         stop.cancel();
-                        leading.await
+                        (leading.await, false)
                     }
                 }
             };
             led?;
             if drain.is_cancelled() {
                 held.release().await;
-            } else {
+            } else if has_failed {
                 // What made a part fail may still be there.
                 drain.run_until_cancelled(sleep(RESTART)).await;
             }
