@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_nats::{HeaderMap, RequestErrorKind};
 use broker_config::wire::signal::{ANNOUNCE, Announce, AnnounceReply, AnnounceType};
 use bytes::Bytes;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
@@ -25,6 +25,8 @@ use crate::worker::WorkerError;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Shortest time between two announcements.
 const REST: Duration = Duration::from_millis(500);
+/// How long a plugin may think about its settings.
+const CONFIGURE_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often the log says that nobody answers.
 const COMPLAIN_EVERY: u32 = 15;
 
@@ -58,7 +60,7 @@ pub(crate) async fn announce<P: Plugin>(
                     standing.permits = permits;
                     changed
                 });
-                pause(inner, paused);
+                pause(inner, paused).await;
                 if rim.standing.borrow().configured.is_none() || *rim.settings() != settings {
                     // What comes of it is shown in the sign of life.
                     drop(configure(inner, settings).await);
@@ -128,17 +130,26 @@ async fn ask<P: Plugin>(inner: &Arc<Inner<P>>) -> Result<AnnounceReply, String> 
     serde_json::from_slice(&answer.payload).map_err(|error| error.to_string())
 }
 
-/// Lets the plugin take `settings`; says what it says.
+/// Lets the plugin take `settings`; says what it says. Ends on a drain, and when the plugin takes
+/// too long over it, which counts as a refusal.
 pub(crate) async fn configure<P: Plugin>(
     inner: &Arc<Inner<P>>,
     settings: Settings,
 ) -> Result<(), String> {
     let started = tokio::time::Instant::now();
     let given = settings.clone();
-    let result = inner.beside(|inner| async move { inner.plugin.configure(&given).await }).await;
-    let result = match result {
-        Some(result) => result.map_err(|error| crate::attempt::short(error.to_string())),
-        None => Err("the plugin panicked over its settings".to_owned()),
+    let answer = inner.beside(|inner| async move { inner.plugin.configure(&given).await });
+    let drain = inner.rim.drain.clone();
+    let Some(answer) = drain.run_until_cancelled(timeout(CONFIGURE_TIMEOUT, answer)).await else {
+        return Err("the worker is draining".to_owned());
+    };
+    let result = match answer {
+        Ok(Some(result)) => result.map_err(|error| crate::attempt::short(error.to_string())),
+        Ok(None) => Err("the plugin panicked over its settings".to_owned()),
+        Err(_) => {
+            let seconds = CONFIGURE_TIMEOUT.as_secs();
+            Err(format!("the plugin did not take its settings within {seconds} s"))
+        }
     };
     match &result {
         Ok(()) => info!(duration_ms = millis(started.elapsed()), "configured"),

@@ -1,18 +1,23 @@
 //! What this instance obeys: pause, resume, drain, configure, announce, ping.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::{Message, SubscribeError};
 use broker_config::wire::signal::{Control, ControlReply};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use futures_util::stream::select;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::announce::configure;
 use crate::plugin::Plugin;
 use crate::rim::Inner;
+
+/// How long a plugin is waited for when it is told of a pause.
+const TELL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Obeys what is asked of all instances of the plugin and of this one, until `stop`.
 pub(crate) async fn run<P: Plugin>(
@@ -53,8 +58,8 @@ async fn answer<P: Plugin>(inner: &Arc<Inner<P>>, request: Message) {
 
 async fn obey<P: Plugin>(inner: &Arc<Inner<P>>, control: Control) -> Result<(), String> {
     match control {
-        Control::Pause => pause(inner, true),
-        Control::Resume => pause(inner, false),
+        Control::Pause => pause(inner, true).await,
+        Control::Resume => pause(inner, false).await,
         Control::Drain => {
             info!("told to drain");
             inner.rim.drain.cancel();
@@ -66,8 +71,8 @@ async fn obey<P: Plugin>(inner: &Arc<Inner<P>>, control: Control) -> Result<(), 
     Ok(())
 }
 
-/// Pauses or resumes; the plugin is told only when that is a change.
-pub(crate) fn pause<P: Plugin>(inner: &Arc<Inner<P>>, paused: bool) {
+/// Pauses or resumes; the plugin is told only when that is a change, and not waited for long.
+pub(crate) async fn pause<P: Plugin>(inner: &Arc<Inner<P>>, paused: bool) {
     let changed = inner.rim.standing.send_if_modified(|standing| {
         let changed = standing.paused != paused;
         standing.paused = paused;
@@ -77,9 +82,12 @@ pub(crate) fn pause<P: Plugin>(inner: &Arc<Inner<P>>, paused: bool) {
         return;
     }
     info!(paused, "pulling was switched");
-    if paused {
-        inner.plugin.on_pause();
-    } else {
-        inner.plugin.on_resume();
+    let told = inner.beside(move |inner| async move {
+        if paused { inner.plugin.on_pause() } else { inner.plugin.on_resume() }
+    });
+    match timeout(TELL_TIMEOUT, told).await {
+        Ok(Some(())) => {}
+        Ok(None) => warn!(paused, "the plugin panicked when it was told"),
+        Err(_) => warn!(paused, "the plugin is slow to take it"),
     }
 }

@@ -24,7 +24,12 @@ pub trait Plugin: Send + Sync + 'static {
     /// # Errors
     ///
     /// [`InvalidSettings`] keeps the instance from serving; its text is shown to people. The
-    /// instance stays and is configured again when the settings change.
+    /// instance stays and is configured again when the settings change. A minute without an answer
+    /// counts as one.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped when that minute is over, and when the worker drains.
     fn configure(
         &self,
         _settings: &Settings,
@@ -48,6 +53,10 @@ pub trait Plugin: Send + Sync + 'static {
     fn process(&self, ctx: &Context) -> impl Future<Output = Result<Outcome, Failure>> + Send;
 
     /// Says whether the plugin can do its work; asked before each heartbeat.
+    ///
+    /// # Cancel safety
+    ///
+    /// The future is dropped after two seconds; the plugin then counts as unhealthy.
     fn health(&self) -> impl Future<Output = Health> + Send {
         ready(Health::Healthy)
     }

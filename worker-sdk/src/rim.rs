@@ -10,6 +10,7 @@ use broker_config::{InstanceId, Manifest, Names};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::connect::Link;
 use crate::lease::Leases;
@@ -89,12 +90,17 @@ impl Rim {
 impl<P: Send + Sync + 'static> Inner<P> {
     /// Runs code of the plugin where handlers run, so that it cannot stop the renewal of leases;
     /// `None` if it panics.
+    ///
+    /// # Cancel safety
+    ///
+    /// When dropped, the plugin's future is dropped as well: nothing that hangs is left behind, or
+    /// piles up.
     pub(crate) async fn beside<T, F, W>(self: &Arc<Self>, call: F) -> Option<T>
     where
         F: FnOnce(Arc<Self>) -> W,
         W: Future<Output = T> + Send + 'static,
         T: Send + 'static,
     {
-        self.rim.handlers.spawn(call(self.clone())).await.ok()
+        AbortOnDropHandle::new(self.rim.handlers.spawn(call(self.clone()))).await.ok()
     }
 }

@@ -19,6 +19,8 @@ use std::time::Duration;
 
 use broker_config::publish::Publisher;
 use broker_config::{InstanceId, Manifest, Names, PluginId};
+use futures_util::TryFutureExt as _;
+use futures_util::future::try_join;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::timeout;
@@ -194,7 +196,8 @@ async fn serve<P: Plugin>(
     let result = tokio::select! {
         biased;
         () = rim.abort.cancelled() => Ok(()),
-        result = pull(&inner, options, &handlers) => result,
+        // In a box, because it is large.
+        result = Box::pin(pull(&inner, options, &handlers)) => result,
     };
     drain(&inner, options, &handlers).await;
     leave.cancel();
@@ -253,17 +256,27 @@ async fn pull<P: Plugin>(
             let now = standing.borrow_and_update().gate();
             gates.send_if_modified(|gate| std::mem::replace(gate, now) != now);
         }
+        Ok(())
     };
+    let pulling = pulling.map_err(WorkerError::Closed);
+    let announcing = announce::keep(inner, &rim.drain);
+    for late in to_its_end(pulling, try_join(announcing, watching)).await? {
+        handlers.spawn(handle::give_back(inner.clone(), late));
+    }
+    Ok(())
+}
+
+/// Runs `work` to its end; what goes on `beside` it cuts it short only by failing.
+///
+/// On a drain both end, and `work` last: it still collects what is on its way.
+async fn to_its_end<T, U, E>(
+    work: impl Future<Output = Result<T, E>>,
+    beside: impl Future<Output = Result<U, E>>,
+) -> Result<T, E> {
     tokio::select! {
         biased;
-        pulled = pulling => {
-            for late in pulled? {
-                handlers.spawn(handle::give_back(inner.clone(), late));
-            }
-            Ok(())
-        }
-        kept = announce::keep(inner, &rim.drain) => kept,
-        () = watching => Ok(()),
+        done = work => done,
+        Err(error) = beside => Err(error),
     }
 }
 
@@ -316,4 +329,33 @@ fn fallback() -> InstanceId {
 fn host() -> String {
     let from_kernel = std::fs::read_to_string("/proc/sys/kernel/hostname");
     from_kernel.map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::sleep;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_on_its_way_at_a_drain_is_still_collected() {
+        let drain = CancellationToken::new();
+        let work = async {
+            drain.cancelled().await;
+            sleep(STOPPING).await;
+            Ok("late")
+        };
+        let beside = async {
+            drain.cancelled().await;
+            Ok(())
+        };
+        drain.cancel();
+
+        let collected: Result<_, &str> = to_its_end(work, beside).await;
+
+        assert_eq!(collected, Ok("late"));
+        let fails =
+            to_its_end(std::future::pending::<Result<(), _>>(), async { Err::<(), _>("no") });
+        assert_eq!(fails.await, Err("no"));
+    }
 }

@@ -11,7 +11,7 @@ use async_nats::jetstream::{self, stream::LastRawMessageErrorKind};
 use async_nats::{Client, HeaderMap};
 use broker_config::topology::{TaskConsumerSpec, Topology};
 use broker_config::wire::file::FilePath;
-use broker_config::wire::instance::Instance;
+use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::wire::signal::{AnnounceReply, Control, ControlReply};
 use broker_config::wire::task::TaskType;
 use broker_config::{
@@ -271,6 +271,15 @@ impl Fleet {
             Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Waits until worker `w0` shows this state.
+    pub(crate) async fn in_state(&self, state: InstanceState) -> anyhow::Result<()> {
+        eventually(
+            &format!("the state {state:?}"),
+            async || matches!(self.presence().await, Ok(Some(entry)) if entry.state == state),
+        )
+        .await
     }
 
     pub(crate) async fn control(&self, control: &Control) -> anyhow::Result<ControlReply> {

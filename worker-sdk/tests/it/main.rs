@@ -2,6 +2,7 @@
 
 mod drain;
 mod faults;
+mod hangs;
 mod harness;
 mod outcomes;
 mod process;

@@ -9,9 +9,11 @@ use std::sync::{Arc, Mutex};
 use broker_config::Manifest;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use worker_sdk::{Classify as _, Context, Failure, InvalidSettings, Outcome, Plugin, Settings};
+use worker_sdk::{
+    Classify as _, Context, Failure, Health, InvalidSettings, Outcome, Plugin, Settings,
+};
 
-use crate::harness::{completed, eventually, lock};
+use crate::harness::{LEASE, completed, eventually, lock};
 
 /// What a handler is asked to do.
 #[derive(Clone)]
@@ -33,6 +35,9 @@ pub(crate) struct Script {
     running: Arc<AtomicUsize>,
     pub(crate) most: Arc<AtomicUsize>,
     pub(crate) refuses_settings: bool,
+    pub(crate) hangs: Option<Hangs>,
+    /// How often it has hung.
+    pub(crate) hung: Arc<AtomicUsize>,
     /// Reports progress and hands its own file in.
     pub(crate) reports: bool,
 }
@@ -48,6 +53,8 @@ impl Script {
             running: Arc::default(),
             most: Arc::default(),
             refuses_settings: false,
+            hangs: None,
+            hung: Arc::default(),
             reports: false,
         }
     }
@@ -76,6 +83,17 @@ impl Script {
     }
 }
 
+/// Where a plugin hangs, besides its handler.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hangs {
+    /// Over settings that say `hang`.
+    Settings,
+    /// When it is paused, for three leases, with its thread.
+    Pause,
+    /// When it is asked for its health.
+    Health,
+}
+
 /// The plugin that follows a script.
 pub(crate) struct Scripted {
     manifest: Manifest,
@@ -97,6 +115,10 @@ impl Plugin for Scripted {
         if self.script.refuses_settings && !settings.contains_key("key") {
             return Err(InvalidSettings::new("key is required"));
         }
+        if self.script.hangs == Some(Hangs::Settings) && settings.contains_key("hang") {
+            self.script.hung.fetch_add(1, Ordering::SeqCst);
+            std::future::pending::<()>().await;
+        }
         Ok(())
     }
 
@@ -114,6 +136,22 @@ impl Plugin for Scripted {
         }
         let _running = Count::up(&self.script.running, &self.script.most);
         (self.script.handler)(call).await
+    }
+
+    async fn health(&self) -> Health {
+        if self.script.hangs == Some(Hangs::Health) {
+            self.script.hung.fetch_add(1, Ordering::SeqCst);
+            let _running = Count::up(&self.script.running, &self.script.most);
+            std::future::pending::<()>().await;
+        }
+        Health::Healthy
+    }
+
+    fn on_pause(&self) {
+        if self.script.hangs == Some(Hangs::Pause) {
+            let (_sender, never) = std::sync::mpsc::channel::<()>();
+            assert!(never.recv_timeout(LEASE * 3).is_err());
+        }
     }
 }
 

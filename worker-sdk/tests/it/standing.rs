@@ -7,14 +7,6 @@ use worker_sdk::WorkerError;
 
 use crate::harness::{Fleet, Script, completed, eventually, lock, task};
 
-async fn in_state(fleet: &Fleet, state: InstanceState) -> anyhow::Result<()> {
-    eventually(
-        &format!("the state {state:?}"),
-        async || matches!(fleet.presence().await, Ok(Some(entry)) if entry.state == state),
-    )
-    .await
-}
-
 #[tokio::test]
 async fn a_worker_that_is_not_accepted_says_why_and_ends() -> anyhow::Result<()> {
     let fleet = Fleet::start().await?;
@@ -44,7 +36,7 @@ async fn refused_settings_keep_it_from_serving_until_they_are_mended() -> anyhow
     let mut script = Script::completes();
     script.refuses_settings = true;
     let worker = fleet.worker(script.clone(), |_| {}).await?;
-    in_state(&fleet, InstanceState::Failed).await?;
+    fleet.in_state(InstanceState::Failed).await?;
     let entry = fleet.presence().await?.ok_or_else(|| anyhow::anyhow!("no entry"))?;
     assert_eq!(entry.error.as_deref(), Some("key is required"));
 
@@ -57,7 +49,7 @@ async fn refused_settings_keep_it_from_serving_until_they_are_mended() -> anyhow
     let settings = serde_json::Map::from_iter([("key".to_owned(), "k".into())]);
     assert!(fleet.control(&Control::Configure { settings }).await?.success);
     fleet.settled("x").await?;
-    in_state(&fleet, InstanceState::Ready).await?;
+    fleet.in_state(InstanceState::Ready).await?;
     worker.stop().await
 }
 
@@ -66,11 +58,11 @@ async fn it_pauses_resumes_and_drains_as_told() -> anyhow::Result<()> {
     let fleet = Fleet::start().await?;
     let script = Script::completes();
     let mut worker = fleet.worker(script.clone(), |_| {}).await?;
-    in_state(&fleet, InstanceState::Ready).await?;
+    fleet.in_state(InstanceState::Ready).await?;
     assert!(fleet.control(&Control::Ping).await?.success);
 
     assert!(fleet.control(&Control::Pause).await?.success);
-    in_state(&fleet, InstanceState::Paused).await?;
+    fleet.in_state(InstanceState::Paused).await?;
     // Requests that wait are answered until they run out; after that nothing comes.
     fleet.publish_many(Queue::Fast, "x", 20).await?;
     tokio::time::sleep(crate::harness::LEASE).await;
@@ -115,7 +107,7 @@ async fn it_announces_itself_again_when_asked() -> anyhow::Result<()> {
 
     let fleet = Fleet::start().await?;
     let worker = fleet.worker(Script::completes(), |_| {}).await?;
-    in_state(&fleet, InstanceState::Ready).await?;
+    fleet.in_state(InstanceState::Ready).await?;
 
     fleet.control(&Control::Announce).await?;
 
