@@ -50,7 +50,7 @@ pub enum ConnectError {
     /// The address makes no sense.
     #[error("`{url}` is not the address of a broker")]
     Address {
-        /// The address.
+        /// The address, without the user and the password that may stand in it.
         url: String,
         /// Why.
         #[source]
@@ -70,7 +70,9 @@ impl Link {
             .split(',')
             .map(|url| {
                 let url = url.trim();
-                url.parse().map_err(|source| ConnectError::Address { url: url.to_owned(), source })
+                let unreadable =
+                    |source| ConnectError::Address { url: without_user(url).to_owned(), source };
+                url.parse().map_err(unreadable)
             })
             .collect::<Result<_, _>>()?;
         let shown = addresses.first().map_or("", async_nats::ServerAddr::host).to_owned();
@@ -117,6 +119,11 @@ impl Link {
             }
         }
     }
+}
+
+/// A URL from its host on. What cannot be parsed has no parts, but a password ends at the last `@`.
+fn without_user(url: &str) -> &str {
+    url.rsplit_once('@').map_or(url, |(_, host)| host)
 }
 
 /// Growing pauses with some chance in them, without end.
@@ -192,5 +199,26 @@ fn on_event(event: &Event, epoch: &watch::Sender<u64>) {
         Event::ServerError(error) => warn!(error = %error, "the broker refused something"),
         Event::ClientError(error) => debug!(error = %error, "connection error"),
         Event::Draining | Event::Closed => debug!("the connection is closing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_makes_no_sense_is_named_without_its_password() {
+        for (url, shown) in [
+            ("nats://user:hush#@nas:4222x", "`nas:4222x` is not"),
+            ("nats://user:hush@more@[nas", "`[nas` is not"),
+            ("nats://a:1,nats://u:hush@b:port", "`b:port` is not"),
+        ] {
+            let options = WorkerOptions { url: url.to_owned(), ..WorkerOptions::default() };
+
+            let error = Link::open(&options, "x", &CancellationToken::new()).await.unwrap_err();
+
+            let said = Chain(&error).to_string();
+            assert!(said.contains(shown) && !said.contains("hush"), "{url}: {said}");
+        }
     }
 }

@@ -111,6 +111,12 @@ impl WorkerOptions {
     fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidOptions> {
         let default = Self::default();
         let file = |name| var(name).map(PathBuf::from);
+        let client_certificate = match (file("NATS_CERT"), file("NATS_KEY")) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (None, None) => None,
+            (Some(_), None) => return Err(alone("NATS_CERT", "NATS_KEY")),
+            (None, Some(_)) => return Err(alone("NATS_KEY", "NATS_CERT")),
+        };
         let concurrency = parsed::<NonZeroUsize>("METAFLEET_CONCURRENCY", &var)?;
         let grace = match var("METAFLEET_GRACE") {
             Some(text) => duration(&text).ok_or_else(|| InvalidOptions {
@@ -131,7 +137,7 @@ impl WorkerOptions {
             url: var("NATS_URL").unwrap_or(default.url),
             credentials: credentials(&var),
             root_certificates: file("NATS_CA"),
-            client_certificate: file("NATS_CERT").zip(file("NATS_KEY")),
+            client_certificate,
             prefix: parsed("METAFLEET_PREFIX", &var)?.unwrap_or(default.prefix),
             plugin: parsed("METAFLEET_PLUGIN", &var)?,
             instance: parsed("METAFLEET_INSTANCE", &var)?,
@@ -140,6 +146,10 @@ impl WorkerOptions {
             grace,
         })
     }
+}
+
+fn alone(name: &'static str, missing: &str) -> InvalidOptions {
+    InvalidOptions { name, problem: format!("{missing} must be set, too") }
 }
 
 /// The most specific way wins: credentials file, nkey, token, user.
@@ -228,6 +238,8 @@ mod tests {
             ("METAFLEET_GRACE", "-1"),
             ("METAFLEET_GRACE", "soon"),
             ("METAFLEET_QUEUES", "both"),
+            ("NATS_CERT", "/a.pem"),
+            ("NATS_KEY", "/a.key"),
         ] {
             let error = read(&[(name, value)]).unwrap_err();
             assert_eq!(error.name, name, "{value}");
