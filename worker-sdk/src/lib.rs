@@ -8,6 +8,7 @@ mod context;
 mod control;
 mod delivery;
 mod facts;
+mod guard;
 mod handle;
 mod lease;
 mod meta;
@@ -35,6 +36,7 @@ pub use broker_config::{
 };
 pub use connect::ConnectError;
 pub use context::{Context, SubmitError};
+pub use guard::Guard;
 pub use meta::Meta;
 pub use options::{Credentials, DEFAULT_GRACE, InvalidOptions, WorkerOptions};
 pub use outcome::{Classify, Failure, Forward, Outcome};

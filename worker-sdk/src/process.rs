@@ -10,8 +10,8 @@ use tracing::{error, info};
 use crate::connect::ConnectError;
 use crate::options::WorkerOptions;
 use crate::plugin::Plugin;
-use crate::telemetry;
 use crate::worker::{Worker, WorkerError};
+use crate::{guard, telemetry};
 
 /// Ended otherwise than by one of the reasons below.
 const FAILED: u8 = 1;
@@ -29,7 +29,12 @@ const INTERRUPTED: u8 = 130;
 /// Reads `NATS_*` and `METAFLEET_*` from the environment. The first SIGTERM or SIGINT drains, a
 /// second one ends at once. Exit codes: 0 drained, 1 failed, 2 the environment is wrong, 4 the
 /// broker does not let us in, 5 the coordinator does not accept the plugin, 130 ended at once.
+///
+/// Called as a [`Guard`](crate::Guard), it becomes the program that is guarded.
 pub fn run<P: Plugin>(plugin: P) -> ExitCode {
+    if let Some(code) = guard::exec_if_asked(std::env::args_os()) {
+        return code;
+    }
     let _telemetry = telemetry::init(plugin.manifest().id.as_str());
     let options = match WorkerOptions::from_environment() {
         Ok(options) => options,

@@ -72,6 +72,35 @@ impl Report {
     pub fn text(&self, key: &str) -> Option<&str> {
         self.meta.get(key)?.as_text()
     }
+
+    /// Asserts that the attempt failed, whether trying again may help, and that the error says
+    /// `words`.
+    ///
+    /// # Panics
+    ///
+    /// When one of these is not so.
+    #[expect(clippy::panic, reason = "this is for tests, where it is how to fail")]
+    pub fn assert_failed(&self, retryable: bool, words: &str) {
+        match &self.outcome {
+            Ok(outcome) => panic!("it did not fail: {outcome:?}"),
+            Err(failure) => {
+                let said = failure.to_string();
+                assert!(said.contains(words), "`{words}` is not in: {said}");
+                assert_eq!(failure.is_retryable(), retryable, "retryable: {said}");
+            }
+        }
+    }
+}
+
+/// Makes a pipe in `folder` that nobody writes to: whoever opens it for reading waits for ever.
+///
+/// # Errors
+///
+/// When it cannot be made.
+pub fn pipe_in(folder: &Path) -> io::Result<PathBuf> {
+    let path = folder.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&path).status()?;
+    if made.success() { Ok(path) } else { Err(io::Error::other(format!("mkfifo: {made}"))) }
 }
 
 impl<P: Plugin> Bench<P> {

@@ -1,7 +1,9 @@
 //! Runs a program under a time limit and takes a bounded amount of what it says.
 //!
 //! The program has a process group of its own. Whatever way the run ends, dropped in the middle
-//! included, nothing of the group is left: a wrapper script and what it started die as well.
+//! included, nothing of the group is left: a wrapper script and what it started die as well. When
+//! this process is killed, the kernel kills the program ([`Guard`]); what a wrapper script started
+//! then ends by itself, after its processor time at the latest.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -11,8 +13,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::time::timeout;
+use worker_sdk::Guard;
 
 use crate::ffprobe;
 
@@ -26,14 +29,16 @@ const MAX_MESSAGES: usize = 16 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum ChildError {
     /// There is no such program, or it may not be started.
-    #[error("could not start {}", program.display())]
+    #[error("could not start {}: {reason}", program.display())]
     Start {
         /// As it was asked for.
         program: OsString,
-        /// Why.
-        #[source]
-        source: io::Error,
+        /// What the guard said, or a wrapper script that could not start it in its turn.
+        reason: String,
     },
+    /// The system starts no more processes.
+    #[error("could not start a process")]
+    Spawn(#[source] io::Error),
     /// What it says could not be read.
     #[error("could not read what ffprobe says")]
     Read(#[source] io::Error),
@@ -64,7 +69,11 @@ impl ChildError {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Start { .. } | Self::Read(_) | Self::TimedOut(_) | Self::Signal { .. } => true,
+            Self::Start { .. }
+            | Self::Spawn(_)
+            | Self::Read(_)
+            | Self::TimedOut(_)
+            | Self::Signal { .. } => true,
             Self::TooMuch => false,
             Self::Refused { messages } => ffprobe::may_pass(messages),
         }
@@ -75,7 +84,7 @@ fn in_brackets(messages: &str) -> String {
     if messages.is_empty() { String::new() } else { format!(" ({messages})") }
 }
 
-/// Runs `program` and returns its standard output.
+/// Runs `program` under `guard` and returns its standard output.
 ///
 /// # Errors
 ///
@@ -86,19 +95,20 @@ fn in_brackets(messages: &str) -> String {
 ///
 /// Dropping the future kills the program.
 pub async fn run(
+    guard: &Guard,
     program: &OsStr,
     arguments: &[OsString],
     limit: Duration,
 ) -> Result<Vec<u8>, ChildError> {
-    let mut child = Command::new(program)
+    let mut child = guard
+        .command(program, limit)
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
-        .kill_on_drop(true)
         .spawn()
-        .map_err(|source| ChildError::Start { program: program.to_owned(), source })?;
+        .map_err(ChildError::Spawn)?;
     let _group = Group::of(&child);
     let (status, output, messages) =
         timeout(limit, finish(&mut child)).await.map_err(|_| ChildError::TimedOut(limit))??;
@@ -106,6 +116,9 @@ pub async fn run(
     match status.signal() {
         Some(signal) => Err(ChildError::Signal { signal, messages }),
         None if status.success() => Ok(output),
+        None if status.code() == Some(Guard::NOT_STARTED) => {
+            Err(ChildError::Start { program: program.to_owned(), reason: messages })
+        }
         None if messages.is_empty() => {
             Err(ChildError::Refused { messages: format!("{status} without a word") })
         }
@@ -157,6 +170,3 @@ impl Drop for Group {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,14 +8,24 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use worker_sdk::{
-    Classify as _, Context, Failure, InvalidSettings, Manifest, Outcome, Plugin, Settings,
+    Classify as _, Context, Failure, Guard, InvalidSettings, Manifest, Outcome, Plugin, Settings,
 };
 
 use crate::child::ChildError;
 
-/// The plugin; all it knows is in its settings.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Ffmpeg;
+/// The plugin; all it knows of files is in its settings.
+#[derive(Clone, Debug, Default)]
+pub struct Ffmpeg {
+    guard: Guard,
+}
+
+impl Ffmpeg {
+    /// The plugin inside another program than its own: `guard` starts ffprobe for it.
+    #[must_use]
+    pub fn guarded_by(guard: Guard) -> Self {
+        Self { guard }
+    }
+}
 
 /// Time for ffprobe to say its version.
 const VERSION_LIMIT: Duration = Duration::from_secs(10);
@@ -30,7 +40,7 @@ impl Plugin for Ffmpeg {
 
     async fn configure(&self, settings: &Settings) -> Result<(), InvalidSettings> {
         let program = program(settings);
-        match child::run(&program, &["-version".into()], VERSION_LIMIT).await {
+        match child::run(&self.guard, &program, &["-version".into()], VERSION_LIMIT).await {
             Ok(_) => Ok(()),
             Err(error @ ChildError::Start { .. }) => Err(InvalidSettings::new(format!(
                 "{}; install ffmpeg or set `ffprobe` to its path",
@@ -52,11 +62,12 @@ impl Plugin for Ffmpeg {
         }
         let limit = ctx.remaining().saturating_sub(MARGIN);
         let arguments = ffprobe::arguments(ctx.path());
-        let output = match child::run(&program(ctx.settings()), &arguments, limit).await {
-            Ok(output) => output,
-            Err(error) if error.is_retryable() => return Err(Failure::retryable(error)),
-            Err(error) => return Err(Failure::permanent(error)),
-        };
+        let output =
+            match child::run(&self.guard, &program(ctx.settings()), &arguments, limit).await {
+                Ok(output) => output,
+                Err(error) if error.is_retryable() => return Err(Failure::retryable(error)),
+                Err(error) => return Err(Failure::permanent(error)),
+            };
         let probe = ffprobe::parse(&output).permanent()?;
         let mime = ctx.existing_text("file/mime").unwrap_or(&ctx.file().mime);
         Ok(Outcome::Completed(describe::describe(&probe, mime)))
@@ -67,6 +78,3 @@ fn program(settings: &Settings) -> OsString {
     let given = settings.get("ffprobe").and_then(|value| value.as_str()).unwrap_or_default().trim();
     if given.is_empty() { "ffprobe".into() } else { given.into() }
 }
-
-#[cfg(test)]
-mod tests;

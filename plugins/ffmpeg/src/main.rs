@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    worker_sdk::run(plugin_ffmpeg::Ffmpeg)
+    worker_sdk::run(plugin_ffmpeg::Ffmpeg::default())
 }

@@ -2,6 +2,7 @@
 
 mod drain;
 mod faults;
+mod guard;
 mod hangs;
 mod harness;
 mod outcomes;

@@ -56,7 +56,7 @@ impl Drop for Process {
 }
 
 /// The example beside this test's own program; cargo builds it for `cargo test`.
-fn example() -> anyhow::Result<PathBuf> {
+pub(crate) fn example() -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).context("a target directory")?;
     let example = target.join("examples/minimal");

@@ -157,7 +157,7 @@ struct Answer(Value, &'static str);
 
 impl Plugin for Answer {
     fn manifest(&self) -> Manifest {
-        Ffmpeg.manifest()
+        Ffmpeg::default().manifest()
     }
 
     async fn process(&self, _: &Context) -> Result<Outcome, Failure> {

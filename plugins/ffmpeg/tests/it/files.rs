@@ -1,3 +1,5 @@
+//! What the plugin says about files.
+
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
@@ -5,11 +7,12 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
+use plugin_ffmpeg::Ffmpeg;
 use serde_json::json;
 use worker_sdk::MetaValue;
-use worker_sdk::testing::{Bench, Report};
+use worker_sdk::testing::{Bench, Report, pipe_in};
 
-use super::*;
+use crate::guard;
 
 #[tokio::test]
 async fn a_film_with_every_kind_of_stream_is_described() -> Result<()> {
@@ -185,7 +188,10 @@ async fn ffprobe_that_is_missing_keeps_the_plugin_from_serving() {
         ("/nowhere/ffprobe", "could not start /nowhere/ffprobe: No such file"),
         ("/bin/false", "/bin/false does not work"),
     ] {
-        let report = Bench::new(Ffmpeg).settings(json!({"ffprobe": program})).run("/x").await;
+        let report = Bench::new(Ffmpeg::guarded_by(guard()))
+            .settings(json!({"ffprobe": program}))
+            .run("/x")
+            .await;
 
         let failure = report.outcome.unwrap_err().to_string();
         assert!(failure.contains(words), "{failure}");
@@ -195,19 +201,17 @@ async fn ffprobe_that_is_missing_keeps_the_plugin_from_serving() {
 #[tokio::test]
 async fn what_is_not_a_file_is_refused_at_once() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let pipe = folder.path().join("pipe.mkv");
-    ensure!(Command::new("mkfifo").arg(&pipe).status()?.success(), "mkfifo");
-    for (path, retryable) in [(folder.path().join("gone.mkv"), true), (pipe, false)] {
-        let report = probe(&path, "video/x-matroska").await;
-
-        let failure = report.outcome.err().context("it was described")?;
-        assert_eq!(failure.is_retryable(), retryable, "{failure}");
+    for (path, retryable, words) in [
+        (folder.path().join("gone.mkv"), true, "No such file"),
+        (pipe_in(folder.path())?, false, "not a regular file"),
+    ] {
+        probe(&path, "video/x-matroska").await.assert_failed(retryable, words);
     }
     Ok(())
 }
 
 async fn probe(path: &Path, mime: &str) -> Report {
-    Bench::new(Ffmpeg).existing([("file/mime", mime)]).run(path).await
+    Bench::new(Ffmpeg::guarded_by(guard())).existing([("file/mime", mime)]).run(path).await
 }
 
 fn texts(report: &Report, prefix: &str, expected: &[(&str, &str)]) {

@@ -1,0 +1,9 @@
+//! The plugin on real files and with programs that misbehave, guarded by its own program.
+
+mod child;
+mod files;
+
+/// The plugin's own program, which is the guard of what it starts.
+fn guard() -> worker_sdk::Guard {
+    worker_sdk::Guard::of(env!("CARGO_BIN_EXE_plugin-ffmpeg"))
+}
