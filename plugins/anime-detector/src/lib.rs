@@ -18,9 +18,8 @@ pub use self::score::{DEFAULT_THRESHOLD, Verdict, judge};
 pub struct AnimeDetector;
 
 impl Plugin for AnimeDetector {
-    #[expect(clippy::expect_used, reason = "the manifest is part of the program and tested")]
     fn manifest(&self) -> Manifest {
-        Manifest::from_json(include_str!("../manifest.json")).expect("a valid manifest")
+        worker_sdk::manifest(include_str!("../manifest.json"))
     }
 
     async fn configure(&self, settings: &Settings) -> Result<(), InvalidSettings> {

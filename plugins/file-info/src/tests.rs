@@ -3,7 +3,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use worker_sdk::testing::Bench;
+use worker_sdk::testing::{Bench, pipe_in};
 
 use super::*;
 
@@ -86,18 +86,12 @@ async fn the_finder_is_believed_where_the_content_says_nothing() -> Result<()> {
 #[tokio::test]
 async fn what_cannot_be_read_is_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let pipe = folder.path().join("pipe");
-    ensure!(Command::new("mkfifo").arg(&pipe).status()?.success(), "mkfifo");
     for (path, retryable, words) in [
         (folder.path().join("gone"), true, "gone: No such file"),
         (folder.path().to_owned(), false, "is not a regular file"),
-        (pipe, false, "pipe is not a regular file"),
+        (pipe_in(folder.path())?, false, "pipe is not a regular file"),
     ] {
-        let report = Bench::new(FileInfo).run(&path).await;
-
-        let failure = report.outcome.err().context("it was read")?;
-        assert_eq!(failure.is_retryable(), retryable, "{failure}");
-        assert!(failure.to_string().contains(words), "{failure}");
+        Bench::new(FileInfo).run(&path).await.assert_failed(retryable, words);
     }
     Ok(())
 }

@@ -1,7 +1,7 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use worker_sdk::testing::Bench;
+use worker_sdk::testing::{Bench, pipe_in};
 
 use super::*;
 
@@ -33,17 +33,11 @@ async fn checksums_are_those_of_the_usual_programs() -> Result<()> {
 #[tokio::test]
 async fn what_cannot_be_read_is_named() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let pipe = folder.path().join("pipe");
-    ensure!(Command::new("mkfifo").arg(&pipe).status()?.success(), "mkfifo");
     for (path, retryable, words) in [
         (folder.path().join("gone"), true, "gone: No such file"),
-        (pipe, false, "pipe is not a regular file"),
+        (pipe_in(folder.path())?, false, "pipe is not a regular file"),
     ] {
-        let report = Bench::new(FullHash).run(&path).await;
-
-        let failure = report.outcome.err().context("it was read")?;
-        assert_eq!(failure.is_retryable(), retryable, "{failure}");
-        assert!(failure.to_string().contains(words), "{failure}");
+        Bench::new(FullHash).run(&path).await.assert_failed(retryable, words);
     }
     Ok(())
 }

@@ -1,12 +1,11 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use worker_sdk::MetaValue;
-use worker_sdk::testing::{Bench, Report};
+use worker_sdk::testing::{Bench, Report, pipe_in};
 
 use super::*;
 
@@ -154,13 +153,10 @@ async fn a_file_of_its_own_that_cannot_be_read_fails() -> Result<()> {
         fs::write(&path, text)?;
         Ok(path)
     };
-    let pipe = folder.path().join("pipe.srt");
-    ensure!(Command::new("mkfifo").arg(&pipe).status()?.success(), "mkfifo");
-    fs::set_permissions(&pipe, fs::Permissions::from_mode(0o600))?;
     for (path, expected) in [
         (write("words.srt", "only words")?, "skipped"),
         (folder.path().join("gone.srt"), "retryable"),
-        (pipe, "permanent"),
+        (pipe_in(folder.path())?, "permanent"),
     ] {
         let bench = Bench::new(Subtitle).existing([("file/mime", "application/x-subrip")]);
 
