@@ -117,8 +117,7 @@ impl Coordinator {
             tracing::info!(node = self.options.node, epoch, "leading");
             let stop = drain.child_token();
             let (led, has_failed) = {
-                let leading = self.lead(&broker, epoch, stop.clone());
-                tokio::pin!(leading);
+                let mut leading = Box::pin(self.lead(&broker, epoch, stop.clone()));
                 let lost = tokio::select! {
                     led = &mut leading => Some(led),
                     () = held.keep() => None,

@@ -68,7 +68,7 @@ struct State {
 
 /// What a key of the bucket says of its plugin.
 enum Found {
-    Known(PluginEntry),
+    Known(Box<PluginEntry>),
     Removed,
     Unreadable,
 }
@@ -76,7 +76,7 @@ enum Found {
 impl Registry {
     /// Serves until `stop`.
     pub async fn run(self, stop: CancellationToken) {
-        stop.run_until_cancelled(self.serve()).await;
+        stop.run_until_cancelled(Box::pin(self.serve())).await;
     }
 
     async fn serve(mut self) {
@@ -128,7 +128,7 @@ impl Registry {
             match self.read_entry(stored) {
                 Some((id, Found::Known(entry))) => {
                     self.make_ready(state, &entry).await;
-                    state.entries.insert(id, entry);
+                    state.entries.insert(id, *entry);
                 }
                 Some((id, Found::Removed)) => self.find_removed(state, id).await,
                 Some((id, Found::Unreadable)) => {
@@ -154,18 +154,18 @@ impl Registry {
         };
         let left = entry.managed && !self.expected.contains(&id) && self.drop_unexpected;
         entry.enabled &= !left;
-        Some((id, Found::Known(entry)))
+        Some((id, Found::Known(Box::new(entry))))
     }
 
     async fn on_change(&self, state: &mut State, stored: &Stored) {
         let Some((id, found)) = self.read_entry(stored) else { return };
         match found {
             Found::Known(entry) => {
-                if state.entries.get(&id) == Some(&entry) {
+                if state.entries.get(&id) == Some(&*entry) {
                     return;
                 }
                 self.make_ready(state, &entry).await;
-                state.entries.insert(id, entry);
+                state.entries.insert(id, *entry);
             }
             Found::Removed => {
                 if state.entries.remove(&id).is_none() {
