@@ -43,15 +43,18 @@ async fn nothing_is_lost_and_nothing_is_written_twice_whatever_is_killed() -> an
 #[tokio::test]
 async fn an_experiment_against_the_rules_is_found_out() -> anyhow::Result<()> {
     for (rule, kills, problem) in [
-        ("ignore-order", ["0", "0"], "before what they depend on"),
-        ("ack-first", ["6", "0"], "gone without a record"),
+        ("ignore-order", ["0", "0", "0"], "before what they depend on"),
+        ("ack-first", ["6", "0", "0"], "gone without a record"),
+        ("forget-files", ["0", "1", "0"], "without a completed record"),
+        ("submit-once", ["0", "0", "1"], "without a completed record"),
     ] {
         let _place = heavy().await?;
-        let [workers, broker] = kills;
-        let few = ["--seed", "1", "--files", "600", "--coordinator-kills", "0"];
-        let kills = ["--worker-kills", workers, "--broker-kills", broker, "--sabotage", rule];
+        let [workers, coordinator, broker] = kills;
+        let few = ["--seed", "1", "--files", "600", "--sabotage", rule];
+        let workers = ["--worker-kills", workers];
+        let others = ["--coordinator-kills", coordinator, "--broker-kills", broker];
 
-        let (good, report) = experiment(&[&few[..], &kills].concat()).await?;
+        let (good, report) = experiment(&[&few[..], &workers, &others].concat()).await?;
 
         let problems = report["problems"].to_string();
         assert!(!good && problems.contains(problem), "{rule}: {report:#}");

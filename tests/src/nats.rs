@@ -1,27 +1,36 @@
 //! A private nats-server that dies with the test process, however that ends.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::eventually;
 
-/// Keeps the server as long as its own standard input is open, and kills it then: the kernel closes
-/// it when the test process goes, also when that is killed.
-const KEEPER: &str = r#""$@" & read -r _; kill -9 $!; wait $!"#;
+/// Keeps the server, whose process id it says, as long as its own standard input is open, and kills
+/// it then: the kernel closes it when the test process goes, also when that is killed.
+const KEEPER: &str = r#""$@" >/dev/null & echo $!; read -r _; kill -9 $!; wait $!"#;
 
 /// A nats-server on a free port with its store in a folder of its own.
 #[derive(Debug)]
 pub struct Server {
-    keeper: Mutex<Option<Child>>,
+    keeper: Mutex<Option<Keeper>>,
     home: TempDir,
     port: u16,
     jetstream: bool,
+}
+
+/// A running server and who keeps it.
+#[derive(Debug)]
+struct Keeper {
+    shell: Child,
+    server: Pid,
 }
 
 impl Server {
@@ -57,11 +66,17 @@ impl Server {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// Stops the server with SIGSTOP: what is sent to it is taken by the kernel and goes no further.
+    pub fn hang(&self) -> anyhow::Result<()> {
+        let server = self.keeper().as_ref().context("it does not run")?.server;
+        Ok(kill_process(server, Signal::STOP)?)
+    }
+
     /// Kills the server with SIGKILL and waits until it is gone.
     pub fn kill(&self) -> anyhow::Result<()> {
-        let Some(mut keeper) = self.keeper().take() else { return Ok(()) };
-        drop(keeper.stdin.take());
-        keeper.wait()?;
+        let Some(Keeper { mut shell, .. }) = self.keeper().take() else { return Ok(()) };
+        drop(shell.stdin.take());
+        shell.wait()?;
         Ok(())
     }
 
@@ -96,7 +111,7 @@ impl Server {
         format!("nats-server said: {}", lines.into_iter().rev().collect::<Vec<_>>().join(" / "))
     }
 
-    fn keeper(&self) -> MutexGuard<'_, Option<Child>> {
+    fn keeper(&self) -> MutexGuard<'_, Option<Keeper>> {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -108,7 +123,7 @@ impl Drop for Server {
     }
 }
 
-fn launch(home: &Path, port: Option<u16>, jetstream: bool) -> anyhow::Result<Child> {
+fn launch(home: &Path, port: Option<u16>, jetstream: bool) -> anyhow::Result<Keeper> {
     let binary = binary()?;
     let log = std::fs::File::options().create(true).append(true).open(home.join("log"))?;
     let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
@@ -118,12 +133,12 @@ fn launch(home: &Path, port: Option<u16>, jetstream: bool) -> anyhow::Result<Chi
     if jetstream {
         command.arg("--jetstream").arg("--store_dir").arg(home.join("store"));
     }
-    command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .with_context(|| format!("start {}", binary.display()))
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
+    let mut shell = command.spawn().with_context(|| format!("start {}", binary.display()))?;
+    let mut line = String::new();
+    BufReader::new(shell.stdout.take().context("its output")?).read_line(&mut line)?;
+    let server = line.trim().parse().ok().and_then(Pid::from_raw).context("a process id")?;
+    Ok(Keeper { shell, server })
 }
 
 /// The server named by `NATS_SERVER_BIN`, else one on the path, else the one that `make tools`

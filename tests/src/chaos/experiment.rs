@@ -20,7 +20,7 @@ use super::plan::{Counts, Planned, Target, plan};
 use super::process::{Process, Starter};
 use super::recovery::Recovery;
 use super::report::Report;
-use super::submitter::{cid, submit};
+use super::submitter::{Progress, cid, submit};
 use super::{GRAPH, Sabotage, now};
 use crate::{Fleet, Server, within};
 
@@ -28,6 +28,9 @@ use crate::{Fleet, Server, within};
 const LOOK: Duration = Duration::from_millis(20);
 /// How long nothing may move before the rest is given up: more than any lease in the system.
 const STILL: Duration = Duration::from_secs(45);
+/// Files that are handed in while the broker hangs, so that each of its kills meets submissions on
+/// their way.
+const INTO_THE_HANG: usize = 16;
 /// How long the start may take.
 const START: Duration = Duration::from_secs(60);
 
@@ -53,12 +56,12 @@ pub struct Options {
 /// Runs the experiment.
 pub async fn run(options: Options) -> anyhow::Result<Report> {
     let mut chaos = Chaos::start(options.clone()).await?;
-    let begun = watch::Sender::new(0);
+    let progress = watch::Sender::new(Progress::default());
     let mut submitting = JoinSet::new();
     let (fleet, sabotage) = (chaos.fleet.clone(), options.sabotage);
-    submitting.spawn(submit(fleet, options.files, begun.subscribe(), sabotage));
+    submitting.spawn(submit(fleet, options.files, progress.subscribe(), sabotage));
     let started = Instant::now();
-    let moves = chaos.disturb(&begun, &mut submitting).await?;
+    let moves = chaos.disturb(&progress, &mut submitting).await?;
     let undisturbed = Instant::now();
     let empty = moves && chaos.drain().await?;
     let (seconds, drained) = (started.elapsed(), undisturbed.elapsed());
@@ -115,8 +118,9 @@ struct Chaos {
 /// What is to happen at a time.
 enum Due {
     Kill(Planned),
-    Worker { role: String, kill: usize },
-    Broker { kill: usize },
+    WorkerStart { role: String, kill: usize },
+    BrokerKill { kill: usize, away: Duration },
+    BrokerStart { kill: usize },
 }
 
 impl Chaos {
@@ -163,7 +167,7 @@ impl Chaos {
     /// Kills as planned while files are handed in; false if nothing moves any more.
     async fn disturb(
         &mut self,
-        begun: &watch::Sender<usize>,
+        progress: &watch::Sender<Progress>,
         submitting: &mut JoinSet<anyhow::Result<()>>,
     ) -> anyhow::Result<bool> {
         let mut random = fastrand::Rng::with_seed(self.options.seed);
@@ -173,9 +177,11 @@ impl Chaos {
         let mut moved = Instant::now();
         loop {
             let count = self.ledgers.read()?;
-            if begun.send_replace(count) != count {
+            if progress.borrow().begun != count {
                 moved = Instant::now();
             }
+            let extra = self.broker_kills() * INTO_THE_HANG;
+            progress.send_replace(Progress { begun: count, extra });
             if moved.elapsed() > STILL {
                 return Ok(false);
             }
@@ -210,7 +216,7 @@ impl Chaos {
                     let (role, victim) = (worker.role.clone(), Victim::Worker(worker.pid));
                     self.kill(worker, victim).await?;
                     self.killed.workers += 1;
-                    let back = Due::Worker { role, kill };
+                    let back = Due::WorkerStart { role, kill };
                     return Ok(Some((Instant::now() + planned.away, back)));
                 }
                 Target::Coordinator => {
@@ -225,22 +231,32 @@ impl Chaos {
                     if self.kills.iter().any(is_away) {
                         return Ok(Some((Instant::now() + planned.away, Due::Kill(planned))));
                     }
+                    // From here on nothing that is sent to it is safe.
                     self.kills.push(Kill { victim: Victim::Broker, at: now(), back: i64::MAX });
-                    self.fleet.server.kill()?;
-                    self.killed.broker += 1;
-                    return Ok(Some((Instant::now() + planned.away, Due::Broker { kill })));
+                    self.fleet.server.hang()?;
+                    let dies = Due::BrokerKill { kill, away: planned.away };
+                    return Ok(Some((Instant::now() + planned.hangs, dies)));
                 }
             },
-            Due::Worker { role, kill } => {
+            Due::BrokerKill { kill, away } => {
+                self.fleet.server.kill()?;
+                self.killed.broker += 1;
+                return Ok(Some((Instant::now() + away, Due::BrokerStart { kill })));
+            }
+            Due::WorkerStart { role, kill } => {
                 self.workers.push(self.starter.worker(&role)?);
                 self.is_back(kill);
             }
-            Due::Broker { kill } => {
+            Due::BrokerStart { kill } => {
                 self.fleet.server.restart().await?;
                 self.is_back(kill);
             }
         }
         Ok(None)
+    }
+
+    fn broker_kills(&self) -> usize {
+        self.kills.iter().filter(|kill| kill.victim == Victim::Broker).count()
     }
 
     async fn kill(&mut self, mut process: Process, victim: Victim) -> anyhow::Result<()> {

@@ -33,6 +33,8 @@ pub struct Planned {
     pub delay: Duration,
     /// Who.
     pub target: Target,
+    /// How long it hangs before it dies: what is sent to it meanwhile gets lost.
+    pub hangs: Duration,
     /// How long it stays away.
     pub away: Duration,
 }
@@ -50,6 +52,10 @@ pub fn plan(random: &mut fastrand::Rng, counts: Counts, executions: usize) -> Ve
             after: random.usize(first..last),
             delay: millis(random, 0, 1_500),
             target,
+            hangs: match target {
+                Target::Worker(_) | Target::Coordinator => Duration::ZERO,
+                Target::Broker => millis(random, 100, 600),
+            },
             away: match target {
                 Target::Worker(_) => millis(random, 100, 1_000),
                 Target::Coordinator => Duration::ZERO,

@@ -16,10 +16,20 @@ use crate::{Fleet, file, json_of};
 
 /// Files handed in at the same time.
 const AT_ONCE: usize = 32;
-/// Files ahead of the workers, so that files are handed in for most of the experiment.
-const AHEAD: usize = 400;
+/// Of the files, this part is ahead of the workers, so that files are handed in for most of the
+/// experiment.
+const AHEAD: usize = 5;
 /// Pause before something is handed in again.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// How far the experiment is, as far as the handing in of files goes by it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Executions that have begun.
+    pub begun: usize,
+    /// Files to hand in whatever has begun.
+    pub extra: usize,
+}
 
 /// The content id of a file of the experiment.
 #[must_use]
@@ -27,17 +37,18 @@ pub fn cid(number: usize) -> String {
     format!("chaos-{number:06}")
 }
 
-/// Hands in `files` files, not much faster than `begun` executions show that they are worked on.
+/// Hands in `files` files, not much faster than the executions show that they are worked on.
 pub async fn submit(
     fleet: Arc<Fleet>,
     files: usize,
-    mut begun: watch::Receiver<usize>,
+    mut progress: watch::Receiver<Progress>,
     sabotage: Option<Sabotage>,
 ) -> anyhow::Result<()> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
     for number in 0..files {
-        begun.wait_for(|begun| number < begun / GRAPH.len() + AHEAD).await?;
+        let due = |now: &Progress| number < now.begun / GRAPH.len() + now.extra + files / AHEAD;
+        progress.wait_for(due).await?;
         let place = places.clone().acquire_owned().await?;
         let fleet = fleet.clone();
         running.spawn(async move {
