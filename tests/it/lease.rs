@@ -7,6 +7,7 @@ use broker_config::topology::LEASE;
 use broker_config::wire::dead::Cause;
 use broker_config::wire::event::{Fact, Outcome};
 use broker_config::wire::instance::InstanceState;
+use coordinator::engine::SUBMISSION_LEASE;
 use futures_util::StreamExt as _;
 use integration_tests::{Call, Fleet, LIMIT, Script, Wire, eventually, manifest};
 use serde_json::json;
@@ -75,6 +76,33 @@ async fn a_handler_that_takes_longer_than_the_lease_keeps_its_task() -> anyhow::
     assert_eq!(settled.of("probe"), Some(Outcome::Completed));
     assert_eq!(script.calls().len(), 1, "{script:?}");
     assert_eq!(fleet.recorded("film", "probe").await?.attempt, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_file_that_takes_longer_than_the_lease_of_its_submission_stays_in_one_hand()
+-> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let gate = CancellationToken::new();
+    let script = Script::waits_for(&gate);
+    let _worker = fleet.worker(&manifest("probe", &json!({}))?, &script).await?;
+    let run = fleet.submit("film").await?;
+    script.begun(1).await?;
+
+    sleep(SUBMISSION_LEASE + Duration::from_secs(2)).await;
+
+    let stream = fleet.js.get_stream(fleet.names.submit_stream()).await?;
+    let mut consumers = stream.consumers();
+    let mut delivered = 0;
+    while let Some(consumer) = consumers.next().await {
+        let consumer = consumer?;
+        assert_eq!(consumer.num_redelivered, 0, "{consumer:?}");
+        delivered += consumer.delivered.consumer_sequence;
+    }
+    assert_eq!(delivered, 1);
+    gate.cancel();
+    assert_eq!(fleet.settled(run).await?.of("probe"), Some(Outcome::Completed));
+    assert_eq!(script.calls().len(), 1, "{script:?}");
     Ok(())
 }
 

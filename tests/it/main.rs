@@ -5,6 +5,7 @@
 
 mod chaos;
 mod cli;
+mod connection;
 mod fleets;
 mod graph;
 mod incremental;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use broker_config::wire::event::{Fact, TaskCounts};
@@ -59,6 +60,30 @@ async fn a_scan_without_a_fleet_settles_every_file_and_the_same_again_does_nothi
 
     let (code, forced) = home.scan(&["--force"]).await?;
     assert_eq!((code, &forced["tasks"]["cached"]), (6, &json!(0)), "all ran again: {forced}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_scans_of_one_library_share_one_fleet_or_take_turns() -> anyhow::Result<()> {
+    let _place = heavy().await?;
+    // From side by side to one that comes when the other is about to end.
+    for apart in [0, 150, 400, 800] {
+        let home = super::odd_home(&["completes"], 20)?;
+        let second = async {
+            tokio::time::sleep(Duration::from_millis(apart)).await;
+            home.scan(&[]).await
+        };
+
+        let (first, second) = tokio::join!(home.scan(&[]), second);
+
+        let (first, second) = (first?, second?);
+        let settled = |(code, summary): &(i32, Value)| (*code, summary["settled"].as_u64());
+        let expected = (0, Some(20));
+        assert_eq!((settled(&first), settled(&second)), (expected, expected), "{apart} ms apart");
+        let calls = home.calls("odd")?;
+        assert_eq!(calls.len(), 20, "{apart} ms apart");
+        assert!(calls.values().all(|calls| *calls == 1), "run twice: {calls:?}");
+    }
     Ok(())
 }
 
