@@ -27,6 +27,9 @@ use crate::store::Store;
 use crate::store::paths::BrokerIndex;
 use crate::store::patience::Patience;
 
+/// Tasks that the workers of one plugin hold at once, on both sides of the comparison.
+const IN_HAND: usize = 512;
+
 /// What to measure.
 #[derive(Clone, Debug)]
 pub struct BenchOptions {

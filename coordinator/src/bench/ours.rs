@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use worker_sdk::{Credentials, Worker, WorkerOptions};
 
 use super::noop::Noop;
-use super::{Bench, connect, resident_mb, until};
+use super::{Bench, IN_HAND, connect, resident_mb, until};
 use crate::broker::json;
 use crate::config::connection::Login;
 use crate::service::{Coordinator, CoordinatorHandle, CoordinatorOptions, Phase};
@@ -106,7 +106,7 @@ fn worker_options(bench: &Bench) -> anyhow::Result<WorkerOptions> {
         url: bench.broker.url.clone(),
         credentials,
         prefix: bench.names.prefix().clone(),
-        concurrency: std::num::NonZeroUsize::new(256 / bench.plugins.max(1)),
+        concurrency: std::num::NonZeroUsize::new(IN_HAND),
         ..WorkerOptions::default()
     })
 }

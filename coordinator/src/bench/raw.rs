@@ -18,16 +18,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::noop::Noop;
-use super::{Bench, connect, until};
+use super::{Bench, IN_HAND, connect, until};
 use crate::broker::Broker;
 use crate::broker::deliver::{Answer, answer};
 use crate::broker::json;
 use crate::broker::tail::Tail;
 
 const LIMIT: Duration = Duration::from_secs(300);
-/// Messages asked for at once.
-const ROOM: usize = 512;
-
 /// Bodies as long as the real ones.
 struct Bodies {
     task: Bytes,
@@ -137,7 +134,7 @@ async fn submit(publisher: &Publisher, bench: &Bench) -> anyhow::Result<()> {
         let (publisher, subject) = (publisher.clone(), bench.names.submit(Queue::Fast));
         let body = json(&bench.submission(number)?);
         sent.spawn(async move { publisher.publish(subject, HeaderMap::new(), body).await });
-        if sent.len() >= ROOM
+        if sent.len() >= IN_HAND
             && let Some(first) = sent.join_next().await
         {
             first??;
@@ -160,7 +157,7 @@ fn lock(open: &Open) -> std::sync::MutexGuard<'_, HashMap<String, File>> {
 async fn dispatch(broker: Broker, mut submits: Puller, (open, plan, bodies): Shared) {
     let mut sent = JoinSet::new();
     loop {
-        submits.set_room(ROOM.saturating_sub(sent.len()));
+        submits.set_room(IN_HAND.saturating_sub(sent.len()));
         let message = tokio::select! {
             pulled = submits.next() => match pulled {
                 Pulled::Message(message) => message,
@@ -197,7 +194,7 @@ async fn work(publisher: Publisher, names: Names, plugin: PluginId, bodies: Arc<
     };
     let mut held = JoinSet::new();
     loop {
-        puller.set_room(ROOM.saturating_sub(held.len()));
+        puller.set_room(IN_HAND.saturating_sub(held.len()));
         let message = tokio::select! {
             pulled = puller.next() => match pulled {
                 Pulled::Message(message) => message,
