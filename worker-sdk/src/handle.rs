@@ -86,7 +86,7 @@ async fn process<P: Plugin>(
             let task = unreadable(inner, &address);
             let failure = Failure::permanent(format!("the task cannot be read: {error}"));
             let attempt = Attempt { rim, task: &task, queue, headers, took: Duration::ZERO };
-            return attempt.settle(delivery, Err(failure)).await;
+            return Box::pin(attempt.settle(delivery, Err(failure))).await;
         }
     };
     let span = Span::current();
@@ -118,7 +118,7 @@ async fn process<P: Plugin>(
     rim.totals.busy_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
     let attempt = Attempt { rim, task: &ctx.task, queue, headers, took };
     if outcome.is_err() && rim.abort.is_cancelled() {
-        return attempt.give_back(delivery).await;
+        return Box::pin(attempt.give_back(delivery)).await;
     }
     let ended = outcome.and_then(|outcome| attempt::check(&rim.manifest, outcome));
     attempt.settle(delivery, ended).await;

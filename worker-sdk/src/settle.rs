@@ -13,7 +13,6 @@
 //! replaces, signals are recognised by what they are about. What cannot be stored although it
 //! was tried again and again is left to the lease: the task is delivered again.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
@@ -32,7 +31,7 @@ use crate::attempt::{Ended, short};
 use crate::delivery::{Delivery, GIVE_BACK};
 use crate::lease::millis;
 use crate::metrics::count;
-use crate::outcome::Failure;
+use crate::outcome::{Destination, Failure};
 use crate::rim::Rim;
 use crate::{submit, telemetry};
 
@@ -40,6 +39,10 @@ use crate::{submit, telemetry};
 const PATIENCE: Duration = Duration::from_secs(600);
 /// Times a publish is tried while the broker is connected.
 const TRIES: usize = 8;
+/// Pause before it is tried for the second time.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+/// Longest pause before a later one, about.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// One attempt that is over.
 #[derive(Debug)]
@@ -54,6 +57,9 @@ pub(crate) struct Attempt<'a> {
 
 impl Attempt<'_> {
     /// Settles the delivery.
+    ///
+    /// What is rare is kept in a box of its own here: the future of each task is moved and touched
+    /// as a whole, and is as large as its largest branch.
     pub(crate) async fn settle(&self, delivery: Delivery, ended: Result<Ended, Failure>) {
         delivery.held().hold_until(Instant::now() + PATIENCE);
         match ended {
@@ -67,17 +73,19 @@ impl Attempt<'_> {
                 count(&self.rim.totals.deferred);
                 // Waiting costs no attempt.
                 let used = delivery.attempt().get() - 1;
-                self.defer(delivery, after, reason, used).await;
+                Box::pin(self.defer(delivery, after, reason, used)).await;
             }
-            Ok(Ended::Forward { to, meta }) => {
-                match submit::forward(self, &to, delivery.sequence).await {
-                    Ok(reason) if meta.is_empty() => {
-                        self.record(delivery, RecordStatus::Skipped, meta, Some(reason)).await;
-                    }
-                    Ok(_) => self.record(delivery, RecordStatus::Completed, meta, None).await,
-                    Err(failure) => self.fail(delivery, failure).await,
-                }
+            Ok(Ended::Forward { to, meta }) => Box::pin(self.forward(delivery, to, meta)).await,
+            Err(failure) => Box::pin(self.fail(delivery, failure)).await,
+        }
+    }
+
+    async fn forward(&self, delivery: Delivery, to: Destination, meta: MetaMap) {
+        match submit::forward(self, &to, delivery.sequence).await {
+            Ok(reason) if meta.is_empty() => {
+                self.record(delivery, RecordStatus::Skipped, meta, Some(reason)).await;
             }
+            Ok(_) => self.record(delivery, RecordStatus::Completed, meta, None).await,
             Err(failure) => self.fail(delivery, failure).await,
         }
     }
@@ -122,7 +130,7 @@ impl Attempt<'_> {
         };
         let body = match serde_json::to_vec(&record) {
             Ok(body) => Bytes::from(body),
-            Err(error) => return self.fail(delivery, Failure::permanent(error)).await,
+            Err(error) => return Box::pin(self.fail(delivery, Failure::permanent(error))).await,
         };
         let mut headers = HeaderMap::new();
         headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE, task.record_revision.to_string());
@@ -143,7 +151,7 @@ impl Attempt<'_> {
                 delivery.ack().await;
             }
             Err(error @ PublishError::TooLarge { .. }) => {
-                self.fail(delivery, Failure::permanent(error)).await;
+                Box::pin(self.fail(delivery, Failure::permanent(error))).await;
             }
             Err(error) => self.leave(delivery, &error),
         }
@@ -257,23 +265,38 @@ impl Attempt<'_> {
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<(), PublishError> {
-        let tries = AtomicU32::new(0);
+        self.rim.link.connected().await;
+        let first = self.rim.publisher.publish(subject.clone(), headers.clone(), body.clone());
+        match first.await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_retryable() => {
+                Box::pin(self.publish_again(subject, headers, body)).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Tries again what may have been stored already, only without our hearing of it.
+    async fn publish_again(
+        &self,
+        subject: String,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<(), PublishError> {
         let publish = || async {
             self.rim.link.connected().await;
-            let earlier = tries.fetch_add(1, Ordering::Relaxed);
             let (headers, body) = (headers.clone(), body.clone());
             match self.rim.publisher.publish(subject.clone(), headers, body).await {
-                Ok(_) => Ok(()),
-                // An earlier try was stored, only its acknowledgement was lost.
-                Err(PublishError::WrongLastSequence { .. }) if earlier > 0 => Ok(()),
+                Ok(_) | Err(PublishError::WrongLastSequence { .. }) => Ok(()),
                 Err(error) => Err(error),
             }
         };
         let pauses = ExponentialBuilder::default()
-            .with_min_delay(Duration::from_millis(200))
-            .with_max_delay(Duration::from_secs(5))
-            .with_max_times(TRIES - 1)
+            .with_min_delay(FIRST_PAUSE * 2)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_max_times(TRIES - 2)
             .with_jitter();
+        tokio::time::sleep(FIRST_PAUSE).await;
         publish.retry(pauses).when(PublishError::is_retryable).await
     }
 }
