@@ -15,7 +15,8 @@ use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Resource, Rlimit};
+use worker_sdk::die_with_parent;
 
 /// The first argument that makes this program a guard.
 pub const GUARD_ARGUMENT: &str = "__exec";
@@ -90,11 +91,7 @@ pub fn exec_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn prepare(request: &Request) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    let parent = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
-    if parent != Some(request.parent) {
-        return Err(io::Error::other("the parent is gone already"));
-    }
+    die_with_parent(request.parent)?;
     if let Some(memory) = request.memory {
         let limit = Rlimit { current: Some(memory.get()), maximum: Some(memory.get()) };
         // Not the address space: runtimes reserve far more of it than they use.
@@ -111,7 +108,7 @@ fn fail(code: u8, message: &str) -> ExitCode {
 
 #[derive(Debug, PartialEq, Eq)]
 struct Request {
-    parent: i32,
+    parent: u32,
     memory: Option<NonZeroU64>,
     program: PathBuf,
     arguments: Vec<OsString>,

@@ -72,8 +72,9 @@ pub(crate) fn exec_if_asked(args: impl IntoIterator<Item = OsString>) -> Option<
     if args.next()? != ARGUMENT {
         return None;
     }
-    let mut number = || args.next()?.into_string().ok()?.parse::<u64>().ok();
-    let (parent, seconds) = (number(), number());
+    let mut number = || args.next()?.into_string().ok();
+    let parent = number().and_then(|text| text.parse().ok());
+    let seconds = number().and_then(|text| text.parse().ok());
     let (Some(parent), Some(seconds), Some(program)) = (parent, seconds, args.next()) else {
         return Some(fail(MISUSED, &format_args!("{ARGUMENT} PID SECONDS PROGRAM [ARGUMENT..]")));
     };
@@ -85,12 +86,25 @@ pub(crate) fn exec_if_asked(args: impl IntoIterator<Item = OsString>) -> Option<
     Some(fail(u8::try_from(Guard::NOT_STARTED).unwrap_or(u8::MAX), &error))
 }
 
-fn prepare(parent: u64, seconds: u64) -> io::Result<()> {
+/// Asks the kernel to kill this process when `parent`, the process that started it, goes; it stays so
+/// when the process becomes another program.
+///
+/// The kernel watches the *thread* that started this process.
+///
+/// # Errors
+///
+/// When the parent has gone before it could be asked, or the kernel refuses.
+pub fn die_with_parent(parent: u32) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
-    if now.and_then(|pid| u64::try_from(pid).ok()) != Some(parent) {
-        return Err(io::Error::other("the plugin is gone already"));
+    let now = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
+    if now != Some(parent) {
+        return Err(io::Error::other("the parent is gone already"));
     }
+    Ok(())
+}
+
+fn prepare(parent: u32, seconds: u64) -> io::Result<()> {
+    die_with_parent(parent)?;
     // Whoever started the plugin may have set less, which cannot be raised.
     let most = rustix::process::getrlimit(Resource::Cpu).maximum.unwrap_or(u64::MAX);
     let limit = Rlimit {

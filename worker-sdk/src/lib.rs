@@ -36,7 +36,7 @@ pub use broker_config::{
 };
 pub use connect::ConnectError;
 pub use context::{Context, SubmitError};
-pub use guard::Guard;
+pub use guard::{Guard, die_with_parent};
 pub use meta::Meta;
 pub use options::{Credentials, DEFAULT_GRACE, InvalidOptions, WorkerOptions};
 pub use outcome::{Classify, Failure, Forward, Outcome};
