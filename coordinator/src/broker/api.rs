@@ -3,12 +3,16 @@
 //! The client reads an answer as whatever is asked for, so that a refusal looks like a success to
 //! who only asks whether there was an answer.
 
-use async_nats::jetstream::context::RequestError;
+use async_nats::{Client, RequestError, RequestErrorKind};
 use broker_config::read::message_at;
 use broker_config::{Names, PluginId, Queue};
+use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::Broker;
+
+/// The server's code when nobody listens to a request.
+const NO_RESPONDERS: u64 = 503;
 
 /// The broker did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -42,39 +46,65 @@ impl ApiError {
     }
 }
 
+/// Asks the JetStream API, e.g. `STREAM.INFO.MF_TASKS`; a body that is null is left out.
+///
+/// # Errors
+///
+/// [`ApiError`]
+pub async fn ask(client: &Client, what: String, body: &Value) -> Result<Value, ApiError> {
+    let payload = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+    let refused = |what, code, description: &str| {
+        Err(ApiError::Refused { what, code, description: description.to_owned() })
+    };
+    let answer = match client.request(format!("$JS.API.{what}"), payload).await {
+        Ok(answer) => answer,
+        Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+            return refused(what, NO_RESPONDERS, "JetStream is not enabled for this account");
+        }
+        Err(cause) => return Err(ApiError::Away { what, cause }),
+    };
+    let Ok(answer) = serde_json::from_slice::<Value>(&answer.payload) else {
+        return refused(what, 0, "the answer is no JSON");
+    };
+    let Some(error) = answer.get("error") else { return Ok(answer) };
+    let code = error.get("code").and_then(Value::as_u64).unwrap_or(0);
+    refused(what, code, error.get("description").and_then(Value::as_str).unwrap_or_default())
+}
+
+/// Deletes one message of a stream; one that is gone already is no error.
+///
+/// # Errors
+///
+/// [`ApiError`]; the message is still there, or nobody knows.
+pub async fn delete_message(client: &Client, stream: &str, sequence: u64) -> Result<(), ApiError> {
+    let what = format!("STREAM.MSG.DELETE.{stream}");
+    match ask(client, what, &json!({ "seq": sequence, "no_erase": true })).await {
+        Ok(_) => Ok(()),
+        // The server has no code of its own for "it is gone already".
+        Err(error) => match message_at(client, stream, sequence).await {
+            Ok(None) => Ok(()),
+            Ok(Some(_)) | Err(_) => Err(error),
+        },
+    }
+}
+
 impl Broker {
-    /// Asks the JetStream API, e.g. `STREAM.INFO.MF_TASKS`.
+    /// As [`ask`].
     ///
     /// # Errors
     ///
     /// [`ApiError`]
     pub async fn api(&self, what: String, body: &Value) -> Result<Value, ApiError> {
-        let answer: Result<Value, RequestError> = self.js.request(what.clone(), body).await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(cause) => return Err(ApiError::Away { what, cause }),
-        };
-        let Some(error) = answer.get("error") else { return Ok(answer) };
-        let code = error.get("code").and_then(Value::as_u64).unwrap_or(0);
-        let description = error.get("description").and_then(Value::as_str).unwrap_or_default();
-        Err(ApiError::Refused { what, code, description: description.to_owned() })
+        ask(&self.client, what, body).await
     }
 
-    /// Deletes one message of a stream; one that is gone already is no error.
+    /// As [`delete_message`].
     ///
     /// # Errors
     ///
     /// [`ApiError`]; the message is still there, or nobody knows.
     pub async fn delete_message(&self, stream: &str, sequence: u64) -> Result<(), ApiError> {
-        let what = format!("STREAM.MSG.DELETE.{stream}");
-        match self.api(what, &json!({ "seq": sequence, "no_erase": true })).await {
-            Ok(_) => Ok(()),
-            // The server has no code of its own for "it is gone already".
-            Err(error) => match message_at(&self.client, stream, sequence).await {
-                Ok(None) => Ok(()),
-                Ok(Some(_)) | Err(_) => Err(error),
-            },
-        }
+        delete_message(&self.client, stream, sequence).await
     }
 
     /// Takes all tasks of a plugin out of their stream, and its consumers away.

@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use async_nats::RequestErrorKind;
 use broker_config::Queue;
 use broker_config::id::PluginId;
 use broker_config::names::Names;
-use broker_config::read::message_at;
-use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Store, StoreError};
+use crate::broker::api::{ApiError, ask, delete_message};
 
 /// What a stream holds.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -54,38 +52,8 @@ impl Store {
         what: &str,
         body: &Value,
     ) -> Result<T, StoreError> {
-        #[derive(Deserialize)]
-        struct Refusal {
-            #[serde(default)]
-            code: u64,
-            #[serde(default)]
-            description: String,
-        }
-        let payload = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-        let answer =
-            self.client.request(format!("$JS.API.{what}"), payload).await.map_err(|error| {
-                match error.kind() {
-                    RequestErrorKind::NoResponders => StoreError::Refused {
-                        what: what.to_owned(),
-                        description: "JetStream is not enabled for this account".to_owned(),
-                    },
-                    RequestErrorKind::TimedOut
-                    | RequestErrorKind::InvalidSubject
-                    | RequestErrorKind::MaxPayloadExceeded
-                    | RequestErrorKind::Other => {
-                        StoreError::Away { what: what.to_owned(), cause: error.into() }
-                    }
-                }
-            })?;
+        let answer = ask(&self.client, what.to_owned(), body).await?;
         let unreadable = |cause| StoreError::Unreadable { what: what.to_owned(), cause };
-        let mut answer: Value = serde_json::from_slice(&answer.payload).map_err(unreadable)?;
-        if let Some(error) = answer.get_mut("error") {
-            let error: Refusal = serde_json::from_value(error.take()).map_err(unreadable)?;
-            return Err(match error.code {
-                404 => StoreError::NotFound { what: what.to_owned() },
-                _ => StoreError::Refused { what: what.to_owned(), description: error.description },
-            });
-        }
         serde_json::from_value(answer).map_err(unreadable)
     }
 
@@ -176,14 +144,16 @@ impl Store {
     ///
     /// [`StoreError`] when the broker does not do it.
     pub async fn delete_message(&self, stream: &str, sequence: u64) -> Result<(), StoreError> {
-        let what = format!("STREAM.MSG.DELETE.{stream}");
-        match self.api::<Value>(&what, &json!({ "seq": sequence, "no_erase": true })).await {
-            Ok(_) => Ok(()),
-            // The server has no code for "it is gone already".
-            Err(error) => match message_at(&self.client, stream, sequence).await {
-                Ok(None) => Ok(()),
-                Ok(Some(_)) | Err(_) => Err(error),
-            },
+        Ok(delete_message(&self.client, stream, sequence).await?)
+    }
+}
+
+impl From<ApiError> for StoreError {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Away { what, cause } => Self::Away { what, cause: cause.into() },
+            ApiError::Refused { what, code: 404, .. } => Self::NotFound { what },
+            ApiError::Refused { what, description, .. } => Self::Refused { what, description },
         }
     }
 }
