@@ -10,6 +10,8 @@ pub const SCHEDULE: &str = "Nats-Schedule";
 pub const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 /// Attempts already used up before this message was published, in decimal; absent = 0.
 pub const ATTEMPTS_USED: &str = "Mf-Attempts-Used";
+/// On a record `failed`: sequence of its dead letter, in decimal.
+pub const DEAD_LETTER: &str = "Mf-Dead-Letter";
 /// W3C trace context.
 pub const TRACE_PARENT: &str = "traceparent";
 /// W3C trace state.

@@ -4,7 +4,7 @@
 //! its letter in a header, so that the next letter can take the place of that one.
 
 use async_nats::HeaderMap;
-use broker_config::header::MESSAGE_ID;
+use broker_config::header::{DEAD_LETTER, MESSAGE_ID};
 use broker_config::publish::PublishError;
 use broker_config::read::{ReadError, message_at};
 use broker_config::wire::dead::{Cause, DeadLetter, DeadType};
@@ -20,9 +20,6 @@ use crate::run::Trace;
 
 #[cfg(test)]
 mod tests;
-
-/// Header of a failed record: the sequence of its dead letter.
-const LETTER: &str = "Mf-Dead-Letter";
 
 /// Why, and after what, a task is given up on.
 #[derive(Clone, Debug)]
@@ -121,7 +118,7 @@ impl Present {
         let Some(StoredRecord { revision, record, headers }) = stored else {
             return Self::default();
         };
-        let letter = headers.get(LETTER).and_then(|value| value.as_str().parse().ok());
+        let letter = headers.get(DEAD_LETTER).and_then(|value| value.as_str().parse().ok());
         Self { revision, record, letter }
     }
 
@@ -153,7 +150,7 @@ impl Broker {
             self.delete_letter(older, &dead.task).await?;
         }
         let mut headers = trace_headers(&dead.trace);
-        headers.insert(LETTER, letter.to_string());
+        headers.insert(DEAD_LETTER, letter.to_string());
         match self.put_record(&dead.record(present.record), present.revision, headers).await {
             Ok(_) => {
                 self.tell_dead(&dead).await?;

@@ -192,6 +192,7 @@ fn headers_and_limits_are_those_of_the_code() -> anyhow::Result<()> {
         header::EXPECTED_LAST_SUBJECT_SEQUENCE,
         header::MESSAGE_ID,
         header::ATTEMPTS_USED,
+        header::DEAD_LETTER,
         header::SCHEDULE,
         header::SCHEDULE_TARGET,
         header::KV_OPERATION,

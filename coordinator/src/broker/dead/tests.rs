@@ -76,7 +76,7 @@ async fn only_the_letter_of_the_same_file_gives_way() -> anyhow::Result<()> {
     // As after the stream was made anew: the number is that of another letter by now.
     let record = dead(task("film", 0), "old").record(None);
     let mut headers = HeaderMap::new();
-    headers.insert(LETTER, of_other.to_string());
+    headers.insert(DEAD_LETTER, of_other.to_string());
     let revision = broker.put_record(&record, 0, headers).await?;
 
     broker.give_up(dead(task("film", revision), "new")).await?;
