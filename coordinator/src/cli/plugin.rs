@@ -23,7 +23,7 @@ pub(crate) enum PluginCommand {
     Pause(OnePlugin),
     /// Let the tasks of a plugin go on
     Resume(OnePlugin),
-    /// Forget a plugin; its records stay, and it comes back when it announces itself
+    /// Forget a plugin; its records stay, and it comes back when an instance of it is started anew
     Remove(OnePlugin),
 }
 
