@@ -82,10 +82,11 @@ async fn a_handler_that_takes_longer_than_the_lease_keeps_its_task() -> anyhow::
 #[tokio::test]
 async fn a_file_that_takes_longer_than_the_lease_of_its_submission_stays_in_one_hand()
 -> anyhow::Result<()> {
-    let (fleet, _lead) = Fleet::start().await?;
+    let (fleet, _lead) = Fleet::start_with(|options| options.lease = LEASE).await?;
     let gate = CancellationToken::new();
     let script = Script::waits_for(&gate);
-    let _worker = fleet.worker(&manifest("probe", &json!({}))?, &script).await?;
+    let manifest = manifest("probe", &json!({ "timeout": 120_000 }))?;
+    let _worker = fleet.worker(&manifest, &script).await?;
     let run = fleet.submit("film").await?;
     script.begun(1).await?;
 
