@@ -17,7 +17,7 @@ use crate::wire::signal::KEPT_KINDS;
 /// How long a delivery belongs to its worker unless renewed; renewed every third of it.
 ///
 /// Nine seconds, because a killed worker's tasks are to run elsewhere within ten.
-pub const LEASE: Duration = Duration::from_secs(9);
+pub const LEASE: Duration = Duration::from_secs(8);
 /// Consumers per stream. Must be said: from 2.15 on a server allows 1,000 unless told otherwise.
 const MAX_CONSUMERS: i32 = 20_000;
 /// Waiting pull requests per consumer; cannot be changed later, so it is set for a large fleet.
