@@ -111,11 +111,24 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
     let until = Instant::now() + session::BUSY;
     let ended = loop {
         if let Some((connection, names)) = running {
-            let store = Store::open(session::connect(&connection).await?, names).await?;
-            let mode = if args.wait { Mode::Wait } else { Mode::HandIn };
-            let ended = job.run(&store, mode).await;
-            store.close().await;
-            break ended;
+            match session::connect(&connection).await {
+                Ok(client) => {
+                    let store = Store::open(client, names).await?;
+                    let mode = if args.wait { Mode::Wait } else { Mode::HandIn };
+                    let ended = job.run(&store, mode).await;
+                    store.close().await;
+                    break ended;
+                }
+                Err(failure)
+                    if session::is_ending(&connection, &failure) && Instant::now() < until =>
+                {
+                    sleep(session::PAUSE).await;
+                }
+                Err(failure) => break Err(failure),
+            }
+            running = session::running(app, &data_dir)?;
+            job.scan.waits = args.wait || running.is_none();
+            continue;
         }
         match job.start_a_fleet(data_dir.clone(), &args.plugins).await {
             Ok(fleet) => break job.run_with(fleet).await,

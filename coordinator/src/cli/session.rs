@@ -82,9 +82,14 @@ async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>), Fai
     let until = Instant::now() + BUSY;
     loop {
         match running(app, &data_dir)? {
-            Some((connection, names)) => {
-                return Ok((connect(&connection).await?, names, None));
-            }
+            Some((connection, names)) => match connect(&connection).await {
+                Ok(client) => return Ok((client, names, None)),
+                Err(failure) if is_ending(&connection, &failure) && Instant::now() < until => {
+                    sleep(PAUSE).await;
+                    continue;
+                }
+                Err(failure) => return Err(failure),
+            },
             None if !has_data(&data_dir) => return Err(nothing(&data_dir)),
             None => {}
         }
@@ -104,6 +109,12 @@ async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>), Fai
             Err(error) => return Err(error.into()),
         }
     }
+}
+
+/// Whether the fleet of the data folder cannot be reached: it ends just now, or has died, which the
+/// next look at the folder tells.
+pub(crate) fn is_ending(connection: &Connection, failure: &Failure) -> bool {
+    connection.origin == Origin::Fleet && failure.exit == Exit::Unreachable
 }
 
 /// The fleet that runs, by the command line, the environment, a context or the data folder.
