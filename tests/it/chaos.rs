@@ -46,7 +46,7 @@ async fn an_experiment_against_the_rules_is_found_out() -> anyhow::Result<()> {
         ("ignore-order", ["0", "0", "0"], "before what they depend on"),
         ("ack-first", ["6", "0", "0"], "gone without a record"),
         ("forget-files", ["0", "1", "0"], "without a completed record"),
-        ("submit-once", ["0", "0", "1"], "without a completed record"),
+        ("submit-once", ["0", "0", "2"], "without a completed record"),
     ] {
         let _place = heavy().await?;
         let [workers, coordinator, broker] = kills;

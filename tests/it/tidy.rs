@@ -77,7 +77,7 @@ const SPELLED: [(&str, &[&str]); 7] = [
             "broker-config/src/read.rs",
             "coordinator/src/nats_server/child.rs",
             "coordinator/src/nats_server/render.rs",
-            "coordinator/src/store/api.rs",
+            "coordinator/src/broker/api.rs",
             "coordinator/src/store/cursor.rs",
             "worker-sdk/src/pull.rs",
         ],

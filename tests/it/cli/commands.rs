@@ -112,7 +112,7 @@ async fn a_paused_plugin_holds_its_tasks_until_it_is_resumed() -> anyhow::Result
     home.run(&["plugin", "pause", "odd"]).await?.ok()?.says("was paused already")?;
     let library = home.file("");
     let late = home.run(&["scan", &library, "--wait", "--timeout", "1s"]).await?.ended(124)?;
-    late.says("3 files are not settled")?;
+    late.says("3 files not settled yet")?;
     let status: Value = home.json(&["status"]).await?;
     assert_eq!(status["plugins"][0]["paused"], true);
     assert_eq!((status["tasks"]["pending"].as_u64(), home.calls("odd")?.len()), (Some(3), 0));

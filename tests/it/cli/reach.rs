@@ -85,7 +85,7 @@ async fn how_a_command_ends_is_as_documented() -> anyhow::Result<()> {
         (vec!["scan"], 2, "PATH"),
         (vec!["scan", &library, "--timeout", "soon"], 2, "soon"),
         (vec!["scan", "/no/such/folder"], 3, "/no/such/folder"),
-        (vec!["scan", &library, "--timeout", "2s"], 124, "1 files are not settled"),
+        (vec!["scan", &library, "--timeout", "2s"], 124, "1 file not settled yet"),
     ] {
         let done = home.run(&arguments).await?.ended(code)?;
         done.says(words)?;
