@@ -198,16 +198,17 @@ impl Fleet {
 
     /// Tells other commands how to reach it.
     fn publish(&self) -> Result<(), DataDirError> {
-        let lock = match &self.base {
-            Base::Own(broker) => &broker.lock,
-            Base::Existing(lock) => lock,
-        };
-        lock.publish(&FleetFile {
+        self.base.lock().publish(&FleetFile {
             connection: Connection { origin: Origin::Fleet, ..self.connection.clone() },
             pid: std::process::id(),
             prefix: self.store.names().prefix().clone(),
             started: Timestamp::now(),
         })
+    }
+
+    /// Tells other commands no longer how to reach it, because it is about to stop.
+    pub fn withdraw(&self) {
+        self.base.lock().withdraw();
     }
 
     /// Waits until the coordinator has ended by itself, which it does only when it cannot go on.
@@ -247,6 +248,13 @@ impl Fleet {
 }
 
 impl Base {
+    const fn lock(&self) -> &FleetLock {
+        match self {
+            Self::Own(broker) => &broker.lock,
+            Self::Existing(lock) => lock,
+        }
+    }
+
     async fn stop(self) {
         match self {
             Self::Own(broker) => broker.stop().await,

@@ -9,11 +9,11 @@ mod wait;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use broker_config::{PluginId, Queue};
+use broker_config::{Names, PluginId, Queue};
 use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::wait::{Ended, Waiting};
@@ -23,6 +23,7 @@ use super::launch::{Launch, PluginArgs, TuningArgs};
 use super::output::count;
 use super::session;
 use super::time::duration;
+use crate::config::Connection;
 use crate::fleet::Fleet;
 use crate::fleet::library::{LibraryError, LibraryScan, scan_id};
 use crate::shutdown::StopSignals;
@@ -55,6 +56,9 @@ pub(crate) struct ScanArgs {
     #[command(flatten)]
     plugins: PluginArgs,
 }
+
+/// How long a fleet may take to answer before it counts as away.
+const ANSWER: Duration = Duration::from_secs(4);
 
 /// A scan that is to be done for a command.
 struct Job<'a> {
@@ -111,9 +115,8 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
     let until = Instant::now() + session::BUSY;
     let ended = loop {
         if let Some((connection, names)) = running {
-            match session::connect(&connection).await {
-                Ok(client) => {
-                    let store = Store::open(client, names).await?;
+            match reach(&connection, names).await {
+                Ok(store) => {
                     let mode = if args.wait { Mode::Wait } else { Mode::HandIn };
                     let ended = job.run(&store, mode).await;
                     store.close().await;
@@ -146,6 +149,23 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
     ended
 }
 
+/// Reaches a fleet that answers: one that ends takes connections for a little longer than that, and
+/// a broker without our streams would only look as if it were away.
+async fn reach(connection: &Connection, names: Names) -> Result<Store, Failure> {
+    let store = Store::open(session::connect(connection).await?, names).await?;
+    let stream = store.names().submit_stream();
+    let answer = timeout(ANSWER, store.stream_state(&stream)).await;
+    let failure = match answer {
+        Ok(Ok(_)) => return Ok(store),
+        Ok(Err(error)) => error.into(),
+        Err(_) => {
+            Failure::new(Exit::Unreachable, format!("the broker says nothing about {stream}"))
+        }
+    };
+    store.close().await;
+    Err(failure)
+}
+
 impl Job<'_> {
     async fn start_a_fleet(
         &self,
@@ -169,13 +189,13 @@ impl Job<'_> {
                 None => self.run(&store, Mode::Alone).await,
             },
         };
+        // Whoever comes from here on waits, and then starts a fleet of their own.
+        fleet.withdraw();
         fleet.stop().await;
         ended
     }
 
     async fn run(&self, store: &Store, mode: Mode) -> Result<Exit, Failure> {
-        // A broker without our streams would only look as if it were away.
-        store.stream_state(&store.names().submit_stream()).await?;
         let progress = watch::Sender::new(Progress::default());
         if mode == Mode::HandIn {
             let scanned = tokio::select! {

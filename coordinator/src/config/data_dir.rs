@@ -232,12 +232,17 @@ impl FleetLock {
         let text = serde_json::to_vec_pretty(fleet).map_err(|error| failed(error.into()))?;
         private_file::write(&self.path, &text).map_err(failed)
     }
+
+    /// Tells it no longer. A file that cannot be removed means nothing once the lock is gone.
+    pub fn withdraw(&self) {
+        std::fs::remove_file(&self.path).ok();
+    }
 }
 
 impl Drop for FleetLock {
     fn drop(&mut self) {
         // Only tidiness: without the lock the file means nothing.
-        std::fs::remove_file(&self.path).ok();
+        self.withdraw();
     }
 }
 
