@@ -64,22 +64,26 @@ async fn a_scan_without_a_fleet_settles_every_file_and_the_same_again_does_nothi
 }
 
 #[tokio::test]
-async fn two_scans_of_one_library_share_one_fleet_or_take_turns() -> anyhow::Result<()> {
+async fn two_scans_of_one_library_lose_nothing_and_run_nothing_twice() -> anyhow::Result<()> {
     let _place = heavy().await?;
     // From side by side to one that comes when the other is about to end.
     for apart in [0, 150, 400, 800] {
         let home = super::odd_home(&["completes"], 20)?;
+        let library = home.file("");
+        let arguments = ["scan", &library, "--wait"];
         let second = async {
             tokio::time::sleep(Duration::from_millis(apart)).await;
-            home.scan(&[]).await
+            home.run(&arguments).await
         };
 
-        let (first, second) = tokio::join!(home.scan(&[]), second);
+        let (first, second) = tokio::join!(home.run(&arguments), second);
 
-        let (first, second) = (first?, second?);
-        let settled = |(code, summary): &(i32, Value)| (*code, summary["settled"].as_u64());
-        let expected = (0, Some(20));
-        assert_eq!((settled(&first), settled(&second)), (expected, expected), "{apart} ms apart");
+        first?.ok()?;
+        // The fleet of the first may end while the second speaks to it; the same command goes on.
+        let second = second?;
+        assert!(matches!(second.code, Some(0 | 4)), "{apart} ms apart: {second:?}");
+        let (code, summary) = home.scan(&[]).await?;
+        assert_eq!((code, summary["settled"].as_u64()), (0, Some(20)), "{apart} ms apart");
         let calls = home.calls("odd")?;
         assert_eq!(calls.len(), 20, "{apart} ms apart");
         assert!(calls.values().all(|calls| *calls == 1), "run twice: {calls:?}");
