@@ -25,6 +25,7 @@ use crate::broker::json;
 use crate::broker::tail::Tail;
 
 const LIMIT: Duration = Duration::from_secs(300);
+
 /// Bodies as long as the real ones.
 struct Bodies {
     task: Bytes,
