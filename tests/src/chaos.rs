@@ -6,6 +6,7 @@
 //! who is killed when; [`check`] judges, from the ledgers and from what the broker holds in the end.
 
 pub mod check;
+mod disturb;
 pub mod experiment;
 pub mod ledger;
 pub mod noop;

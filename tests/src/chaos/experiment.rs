@@ -14,23 +14,20 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
-use super::check::{Kill, Seen, Victim, judge};
+use super::check::{Kill, Seen, judge};
 use super::ledger::Ledgers;
-use super::plan::{Counts, Planned, Target, plan};
+use super::plan::{Counts, plan};
 use super::process::{Process, Starter};
 use super::recovery::Recovery;
 use super::report::Report;
-use super::submitter::{Progress, cid, submit};
-use super::{GRAPH, Sabotage, now};
+use super::submitter::{Amounts, Progress, cid, submit};
+use super::{GRAPH, Sabotage};
 use crate::{Fleet, Server, within};
 
 /// How often is looked what is to be done.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 /// How long nothing may move before the rest is given up: more than any lease in the system.
-const STILL: Duration = Duration::from_secs(45);
-/// Files that are handed in while the broker hangs, so that each of its kills meets submissions on
-/// their way.
-const INTO_THE_HANG: usize = 16;
+pub(super) const STILL: Duration = Duration::from_secs(45);
 /// How long the start may take.
 const START: Duration = Duration::from_secs(60);
 
@@ -59,9 +56,13 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     let progress = watch::Sender::new(Progress::default());
     let mut submitting = JoinSet::new();
     let (fleet, sabotage) = (chaos.fleet.clone(), options.sabotage);
-    submitting.spawn(submit(fleet, options.files, progress.subscribe(), sabotage));
+    let amounts = Amounts::of(options.files, options.kills.total());
+    submitting.spawn(submit(fleet, amounts, progress.subscribe(), sabotage));
+    let mut random = fastrand::Rng::with_seed(options.seed);
+    let executions = amounts.without_kills() * GRAPH.len();
+    let planned = plan(&mut random, options.kills, executions);
     let started = Instant::now();
-    let moves = chaos.disturb(&progress, &mut submitting).await?;
+    let moves = chaos.disturb(planned, &progress, &mut submitting).await?;
     let undisturbed = Instant::now();
     let empty = moves && chaos.drain().await?;
     let (seconds, drained) = (started.elapsed(), undisturbed.elapsed());
@@ -103,24 +104,18 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     })
 }
 
-struct Chaos {
+pub(super) struct Chaos {
     options: Options,
-    fleet: Arc<Fleet>,
-    starter: Starter,
-    coordinator: Process,
-    workers: Vec<Process>,
-    ledgers: Ledgers,
-    kills: Vec<Kill>,
-    killed: Counts,
+    pub(super) fleet: Arc<Fleet>,
+    pub(super) starter: Starter,
+    pub(super) coordinator: Process,
+    pub(super) workers: Vec<Process>,
+    pub(super) ledgers: Ledgers,
+    pub(super) kills: Vec<Kill>,
+    pub(super) killed: Counts,
+    /// Kills of which the time has come.
+    pub(super) begun_kills: usize,
     problems: Vec<String>,
-}
-
-/// What is to happen at a time.
-enum Due {
-    Kill(Planned),
-    WorkerStart { role: String, kill: usize },
-    BrokerKill { kill: usize, away: Duration },
-    BrokerStart { kill: usize },
 }
 
 impl Chaos {
@@ -160,121 +155,13 @@ impl Chaos {
             workers,
             kills: Vec::new(),
             killed: Counts { workers: 0, coordinator: 0, broker: 0 },
+            begun_kills: 0,
             problems: Vec::new(),
         })
     }
 
-    /// Kills as planned while files are handed in; false if nothing moves any more.
-    async fn disturb(
-        &mut self,
-        progress: &watch::Sender<Progress>,
-        submitting: &mut JoinSet<anyhow::Result<()>>,
-    ) -> anyhow::Result<bool> {
-        let mut random = fastrand::Rng::with_seed(self.options.seed);
-        let executions = self.options.files * GRAPH.len();
-        let mut planned = plan(&mut random, self.options.kills, executions).into_iter().peekable();
-        let mut due: Vec<(Instant, Due)> = Vec::new();
-        let mut moved = Instant::now();
-        loop {
-            let count = self.ledgers.read()?;
-            if progress.borrow().begun != count {
-                moved = Instant::now();
-            }
-            let extra = self.broker_kills() * INTO_THE_HANG;
-            progress.send_replace(Progress { begun: count, extra });
-            if moved.elapsed() > STILL {
-                return Ok(false);
-            }
-            while let Some(ended) = submitting.try_join_next() {
-                ended??;
-            }
-            while let Some(next) = planned.next_if(|next| count >= next.after) {
-                due.push((Instant::now() + next.delay, Due::Kill(next)));
-            }
-            let now = Instant::now();
-            while let Some(at) = due.iter().position(|(at, _)| *at <= now) {
-                let (_, next) = due.swap_remove(at);
-                due.extend(self.perform(next).await?);
-            }
-            if due.is_empty() && planned.peek().is_none() && submitting.is_empty() {
-                return Ok(true);
-            }
-            sleep(LOOK).await;
-        }
-    }
-
-    /// Does what is due; returns what follows from it.
-    async fn perform(&mut self, due: Due) -> anyhow::Result<Option<(Instant, Due)>> {
-        let kill = self.kills.len();
-        match due {
-            Due::Kill(planned) => match planned.target {
-                Target::Worker(_) if self.workers.is_empty() => {
-                    return Ok(Some((Instant::now() + planned.away, Due::Kill(planned))));
-                }
-                Target::Worker(number) => {
-                    let worker = self.workers.swap_remove(number % self.workers.len());
-                    let (role, victim) = (worker.role.clone(), Victim::Worker(worker.pid));
-                    self.kill(worker, victim).await?;
-                    self.killed.workers += 1;
-                    let back = Due::WorkerStart { role, kill };
-                    return Ok(Some((Instant::now() + planned.away, back)));
-                }
-                Target::Coordinator => {
-                    let next = self.starter.coordinator()?;
-                    let coordinator = std::mem::replace(&mut self.coordinator, next);
-                    self.kill(coordinator, Victim::Coordinator).await?;
-                    self.killed.coordinator += 1;
-                }
-                Target::Broker => {
-                    let is_away =
-                        |kill: &Kill| kill.victim == Victim::Broker && kill.back == i64::MAX;
-                    if self.kills.iter().any(is_away) {
-                        return Ok(Some((Instant::now() + planned.away, Due::Kill(planned))));
-                    }
-                    // From here on nothing that is sent to it is safe.
-                    self.kills.push(Kill { victim: Victim::Broker, at: now(), back: i64::MAX });
-                    self.fleet.server.hang()?;
-                    let dies = Due::BrokerKill { kill, away: planned.away };
-                    return Ok(Some((Instant::now() + planned.hangs, dies)));
-                }
-            },
-            Due::BrokerKill { kill, away } => {
-                self.fleet.server.kill()?;
-                self.killed.broker += 1;
-                return Ok(Some((Instant::now() + away, Due::BrokerStart { kill })));
-            }
-            Due::WorkerStart { role, kill } => {
-                self.workers.push(self.starter.worker(&role)?);
-                self.is_back(kill);
-            }
-            Due::BrokerStart { kill } => {
-                self.fleet.server.restart().await?;
-                self.is_back(kill);
-            }
-        }
-        Ok(None)
-    }
-
-    fn broker_kills(&self) -> usize {
-        self.kills.iter().filter(|kill| kill.victim == Victim::Broker).count()
-    }
-
-    async fn kill(&mut self, mut process: Process, victim: Victim) -> anyhow::Result<()> {
-        self.note_end(&mut process)?;
-        let at = now();
-        process.kill().await?;
-        self.kills.push(Kill { victim, at, back: now() });
-        Ok(())
-    }
-
-    fn is_back(&mut self, kill: usize) {
-        if let Some(kill) = self.kills.get_mut(kill) {
-            kill.back = now();
-        }
-    }
-
     /// A process that ended before it was killed is a fault, whatever came of it.
-    fn note_end(&mut self, process: &mut Process) -> anyhow::Result<()> {
+    pub(super) fn note_end(&mut self, process: &mut Process) -> anyhow::Result<()> {
         if let Some(status) = process.ended()? {
             let Process { role, pid, .. } = process;
             self.problems.push(format!("{role} {pid} ended by itself: {status}"));

@@ -16,6 +16,8 @@ use broker_config::{PluginId, Task};
 use super::now;
 
 const EXTENSION: &str = "ledger";
+/// What has not ended is among so many executions of a process that began last.
+const NEWEST: usize = 64;
 
 /// Writes the ledger of one process.
 #[derive(Debug)]
@@ -104,6 +106,16 @@ impl Ledgers {
             begun += page.executions.len();
         }
         Ok(begun)
+    }
+
+    /// Whether this process is in the middle of an execution, as far as was read.
+    #[must_use]
+    pub fn is_busy(&self, pid: u32) -> bool {
+        let is_of = |page: &&Page| page.executions.values().next().is_some_and(|e| e.pid == pid);
+        let page = self.pages.values().find(is_of);
+        page.is_some_and(|page| {
+            page.executions.values().rev().take(NEWEST).any(|execution| execution.ended.is_none())
+        })
     }
 
     /// Everything read so far.

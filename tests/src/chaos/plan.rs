@@ -13,6 +13,14 @@ pub struct Counts {
     pub broker: usize,
 }
 
+impl Counts {
+    /// All of them.
+    #[must_use]
+    pub const fn total(self) -> usize {
+        self.workers + self.coordinator + self.broker
+    }
+}
+
 /// Who is to be killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {

@@ -19,16 +19,51 @@ const AT_ONCE: usize = 32;
 /// Of the files, this part is ahead of the workers, so that files are handed in for most of the
 /// experiment.
 const AHEAD: usize = 5;
+/// Files that are handed in when the time of a kill has come, if there are enough of them.
+const FOR_A_KILL: usize = 16;
 /// Pause before something is handed in again.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Pause before a submission is taken away: soon enough that its file is not settled.
+const FORGET: Duration = Duration::from_millis(5);
 
 /// How far the experiment is, as far as the handing in of files goes by it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Progress {
     /// Executions that have begun.
     pub begun: usize,
-    /// Files to hand in whatever has begun.
-    pub extra: usize,
+    /// Kills of which the time has come.
+    pub kills: usize,
+}
+
+/// How many files are handed in when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amounts {
+    files: usize,
+    kills: usize,
+    for_a_kill: usize,
+}
+
+impl Amounts {
+    /// At most half of the `files` are held back for `kills`.
+    #[must_use]
+    pub fn of(files: usize, kills: usize) -> Self {
+        let for_a_kill = (files / 2).checked_div(kills).unwrap_or(0).min(FOR_A_KILL);
+        Self { files, kills, for_a_kill }
+    }
+
+    /// Files that no kill is waited for with.
+    #[must_use]
+    pub const fn without_kills(self) -> usize {
+        self.files - self.kills * self.for_a_kill
+    }
+
+    /// How many files may have been handed in by now.
+    #[must_use]
+    pub fn due(self, now: Progress) -> usize {
+        let for_kills = now.kills * self.for_a_kill;
+        let by_progress = now.begun / GRAPH.len() + for_kills + self.files / AHEAD;
+        by_progress.min(self.without_kills() + for_kills)
+    }
 }
 
 /// The content id of a file of the experiment.
@@ -37,18 +72,17 @@ pub fn cid(number: usize) -> String {
     format!("chaos-{number:06}")
 }
 
-/// Hands in `files` files, not much faster than the executions show that they are worked on.
+/// Hands files in, not much faster than the executions show that they are worked on.
 pub async fn submit(
     fleet: Arc<Fleet>,
-    files: usize,
+    amounts: Amounts,
     mut progress: watch::Receiver<Progress>,
     sabotage: Option<Sabotage>,
 ) -> anyhow::Result<()> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut running = JoinSet::new();
-    for number in 0..files {
-        let due = |now: &Progress| number < now.begun / GRAPH.len() + now.extra + files / AHEAD;
-        progress.wait_for(due).await?;
+    for number in 0..amounts.files {
+        progress.wait_for(|now| number < amounts.due(*now)).await?;
         let place = places.clone().acquire_owned().await?;
         let fleet = fleet.clone();
         running.spawn(async move {
@@ -86,7 +120,7 @@ async fn hand_in(fleet: &Fleet, number: usize, sabotage: Option<Sabotage>) -> an
         tokio::time::sleep(PAUSE).await;
     };
     if sabotage == Some(Sabotage::ForgetFiles) {
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(FORGET).await;
         fleet
             .delete_message(&fleet.names.submit_stream(), run)
             .await
@@ -94,4 +128,29 @@ async fn hand_in(fleet: &Fleet, number: usize, sabotage: Option<Sabotage>) -> an
             .ok();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_held_back_until_the_time_of_their_kill() {
+        let amounts = Amounts::of(600, 2);
+        let due = |begun, kills| amounts.due(Progress { begun, kills });
+
+        assert_eq!(amounts.without_kills(), 568);
+        for (begun, kills, files) in [
+            (0, 0, 120),
+            (600, 0, 220),
+            (568 * 6, 0, 568),
+            (568 * 6, 1, 584),
+            (600, 2, 252),
+            (600 * 6, 2, 600),
+        ] {
+            assert_eq!(due(begun, kills), files, "{begun} executions, {kills} kills");
+        }
+        assert_eq!(Amounts::of(20, 5).without_kills(), 10);
+        assert_eq!(Amounts::of(20, 0).without_kills(), 20);
+    }
 }

@@ -1,0 +1,170 @@
+//! The kills: each meets something that goes on, however fast the machine is.
+//!
+//! A plan counts executions, and a fast machine may have none left when the time of a kill has come.
+//! So some files are held back for each kill and handed in right before it: a worker dies in the
+//! middle of an execution, a coordinator with files in hand, a broker with submissions on their way.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::check::{Kill, Victim};
+use super::experiment::{Chaos, LOOK, STILL};
+use super::now;
+use super::plan::{Planned, Target};
+use super::process::Process;
+use super::submitter::Progress;
+
+/// How long a kill waits for something that it can interrupt; so long nothing goes on while the
+/// broker is away, and then it falls into that absence.
+const WAIT: Duration = Duration::from_secs(2);
+
+/// What is to happen at a time.
+enum Due {
+    Kill(Planned),
+    KillInTheMiddle { planned: Planned, begun: usize, until: Instant },
+    WorkerStart { role: String, kill: usize },
+    BrokerKill { kill: usize, away: Duration },
+    BrokerStart { kill: usize },
+}
+
+impl Chaos {
+    /// Kills as planned while files are handed in; false if nothing moves any more.
+    pub(super) async fn disturb(
+        &mut self,
+        planned: Vec<Planned>,
+        progress: &watch::Sender<Progress>,
+        submitting: &mut JoinSet<anyhow::Result<()>>,
+    ) -> anyhow::Result<bool> {
+        let mut planned = planned.into_iter().peekable();
+        let mut due: Vec<(Instant, Due)> = Vec::new();
+        let mut moved = Instant::now();
+        loop {
+            let begun = self.ledgers.read()?;
+            if progress.borrow().begun != begun {
+                moved = Instant::now();
+            }
+            progress.send_replace(Progress { begun, kills: self.begun_kills });
+            if moved.elapsed() > STILL {
+                return Ok(false);
+            }
+            while let Some(ended) = submitting.try_join_next() {
+                ended??;
+            }
+            while let Some(next) = planned.next_if(|next| begun >= next.after) {
+                due.push((Instant::now() + next.delay, Due::Kill(next)));
+            }
+            let now = Instant::now();
+            while let Some(at) = due.iter().position(|(at, _)| *at <= now) {
+                let (_, next) = due.swap_remove(at);
+                due.extend(self.perform(next, begun).await?);
+            }
+            if due.is_empty() && planned.peek().is_none() && submitting.is_empty() {
+                return Ok(true);
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Does what is due; returns what follows from it.
+    async fn perform(&mut self, due: Due, begun: usize) -> anyhow::Result<Option<(Instant, Due)>> {
+        let kill = self.kills.len();
+        match due {
+            Due::Kill(planned) if self.must_wait(planned.target) => {
+                return Ok(Some((Instant::now() + planned.away, Due::Kill(planned))));
+            }
+            Due::Kill(planned) => {
+                self.begun_kills += 1;
+                if planned.target != Target::Broker {
+                    let until = Instant::now() + WAIT;
+                    let next = Due::KillInTheMiddle { planned, begun, until };
+                    return Ok(Some((Instant::now() + LOOK, next)));
+                }
+                // From here on nothing that is sent to it is safe.
+                self.kills.push(Kill { victim: Victim::Broker, at: now(), back: i64::MAX });
+                self.fleet.server.hang()?;
+                let dies = Due::BrokerKill { kill, away: planned.away };
+                return Ok(Some((Instant::now() + planned.hangs, dies)));
+            }
+            Due::KillInTheMiddle { planned, begun: before, until } => {
+                let something_began = begun > before;
+                match planned.target {
+                    _ if self.must_wait(planned.target) => {}
+                    Target::Worker(number) => {
+                        let number = number % self.workers.len();
+                        let pid = self.workers.get(number).map(|worker| worker.pid);
+                        let is_busy = pid.is_some_and(|pid| self.ledgers.is_busy(pid));
+                        if is_busy || Instant::now() > until {
+                            return self.kill_worker(number, planned.away).await.map(Some);
+                        }
+                    }
+                    Target::Coordinator if something_began || Instant::now() > until => {
+                        let next = self.starter.coordinator()?;
+                        let coordinator = std::mem::replace(&mut self.coordinator, next);
+                        self.kill(coordinator, Victim::Coordinator).await?;
+                        self.killed.coordinator += 1;
+                        return Ok(None);
+                    }
+                    Target::Coordinator | Target::Broker => {}
+                }
+                let again = Due::KillInTheMiddle { planned, begun: before, until };
+                return Ok(Some((Instant::now() + LOOK, again)));
+            }
+            Due::BrokerKill { kill, away } => {
+                self.fleet.server.kill()?;
+                self.killed.broker += 1;
+                return Ok(Some((Instant::now() + away, Due::BrokerStart { kill })));
+            }
+            Due::WorkerStart { role, kill } => {
+                self.workers.push(self.starter.worker(&role)?);
+                self.is_back(kill);
+            }
+            Due::BrokerStart { kill } => {
+                self.fleet.server.restart().await?;
+                self.is_back(kill);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether there is nobody to kill just now.
+    fn must_wait(&self, target: Target) -> bool {
+        match target {
+            Target::Worker(_) => self.workers.is_empty(),
+            Target::Coordinator => false,
+            Target::Broker => {
+                let is_away = |kill: &Kill| kill.victim == Victim::Broker && kill.back == i64::MAX;
+                self.kills.iter().any(is_away)
+            }
+        }
+    }
+
+    async fn kill_worker(
+        &mut self,
+        number: usize,
+        away: Duration,
+    ) -> anyhow::Result<(Instant, Due)> {
+        let kill = self.kills.len();
+        let worker = self.workers.swap_remove(number);
+        let (role, victim) = (worker.role.clone(), Victim::Worker(worker.pid));
+        self.kill(worker, victim).await?;
+        self.killed.workers += 1;
+        Ok((Instant::now() + away, Due::WorkerStart { role, kill }))
+    }
+
+    async fn kill(&mut self, mut process: Process, victim: Victim) -> anyhow::Result<()> {
+        self.note_end(&mut process)?;
+        let at = now();
+        process.kill().await?;
+        self.kills.push(Kill { victim, at, back: now() });
+        Ok(())
+    }
+
+    fn is_back(&mut self, kill: usize) {
+        if let Some(kill) = self.kills.get_mut(kill) {
+            kill.back = now();
+        }
+    }
+}
