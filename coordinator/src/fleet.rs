@@ -53,6 +53,8 @@ pub struct FleetOptions {
     pub plugins: PluginSources,
     /// How long plugins may take to stop.
     pub grace: Duration,
+    /// Whether it runs for one command only.
+    pub temporary: bool,
     /// The coordinator's options; names, node and all about plugins are filled in.
     pub coordinator: CoordinatorOptions,
 }
@@ -118,7 +120,7 @@ impl Fleet {
     ///
     /// [`FleetError`] says which part does not start; the others have been stopped.
     pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
-        let FleetOptions { data_dir, connection, plugins, grace, coordinator } = options;
+        let FleetOptions { data_dir, connection, plugins, grace, temporary, coordinator } = options;
         let names = coordinator.names.clone();
         let (base, connection, plugin_connection) = match connection {
             Some(connection) => {
@@ -187,7 +189,7 @@ impl Fleet {
             base,
             store,
         };
-        match fleet.publish() {
+        match fleet.publish(temporary) {
             Ok(()) => Ok(fleet),
             Err(error) => {
                 fleet.stop().await;
@@ -197,12 +199,13 @@ impl Fleet {
     }
 
     /// Tells other commands how to reach it.
-    fn publish(&self) -> Result<(), DataDirError> {
+    fn publish(&self, temporary: bool) -> Result<(), DataDirError> {
         self.base.lock().publish(&FleetFile {
             connection: Connection { origin: Origin::Fleet, ..self.connection.clone() },
             pid: std::process::id(),
             prefix: self.store.names().prefix().clone(),
             started: Timestamp::now(),
+            temporary,
         })
     }
 

@@ -30,6 +30,7 @@ pub(crate) async fn run(app: &App, args: CoordinatorArgs) -> Result<Exit, Failur
         connection: Some(connection),
         // Plugins run here only when somebody says so.
         look_around: false,
+        temporary: false,
     };
     let fleet = launch.start(app, data_dir).await?;
     app.out.say(&format!("the coordinator is up: broker {url}"));

@@ -104,6 +104,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) connection: Option<(Connection, Names)>,
     /// Whether plugins are looked for in the usual places when none are named.
     pub(crate) look_around: bool,
+    /// Whether the fleet ends with the command's work.
+    pub(crate) temporary: bool,
 }
 
 impl Launch<'_> {
@@ -120,6 +122,7 @@ impl Launch<'_> {
             data_dir,
             connection,
             grace: self.tuning.grace,
+            temporary: self.temporary,
             coordinator: CoordinatorOptions {
                 names,
                 max_files_in_flight: self.tuning.max_files_in_flight,

@@ -9,11 +9,11 @@ mod wait;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use broker_config::{Names, PluginId, Queue};
+use broker_config::{PluginId, Queue};
 use clap::Args;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::wait::{Ended, Waiting};
@@ -21,9 +21,9 @@ use super::App;
 use super::exit::{Exit, Failure};
 use super::launch::{Launch, PluginArgs, TuningArgs};
 use super::output::count;
-use super::session;
+use super::session::{self, Running};
 use super::time::duration;
-use crate::config::Connection;
+use crate::config::DataDir;
 use crate::fleet::Fleet;
 use crate::fleet::library::{LibraryError, LibraryScan, scan_id};
 use crate::shutdown::StopSignals;
@@ -63,7 +63,9 @@ const ANSWER: Duration = Duration::from_secs(4);
 /// A scan that is to be done for a command.
 struct Job<'a> {
     app: &'a App,
-    scan: LibraryScan,
+    args: ScanArgs,
+    roots: Vec<PathBuf>,
+    data_dir: DataDir,
     cancel: CancellationToken,
     deadline: Option<Instant>,
 }
@@ -79,28 +81,34 @@ enum Mode {
     Alone,
 }
 
+/// Where a scan goes.
+enum Target {
+    /// To a fleet of others.
+    Running(Box<(Running, Store)>),
+    /// To a fleet that was started for it.
+    Own(Box<Fleet>),
+}
+
+/// One scan into one fleet.
+struct Attempt {
+    scan: LibraryScan,
+    mode: Mode,
+    cancel: CancellationToken,
+}
+
 pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
-    let data_dir = app.data_dir()?;
-    let mut running = session::running(app, &data_dir)?;
     let roots = args.paths.iter().map(|path| {
         root_path(path).map_err(|error| {
             Failure::not_found(format!("{} cannot be scanned: {error}", path.display()))
         })
     });
-    let mut job = Job {
+    let job = Job {
         app,
-        scan: LibraryScan {
-            id: scan_id(),
-            roots: roots.collect::<Result<_, _>>()?,
-            queue: args.queue,
-            force: args.force,
-            only: args.only,
-            allow_mass_deletion: args.allow_mass_deletion,
-            // Without a fleet of others the command always waits.
-            waits: args.wait || running.is_none(),
-        },
+        roots: roots.collect::<Result<_, _>>()?,
+        data_dir: app.data_dir()?,
         cancel: CancellationToken::new(),
         deadline: args.timeout.map(|timeout| Instant::now() + timeout),
+        args,
     };
     let signals = StopSignals::listen()
         .map_err(|error| Failure::because(Exit::Failure, "listen for signals", &error))?;
@@ -112,47 +120,20 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
             signals.run(cancel, done).await;
         }
     });
-    let until = Instant::now() + session::BUSY;
-    let ended = loop {
-        if let Some((connection, names)) = running {
-            match reach(&connection, names).await {
-                Ok(store) => {
-                    let mode = if args.wait { Mode::Wait } else { Mode::HandIn };
-                    let ended = job.run(&store, mode).await;
-                    store.close().await;
-                    break ended;
-                }
-                Err(failure)
-                    if session::is_ending(&connection, &failure) && Instant::now() < until =>
-                {
-                    sleep(session::PAUSE).await;
-                }
-                Err(failure) => break Err(failure),
-            }
-            running = session::running(app, &data_dir)?;
-            job.scan.waits = args.wait || running.is_none();
-            continue;
-        }
-        match job.start_a_fleet(data_dir.clone(), &args.plugins).await {
-            Ok(fleet) => break job.run_with(fleet).await,
-            // Another command looks at the data, or a fleet starts or ends.
-            Err(failure) if failure.exit == Exit::Conflict && Instant::now() < until => {
-                sleep(session::PAUSE).await;
-            }
-            Err(failure) => break Err(failure),
-        }
-        running = session::running(app, &data_dir)?;
-        job.scan.waits = args.wait || running.is_none();
-    };
+    let ended = job.run().await;
     done.cancel();
     beside.shutdown().await;
+    if matches!(ended, Ok(Exit::Interrupted)) {
+        app.out.say("stopped; the same command goes on where this one ended");
+    }
     ended
 }
 
 /// Reaches a fleet that answers: one that ends takes connections for a little longer than that, and
 /// a broker without our streams would only look as if it were away.
-async fn reach(connection: &Connection, names: Names) -> Result<Store, Failure> {
-    let store = Store::open(session::connect(connection).await?, names).await?;
+async fn reach(running: &Running) -> Result<Store, Failure> {
+    let client = session::connect(&running.connection).await?;
+    let store = Store::open(client, running.names.clone()).await?;
     let stream = store.names().submit_stream();
     let answer = timeout(ANSWER, store.stream_state(&stream)).await;
     let failure = match answer {
@@ -167,26 +148,89 @@ async fn reach(connection: &Connection, names: Names) -> Result<Store, Failure> 
 }
 
 impl Job<'_> {
-    async fn start_a_fleet(
-        &self,
-        data_dir: crate::config::DataDir,
-        plugins: &PluginArgs,
-    ) -> Result<Fleet, Failure> {
+    /// Scans into the fleet that runs, or into one of its own; and into the next when it was in the
+    /// fleet of another command that ended first. A second try finds what the first handed in.
+    async fn run(&self) -> Result<Exit, Failure> {
+        loop {
+            let running = async |running: Running| {
+                let store = reach(&running).await?;
+                Ok(Target::Running(Box::new((running, store))))
+            };
+            let otherwise = async || Ok(Target::Own(Box::new(self.start_a_fleet().await?)));
+            let target = session::running_or(self.app, &self.data_dir, running, otherwise).await?;
+            match target {
+                Target::Own(fleet) => return self.run_with(*fleet).await,
+                Target::Running(reached) => {
+                    let (running, store) = *reached;
+                    let ended = self.run_in(&running, &store).await;
+                    store.close().await;
+                    if let Some(ended) = ended {
+                        return ended;
+                    }
+                    self.app.out.say("the fleet has ended with the command that ran it; going on");
+                }
+            }
+        }
+    }
+
+    async fn start_a_fleet(&self) -> Result<Fleet, Failure> {
         let tuning = TuningArgs::default();
-        let launch = Launch { plugins, tuning: &tuning, connection: None, look_around: true };
-        launch.start(self.app, data_dir).await
+        let launch = Launch {
+            plugins: &self.args.plugins,
+            tuning: &tuning,
+            connection: None,
+            look_around: true,
+            temporary: true,
+        };
+        launch.start(self.app, self.data_dir.clone()).await
+    }
+
+    fn attempt(&self, mode: Mode) -> Attempt {
+        Attempt {
+            scan: LibraryScan {
+                id: scan_id(),
+                roots: self.roots.clone(),
+                queue: self.args.queue,
+                force: self.args.force,
+                only: self.args.only.clone(),
+                allow_mass_deletion: self.args.allow_mass_deletion,
+                waits: mode != Mode::HandIn,
+            },
+            mode,
+            cancel: self.cancel.child_token(),
+        }
+    }
+
+    /// Runs in a fleet of others; `None` when that was temporary and went away before the end.
+    async fn run_in(&self, running: &Running, store: &Store) -> Option<Result<Exit, Failure>> {
+        let attempt = self.attempt(if self.args.wait { Mode::Wait } else { Mode::HandIn });
+        let mut scanning = Box::pin(self.scan(store, &attempt));
+        let ended = tokio::select! {
+            biased;
+            ended = &mut scanning => ended,
+            () = session::gone(&self.data_dir, running) => {
+                attempt.cancel.cancel();
+                scanning.await
+            }
+        };
+        let is_cut_short = match &ended {
+            Ok(exit) => *exit == Exit::Interrupted,
+            Err(_) => session::has_gone(&self.data_dir, running),
+        };
+        (self.cancel.is_cancelled() || !is_cut_short).then_some(ended)
     }
 
     /// Runs a whole fleet for as long as the scan takes.
     async fn run_with(&self, mut fleet: Fleet) -> Result<Exit, Failure> {
         let (store, coordinator) = (fleet.store.clone(), fleet.coordinator.clone());
         let processes = fleet.processes.clone();
+        let attempt = self.attempt(Mode::Alone);
         let ended = tokio::select! {
             biased;
             failed = fleet.failed() => Err(failed.into()),
             ready = wait::until_leading(self.app, coordinator, processes, &self.cancel) => match ready {
                 Some(exit) => Ok(exit),
-                None => self.run(&store, Mode::Alone).await,
+                None => self.scan(&store, &attempt).await,
             },
         };
         // Whoever comes from here on waits, and then starts a fleet of their own.
@@ -195,11 +239,12 @@ impl Job<'_> {
         ended
     }
 
-    async fn run(&self, store: &Store, mode: Mode) -> Result<Exit, Failure> {
+    async fn scan(&self, store: &Store, attempt: &Attempt) -> Result<Exit, Failure> {
+        let Attempt { scan, mode, cancel } = attempt;
         let progress = watch::Sender::new(Progress::default());
-        if mode == Mode::HandIn {
+        if *mode == Mode::HandIn {
             let scanned = tokio::select! {
-                scanned = Box::pin(self.scan.run(store, None, &progress, &self.cancel)) => scanned,
+                scanned = Box::pin(scan.run(store, None, &progress, cancel)) => scanned,
                 () = at(self.deadline) => {
                     self.app.out.say("time is up; the same command goes on where this one ended");
                     return Ok(Exit::TimedOut);
@@ -207,37 +252,37 @@ impl Job<'_> {
             };
             let scanned = match scanned {
                 // It was told to give up waiting for a broker that is away.
-                Err(_) if self.cancel.is_cancelled() => return Ok(self.interrupted()),
+                Err(_) if cancel.is_cancelled() => return Ok(Exit::Interrupted),
                 scanned => scanned?,
             };
-            summary::print_problems(self.app, &scanned.report);
-            summary::print_handed_in(self.app, &self.scan.id, &scanned)?;
-            if scanned.report.cancelled {
-                return Ok(self.interrupted());
+            let is_cancelled = scanned.report.cancelled;
+            if is_cancelled && !self.cancel.is_cancelled() {
+                // Another try follows, and tells of all.
+                return Ok(Exit::Interrupted);
             }
-            return Ok(summary::verdict(&scanned.report, self.scan.roots.len(), None));
+            summary::print_problems(self.app, &scanned.report);
+            summary::print_handed_in(self.app, &scan.id, &scanned)?;
+            return Ok(if is_cancelled {
+                Exit::Interrupted
+            } else {
+                summary::verdict(&scanned.report, scan.roots.len(), None)
+            });
         }
         let started = Instant::now();
-        let alone = mode == Mode::Alone;
-        let waiting = Waiting { job: self, store, alone, progress: &progress };
+        let waiting = Waiting { job: self, attempt, store, progress: &progress };
         match waiting.run().await? {
             Ended::Settled(scanned, tally) => {
                 summary::print_problems(self.app, &scanned.report);
                 summary::print(self.app, &scanned, &tally, started.elapsed().as_secs_f64())?;
-                Ok(summary::verdict(&scanned.report, self.scan.roots.len(), Some(&tally)))
+                Ok(summary::verdict(&scanned.report, scan.roots.len(), Some(&tally)))
             }
-            Ended::Interrupted => Ok(self.interrupted()),
+            Ended::Interrupted => Ok(Exit::Interrupted),
             Ended::TimedOut { waiting } => {
                 let waiting = count(waiting as u64, "file");
                 self.app.out.say(&format!("time is up; {waiting} not settled yet"));
                 Ok(Exit::TimedOut)
             }
         }
-    }
-
-    fn interrupted(&self) -> Exit {
-        self.app.out.say("stopped; the same command goes on where this one ended");
-        Exit::Interrupted
     }
 }
 

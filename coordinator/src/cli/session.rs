@@ -3,27 +3,22 @@
 //! Where no fleet runs but its data is there, the broker of the data folder is started for as long
 //! as the command takes, so that metadata can be read and written at any time.
 
-use std::time::Duration;
+mod find;
 
 use async_nats::Client;
 use broker_config::{ApplyError, Names};
-use tokio::time::{Instant, sleep};
 
+pub(crate) use self::find::{Running, existing_broker, gone, has_gone, running_or};
 use super::App;
 use super::exit::{Exit, Failure};
-use crate::config::connection::{ConnectError, Origin, ResolveError, resolve};
-use crate::config::context::ContextFiles;
+use crate::config::connection::{ConnectError, ResolveError};
 use crate::config::data_dir::DataDirError;
-use crate::config::{Connection, DataDir, Env, FleetFile};
+use crate::config::{Connection, DataDir};
 use crate::fleet::embedded::{EmbeddedBroker, EmbeddedError};
 use crate::store::{Store, StoreError};
 
 /// How our connections are called on the broker.
 pub(crate) const CLIENT_NAME: &str = "metafleet";
-/// For so long a fleet that is about to start or to end is waited for.
-pub(crate) const BUSY: Duration = Duration::from_secs(10);
-/// Between two looks at it.
-pub(crate) const PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection to a fleet's broker.
 #[derive(Debug)]
@@ -79,76 +74,25 @@ async fn stop(private: Option<EmbeddedBroker>) {
 
 async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>), Failure> {
     let data_dir = app.data_dir()?;
-    let until = Instant::now() + BUSY;
-    loop {
-        match running(app, &data_dir)? {
-            Some((connection, names)) => match connect(&connection).await {
-                Ok(client) => return Ok((client, names, None)),
-                Err(failure) if is_ending(&connection, &failure) && Instant::now() < until => {
-                    sleep(PAUSE).await;
-                    continue;
-                }
-                Err(failure) => return Err(failure),
-            },
-            None if !has_data(&data_dir) => return Err(nothing(&data_dir)),
-            None => {}
+    let running = async |running: Running| {
+        let client = connect(&running.connection).await?;
+        Ok((client, running.names, None))
+    };
+    let otherwise = async || {
+        if !has_data(&data_dir) {
+            return Err(nothing(&data_dir));
         }
         let names = Names::new(app.globals.prefix.clone().unwrap_or_default());
-        match EmbeddedBroker::start(data_dir.clone(), names.clone()).await {
-            Ok(broker) => match connect(&broker.handle.coordinator).await {
-                Ok(client) => return Ok((client, names, Some(broker))),
-                Err(failure) => {
-                    broker.stop().await;
-                    return Err(failure);
-                }
-            },
-            // Another command looks at the data, or a fleet starts or ends.
-            Err(EmbeddedError::DataDir(DataDirError::InUse { .. })) if Instant::now() < until => {
-                sleep(PAUSE).await;
+        let broker = EmbeddedBroker::start(data_dir.clone(), names.clone()).await?;
+        match connect(&broker.handle.coordinator).await {
+            Ok(client) => Ok((client, names, Some(broker))),
+            Err(failure) => {
+                broker.stop().await;
+                Err(failure)
             }
-            Err(error) => return Err(error.into()),
         }
-    }
-}
-
-/// Whether the fleet of the data folder cannot be reached: it ends just now, or has died, which the
-/// next look at the folder tells.
-pub(crate) fn is_ending(connection: &Connection, failure: &Failure) -> bool {
-    connection.origin == Origin::Fleet && failure.exit == Exit::Unreachable
-}
-
-/// The fleet that runs, by the command line, the environment, a context or the data folder.
-pub(crate) fn running(
-    app: &App,
-    data_dir: &DataDir,
-) -> Result<Option<(Connection, Names)>, Failure> {
-    let fleet = data_dir.running()?;
-    named(app, fleet.as_ref())
-}
-
-/// A broker that the command line, the environment or a context names, whatever runs over the
-/// data folder.
-pub(crate) fn existing_broker(app: &App) -> Result<Option<(Connection, Names)>, Failure> {
-    named(app, None)
-}
-
-fn named(app: &App, fleet: Option<&FleetFile>) -> Result<Option<(Connection, Names)>, Failure> {
-    let flags = app.connection_flags();
-    let contexts = ContextFiles::load(&Env, flags.context.as_deref());
-    let connection = resolve(&flags, &Env, &contexts, fleet)?;
-    Ok(connection.map(|connection| {
-        let names = names_at(app, &connection, fleet);
-        (connection, names)
-    }))
-}
-
-fn names_at(app: &App, connection: &Connection, fleet: Option<&FleetFile>) -> Names {
-    let prefix = match (&app.globals.prefix, fleet) {
-        (Some(prefix), _) => prefix.clone(),
-        (None, Some(fleet)) if connection.origin == Origin::Fleet => fleet.prefix.clone(),
-        (None, _) => broker_config::Prefix::default(),
     };
-    Names::new(prefix)
+    running_or(app, &data_dir, running, otherwise).await
 }
 
 pub(crate) async fn connect(connection: &Connection) -> Result<Client, Failure> {

@@ -70,7 +70,13 @@ pub(crate) async fn run(app: &App, args: UpArgs) -> Result<Exit, Failure> {
     let connection = session::existing_broker(app)?;
     let root = data_dir.root().display().to_string();
     let tuning = args.tuning.clone();
-    let launch = Launch { plugins: &args.plugins, tuning: &tuning, connection, look_around: true };
+    let launch = Launch {
+        plugins: &args.plugins,
+        tuning: &tuning,
+        connection,
+        look_around: true,
+        temporary: false,
+    };
     let fleet = launch.start(app, data_dir).await?;
     app.out.say(&format!("metafleet is up: broker {}, data in {root}", fleet.connection.url));
     serve(fleet, args.libraries, args.rescan).await

@@ -50,6 +50,9 @@ pub struct FleetFile {
     pub prefix: Prefix,
     /// Since when.
     pub started: Timestamp,
+    /// Whether it ends with the command that runs it; what outlives it needs another fleet.
+    #[serde(default)]
+    pub temporary: bool,
 }
 
 /// The right to run a fleet over a data folder; dropping it gives the right back.
@@ -275,6 +278,7 @@ mod tests {
             pid: 42,
             prefix: Prefix::default(),
             started: Timestamp::UNIX_EPOCH,
+            temporary: false,
         }
     }
 

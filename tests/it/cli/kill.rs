@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use broker_config::wire::event::Fact;
 use integration_tests::cli::{Home, Look, Up};
 use integration_tests::{eventually, heavy};
 use rustix::process::Signal;
@@ -121,4 +122,31 @@ async fn a_killed_plugin_or_broker_is_started_again_and_the_scan_goes_on() -> an
     up.says("the broker is started again").await?;
     all_settled(&home, &look).await?;
     up.stop().await
+}
+
+#[tokio::test]
+async fn a_scan_in_the_fleet_of_another_one_goes_on_when_that_is_killed() -> anyhow::Result<()> {
+    let _place = heavy().await?;
+    let home = busy()?;
+    let library = home.file("");
+    let arguments = ["scan", &library, "--wait", "--output", "json"];
+    let mut first = Up::start(&home, &arguments)?;
+    let some_have_begun = async || Ok((begun(&home)? > 40).then_some(()));
+    eventually("the first scan to be under way", some_have_begun).await?;
+    let mut second = Up::start(&home, &arguments)?;
+    let scans = async || {
+        let events = home.events(1).await?;
+        let of_scans = events.iter().filter(|(_, fact)| matches!(fact, Fact::ScanStarted { .. }));
+        Ok((of_scans.count() == 2).then_some(()))
+    };
+    eventually("the second scan to be in it too", scans).await?;
+
+    first.signal(Signal::KILL)?;
+    assert_eq!(first.ended().await?, None);
+
+    second.says("going on").await?;
+    assert_eq!(second.ended().await?, Some(0), "{}", second.said());
+    let summary: Value = serde_json::from_str(&second.printed())?;
+    assert_eq!(summary["settled"], FILES, "{summary}");
+    Ok(())
 }

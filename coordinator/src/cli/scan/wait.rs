@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use super::super::App;
 use super::super::exit::{Exit, Failure};
 use super::super::progress::{Meter, Reading};
-use super::Job;
+use super::{Attempt, Job, Mode};
 use crate::fleet::follow::{Follower, Tally};
 use crate::fleet::library::Scanned;
 use crate::process::{ProcessHandle, ProcessState};
@@ -32,10 +32,8 @@ const LONG: Duration = Duration::from_secs(10);
 /// A scan and all that comes of it.
 pub(super) struct Waiting<'a> {
     pub(super) job: &'a Job<'a>,
+    pub(super) attempt: &'a Attempt,
     pub(super) store: &'a Store,
-    /// Whether nobody is left afterwards to process what others have handed in: earlier commands
-    /// that were interrupted, dead letters tried again, files that plugins made.
-    pub(super) alone: bool,
     pub(super) progress: &'a watch::Sender<Progress>,
 }
 
@@ -54,7 +52,8 @@ pub(super) enum Ended {
 
 impl Waiting<'_> {
     pub(super) async fn run(self) -> Result<Ended, Failure> {
-        let Job { app, scan, cancel, deadline } = self.job;
+        let Job { app, deadline, .. } = self.job;
+        let Attempt { scan, cancel, .. } = self.attempt;
         let mut follower = Follower::open(self.store, &scan.id).await?;
         let mut meter = Meter::new(&app.out);
         let (sender, mut runs) = mpsc::channel(RUNS);
@@ -102,9 +101,11 @@ impl Waiting<'_> {
         Ok(ended)
     }
 
-    /// Whether the fleet may end, as far as others are concerned.
+    /// Whether the fleet may end, as far as others are concerned: nobody is left afterwards to process
+    /// what earlier commands handed in that were interrupted, dead letters tried again, files that
+    /// plugins made.
     async fn nothing_is_left(&self) -> Result<bool, Failure> {
-        if !self.alone {
+        if self.attempt.mode != Mode::Alone {
             return Ok(true);
         }
         match self.store.stream_state(&self.store.names().submit_stream()).await {

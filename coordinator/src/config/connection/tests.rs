@@ -32,6 +32,7 @@ fn fleet() -> FleetFile {
         pid: 1,
         prefix: Prefix::default(),
         started: jiff::Timestamp::UNIX_EPOCH,
+        temporary: false,
     }
 }
 
