@@ -1,6 +1,7 @@
 //! Plugins that misbehave, and a `plugins.yml` that is wrong.
 
 use integration_tests::cli::{Home, Up};
+use integration_tests::eventually;
 use serde_json::{Value, json};
 
 use super::{add, odd_home};
@@ -25,6 +26,13 @@ async fn a_crash_loop_is_shown_and_disturbs_nobody() -> anyhow::Result<()> {
     up.says("failures=5").await?;
     let log = std::fs::read_to_string(home.data().join("log/plugin-bad-1.log"))?;
     assert!(log.matches("this plugin always crashes").count() >= 5, "{log}");
+    let shown = async || {
+        let status = home.run(&["status"]).await?.ok()?;
+        let bad = status.out.lines().find(|line| line.trim_start().starts_with("bad "));
+        let is_failing = bad.is_some_and(|line| line.contains("failing"));
+        Ok((is_failing && status.out.contains("crash loop: ended with exit code 3")).then_some(()))
+    };
+    eventually("the crash loop in `status`", shown).await?;
     up.stop().await
 }
 
@@ -148,5 +156,11 @@ async fn an_entry_of_plugins_yml_that_is_wrong_is_named_and_the_others_run() -> 
 
     let gone = home.run(&["scan", &library, "--plugins", "no/such.yml"]).await?.ended(2)?;
     gone.says("no/such.yml")?;
+
+    std::fs::write(&*file, "plugins: [\n")?;
+    let before = home.calls("odd")?;
+    let broken = home.run(&["scan", &library, "--plugins", &file]).await?.ended(2)?;
+    broken.says(&format!("{file}:"))?;
+    assert_eq!(home.calls("odd")?, before, "nothing was started");
     Ok(())
 }

@@ -54,7 +54,16 @@ async fn a_few_deletions_are_believed_and_a_lost_disk_is_not() -> anyhow::Result
     let lost = scan(&home).await?.ended(1)?;
     lost.says("of the 27 known files")?;
     lost.says("nothing counts as deleted")?;
+    lost.says("--allow-mass-deletion")?;
     assert_eq!(known(&home).await?, FILES - 3);
+
+    let meant = ["scan", &home.file(""), "--wait", "--allow-mass-deletion"];
+    home.run(&meant).await?.ok()?;
+    let left = std::fs::read_dir(home.library())?.count();
+    assert!(left > 0 && known(&home).await? < FILES - 3, "only what is there is known");
+    let events = home.events(1).await?;
+    let deleted = events.iter().filter(|(_, fact)| fact.name() == "file.deleted").count();
+    assert_eq!(known(&home).await?, FILES - deleted);
     Ok(())
 }
 
