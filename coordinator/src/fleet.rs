@@ -11,8 +11,10 @@ pub mod follow;
 pub mod library;
 mod mark;
 pub mod plugins;
+mod reload;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
@@ -20,6 +22,7 @@ use broker_config::apply::{apply, check_server};
 use broker_config::topology::Topology;
 use broker_config::{ApplyError, Names};
 use jiff::Timestamp;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +30,7 @@ use tracing::error;
 
 use self::embedded::{EmbeddedBroker, EmbeddedError};
 use self::plugins::{PluginPlan, PluginSources};
+use self::reload::Reload;
 use crate::config::connection::{ConnectError, Origin};
 use crate::config::data_dir::{DataDirError, FleetLock};
 use crate::config::plugins::ReadPluginsError;
@@ -74,6 +78,8 @@ pub struct Fleet {
     pub problems: Vec<String>,
     /// Whether any plugin is started here.
     pub has_plugins: bool,
+    /// Told when `plugins.yml` and the plugin folders are to be read again at once.
+    pub reload: Arc<Notify>,
     coordinating: JoinSet<Result<(), CoordinatorError>>,
     coordinator_drain: CancellationToken,
     processing: JoinSet<()>,
@@ -151,13 +157,8 @@ impl Fleet {
             }
         };
 
-        let options = CoordinatorOptions {
-            node,
-            policies: plan.policies,
-            expected: plan.instances.values().map(|wanted| wanted.plugin.clone()).collect(),
-            drop_unexpected: true,
-            ..coordinator
-        };
+        let options =
+            CoordinatorOptions { node, word: plan.word(), drop_unexpected: true, ..coordinator };
         let (service, handle) = Coordinator::new(store.client().clone(), options);
         let coordinator_drain = CancellationToken::new();
         let mut coordinating = JoinSet::new();
@@ -174,13 +175,25 @@ impl Fleet {
         processing.spawn(runtime.run(process_drain.clone()));
         processing.spawn(failing::tell(store.clone(), processes.watch(), process_drain.clone()));
         let has_plugins = !plan.instances.is_empty();
-        processes.set_wanted(plan.instances);
+        processes.set_wanted(plan.instances.clone());
+        let reload = Arc::new(Notify::new());
+        let following = Reload {
+            sources: plugins,
+            surroundings,
+            processes: processes.clone(),
+            coordinator: handle.clone(),
+            store: store.clone(),
+            asked: reload.clone(),
+        };
+        let problems = plan.problems.clone();
+        processing.spawn(following.run(plan, process_drain.clone()));
 
         let fleet = Self {
             connection,
             coordinator: handle,
             processes,
-            problems: plan.problems,
+            problems,
+            reload,
             has_plugins,
             coordinating,
             coordinator_drain,
@@ -274,6 +287,6 @@ async fn prepare(client: &Client, names: &Names, replicas: usize) -> Result<(), 
 
 /// The file that says which plugins run, when the command line names none.
 #[must_use]
-pub fn default_plugins_file(data_dir: &DataDir) -> Option<PathBuf> {
-    Some(data_dir.root().join("plugins.yml")).filter(|path| path.exists())
+pub fn default_plugins_file(data_dir: &DataDir) -> PathBuf {
+    data_dir.root().join("plugins.yml")
 }

@@ -22,7 +22,7 @@ use crate::graph::{Graph, PluginSpec, Refusal};
 mod tests;
 
 /// The operator's word on a plugin; what is absent, the manifest decides.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct PluginPolicy {
     /// Whether it may take part.
     pub disabled: bool,
@@ -44,6 +44,25 @@ pub struct PluginPolicy {
 
 /// What the operator said about all plugins.
 pub type Policies = BTreeMap<PluginId, PluginPolicy>;
+
+/// Everything that the operator says about plugins; it may change while a fleet runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Word {
+    /// How they take part.
+    pub policies: Policies,
+    /// Those that this fleet starts.
+    pub expected: BTreeSet<PluginId>,
+}
+
+impl Word {
+    /// The plugins of which it says something else than `before`.
+    #[must_use]
+    pub fn differs_for(&self, before: &Self) -> BTreeSet<PluginId> {
+        let both = || self.policies.keys().chain(before.policies.keys());
+        let policies = both().filter(|id| self.policies.get(*id) != before.policies.get(*id));
+        policies.chain(self.expected.symmetric_difference(&before.expected)).cloned().collect()
+    }
+}
 
 /// Whose tasks have a place to go to, and whose have lost it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

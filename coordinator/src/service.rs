@@ -30,8 +30,8 @@ use crate::journal::Journal;
 use crate::lease;
 use crate::metrics::Metrics;
 use crate::presence::{self, PresenceHandle};
-use crate::registry::Roster;
 use crate::registry::service::Registry;
+use crate::registry::{Roster, Word};
 use crate::slots::Slots;
 use crate::strays;
 
@@ -53,6 +53,7 @@ pub struct Coordinator {
     options: CoordinatorOptions,
     phase: watch::Sender<Phase>,
     numbers: watch::Sender<Numbers>,
+    word: watch::Sender<Arc<Word>>,
     metrics: Arc<Metrics>,
 }
 
@@ -61,6 +62,7 @@ pub struct Coordinator {
 pub struct CoordinatorHandle {
     phase: watch::Receiver<Phase>,
     numbers: watch::Receiver<Numbers>,
+    word: watch::Sender<Arc<Word>>,
     metrics: Arc<Metrics>,
 }
 
@@ -77,6 +79,17 @@ impl CoordinatorHandle {
         self.numbers.borrow().clone()
     }
 
+    /// Replaces the operator's word on plugins; it takes effect at once, or when it leads.
+    pub fn say(&self, word: Word) {
+        self.word.send_if_modified(|said| {
+            let is_new = **said != word;
+            if is_new {
+                *said = Arc::new(word);
+            }
+            is_new
+        });
+    }
+
     /// All it counts.
     #[must_use]
     pub fn metrics(&self) -> &Arc<Metrics> {
@@ -90,13 +103,15 @@ impl Coordinator {
     pub fn new(client: Client, options: CoordinatorOptions) -> (Self, CoordinatorHandle) {
         let (phase, phase_seen) = watch::channel(Phase::Waiting);
         let (numbers, numbers_seen) = watch::channel(Numbers::default());
+        let (word, _) = watch::channel(Arc::new(options.word.clone()));
         let metrics = Arc::new(Metrics::default());
         let handle = CoordinatorHandle {
             phase: phase_seen,
             numbers: numbers_seen,
+            word: word.clone(),
             metrics: metrics.clone(),
         };
-        (Self { client, options, phase, numbers, metrics }, handle)
+        (Self { client, options, phase, numbers, word, metrics }, handle)
     }
 
     /// Runs until `drain`.
@@ -181,8 +196,7 @@ impl Coordinator {
             broker: broker.clone(),
             engine: handle.clone(),
             presence: presence.clone(),
-            policies: options.policies.clone(),
-            expected: options.expected.clone(),
+            word: self.word.subscribe(),
             lease: options.lease,
             heard,
             loaded,
@@ -259,7 +273,8 @@ impl Coordinator {
         heard: &mut watch::Receiver<BTreeSet<PluginId>>,
         stop: &CancellationToken,
     ) {
-        let expected = &self.options.expected;
+        let word = self.word.borrow().clone();
+        let expected = &word.expected;
         let all = async {
             loop {
                 let waiting_for: BTreeSet<PluginId> =

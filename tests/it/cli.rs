@@ -9,6 +9,7 @@ mod kill;
 mod meta;
 mod odd;
 mod reach;
+mod reload;
 mod roots;
 mod scan;
 mod secret;

@@ -96,7 +96,7 @@ async fn changed_settings_run_a_plugin_again() -> anyhow::Result<()> {
             .coordinator(|options| {
                 let mut policy = PluginPolicy::default();
                 policy.config.extend(lang.map(|lang| ("lang".to_owned(), json!(lang))));
-                options.policies.insert("asks".parse().unwrap(), policy);
+                options.word.policies.insert("asks".parse().unwrap(), policy);
             })
             .await?;
         lead.leading().await?;

@@ -38,7 +38,7 @@ async fn a_plugin_in_a_cycle_or_with_an_unknown_need_is_refused_with_the_way_and
     // Plugins that are to come may be needed before they are there.
     let expected = ["one", "two", "good"].map(|id| id.parse().unwrap());
     let fleet = Fleet::empty().await?;
-    let lead = fleet.coordinator(|options| options.expected = expected.into()).await?;
+    let lead = fleet.coordinator(|options| options.word.expected = expected.into()).await?;
     fleet
         .fact("a leader", |fact| matches!(fact, Fact::CoordinatorLeading { .. }).then_some(()))
         .await?;
@@ -260,7 +260,7 @@ async fn a_plugin_that_an_earlier_fleet_started_and_this_one_does_not_takes_no_p
     let (kept, dropped) = (needs("kept", &[])?, needs("dropped", &[])?);
     let expects = |ids: &[&str]| ids.iter().map(|id| id.parse().unwrap()).collect();
     let lead =
-        fleet.coordinator(|options| options.expected = expects(&["kept", "dropped"])).await?;
+        fleet.coordinator(|options| options.word.expected = expects(&["kept", "dropped"])).await?;
     let _kept = fleet.worker(&kept, &script).await?;
     let leaves = fleet.worker(&dropped, &script).await?;
     lead.leading().await?;
@@ -269,7 +269,7 @@ async fn a_plugin_that_an_earlier_fleet_started_and_this_one_does_not_takes_no_p
 
     let lead = fleet
         .coordinator(|options| {
-            options.expected = expects(&["kept"]);
+            options.word.expected = expects(&["kept"]);
             options.drop_unexpected = true;
         })
         .await?;

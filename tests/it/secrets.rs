@@ -34,7 +34,7 @@ async fn a_secret_setting_is_in_no_stream_bucket_or_event() -> anyhow::Result<()
     let (fleet, _lead) = Fleet::start_with(|options| {
         let mut policy = PluginPolicy::default();
         policy.config.insert("apiKey".to_owned(), json!(CANARY));
-        options.policies.insert("keyed".parse().unwrap(), policy);
+        options.word.policies.insert("keyed".parse().unwrap(), policy);
     })
     .await?;
     let seen = Arc::new(Mutex::new(String::new()));
@@ -73,7 +73,7 @@ async fn settings_that_are_refused_are_named_without_their_values() -> anyhow::R
         let mut policy = PluginPolicy::default();
         policy.config.insert("limit".to_owned(), json!(CANARY));
         policy.config.insert("unheard-of".to_owned(), json!(CANARY));
-        options.policies.insert("typed".parse().unwrap(), policy);
+        options.word.policies.insert("typed".parse().unwrap(), policy);
     })
     .await?;
     let schema =

@@ -116,7 +116,7 @@ async fn plugins_that_do_not_come_in_time_are_not_waited_for() -> anyhow::Result
     let fleet = Fleet::empty().await?;
     let lead = fleet
         .coordinator(|options| {
-            options.expected = ["here", "absent"].map(|id| id.parse().unwrap()).into();
+            options.word.expected = ["here", "absent"].map(|id| id.parse().unwrap()).into();
             options.expected_timeout = Duration::from_millis(800);
         })
         .await?;

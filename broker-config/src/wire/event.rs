@@ -177,6 +177,12 @@ pub enum Fact {
     /// A plugin may not serve.
     #[serde(rename = "plugin.rejected")]
     PluginRejected { plugin_id: PluginId, reasons: Vec<String> },
+    /// A changed `plugins.yml` took effect.
+    #[serde(rename = "plugins.applied")]
+    PluginsApplied { plugin_ids: Vec<PluginId> },
+    /// A changed `plugins.yml` is not valid; the one before stays in effect.
+    #[serde(rename = "plugins.refused")]
+    PluginsRefused { reasons: Vec<String> },
     /// A plugin takes no part any more.
     #[serde(rename = "plugin.removed")]
     PluginRemoved { plugin_id: PluginId },
@@ -261,6 +267,8 @@ impl Fact {
             Self::TaskRepaired { .. } => "task.repaired",
             Self::PluginRegistered { .. } => "plugin.registered",
             Self::PluginRejected { .. } => "plugin.rejected",
+            Self::PluginsApplied { .. } => "plugins.applied",
+            Self::PluginsRefused { .. } => "plugins.refused",
             Self::PluginRemoved { .. } => "plugin.removed",
             Self::PluginPaused { .. } => "plugin.paused",
             Self::PluginResumed { .. } => "plugin.resumed",

@@ -18,6 +18,7 @@ use super::noop::Noop;
 use super::{Bench, IN_HAND, connect, resident_mb, until};
 use crate::broker::json;
 use crate::config::connection::Login;
+use crate::registry::Word;
 use crate::service::{Coordinator, CoordinatorHandle, CoordinatorOptions, Phase};
 
 /// Longest time a measurement may take.
@@ -39,7 +40,7 @@ impl Fleet {
         let expected: BTreeSet<_> = plugins.iter().map(Noop::id).collect();
         let options = CoordinatorOptions {
             names: bench.names.clone(),
-            expected,
+            word: Word { expected, ..Word::default() },
             ..CoordinatorOptions::default()
         };
         let (coordinator, handle) = Coordinator::new(client, options);

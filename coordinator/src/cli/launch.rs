@@ -81,7 +81,8 @@ impl PluginArgs {
             self.plugin_dirs.iter().filter(|dir| !dir.as_os_str().is_empty()).cloned().collect();
         let dirs = if told.is_empty() && look_around { usual_dirs(data_dir) } else { told };
         PluginSources {
-            file: self.plugins.clone().or_else(|| default_plugins_file(data_dir)),
+            file: Some(self.plugins.clone().unwrap_or_else(|| default_plugins_file(data_dir))),
+            is_named: self.plugins.is_some(),
             dirs,
         }
     }

@@ -3,12 +3,13 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -106,6 +107,7 @@ pub(super) async fn serve(
     let phase = fleet.coordinator.phase();
     let store = fleet.store.clone();
     beside.spawn(scan_again_and_again(store, phase, libraries, rescan, drain.clone()));
+    beside.spawn(reload_on_hangup(fleet.reload.clone(), drain.clone()));
     let ended = tokio::select! {
         biased;
         () = drain.cancelled() => Ok(Exit::Ok),
@@ -120,6 +122,17 @@ pub(super) async fn serve(
         }
     }
     ended
+}
+
+/// Has `plugins.yml` read again on SIGHUP, also while libraries are scanned.
+async fn reload_on_hangup(reload: Arc<Notify>, drain: CancellationToken) {
+    let mut hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => hangups,
+        Err(error) => return error!(%error, "SIGHUP cannot be heard"),
+    };
+    while let Some(Some(())) = drain.run_until_cancelled(hangups.recv()).await {
+        reload.notify_one();
+    }
 }
 
 /// Scans all libraries at the start, on SIGHUP and whenever it is time.

@@ -5,24 +5,28 @@ use std::path::PathBuf;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, PluginEntry, PluginsFile};
 use crate::process::{Instances, Surroundings, discover, wanted};
-use crate::registry::{PluginPolicy, Policies};
+use crate::registry::{PluginPolicy, Policies, Word};
 
 /// Where plugins are found, and what a person says of them.
 #[derive(Clone, Debug, Default)]
 pub struct PluginSources {
-    /// `plugins.yml`.
+    /// `plugins.yml`; it may come to be later, unless it was named.
     pub file: Option<PathBuf>,
+    /// Whether a person has named the file.
+    pub is_named: bool,
     /// Plugin folders.
     pub dirs: Vec<PathBuf>,
 }
 
 /// What is to run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct PluginPlan {
     pub(super) instances: Instances,
     pub(super) policies: Policies,
     /// For people; what they are about was passed over.
     pub(super) problems: Vec<String>,
+    /// Those of them that are in the file: the broken rule without its place, and as it is told.
+    pub(super) broken: Vec<(String, String)>,
 }
 
 impl PluginPlan {
@@ -31,19 +35,36 @@ impl PluginPlan {
         surroundings: &Surroundings,
     ) -> Result<Self, ReadPluginsError> {
         let file = match &sources.file {
-            Some(path) => PluginsFile::read(path, &Env)?,
-            None => PluginsFile::default(),
+            Some(path) if sources.is_named || path.exists() => PluginsFile::read(path, &Env)?,
+            _ => PluginsFile::default(),
         };
-        let mut found = discover(&sources.dirs);
-        found.add_named(&file);
-        let plan = wanted(&file, &found, surroundings);
+        Ok(Self::of(&file, &sources.dirs, surroundings))
+    }
+
+    pub(super) fn of(file: &PluginsFile, dirs: &[PathBuf], surroundings: &Surroundings) -> Self {
+        let mut found = discover(dirs);
+        found.add_named(file);
+        let plan = wanted(file, &found, surroundings);
         let problems = file.problems.iter().chain(&found.problems).map(ToString::to_string);
         let unable = plan.problems.iter().map(|(id, reason)| format!("plugin {id}: {reason}"));
-        Ok(Self {
+        let broken = file.problems.iter().map(|problem| {
+            let rule = format!("{:?}: {}", problem.plugin, problem.rule);
+            (rule, problem.to_string())
+        });
+        Self {
             problems: problems.chain(unable).collect(),
+            broken: broken.collect(),
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
             instances: plan.instances,
-        })
+        }
+    }
+
+    /// What the coordinator is to know of it.
+    pub(super) fn word(&self) -> Word {
+        Word {
+            policies: self.policies.clone(),
+            expected: self.instances.values().map(|wanted| wanted.plugin.clone()).collect(),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::removed::{Process, Removed};
-use super::{Granted, Known, Policies, Roster, decide, graph, may_still_come};
+use super::{Granted, Known, Roster, Word, decide, graph, may_still_come};
 use crate::broker::tail::Tail;
 use crate::broker::{Broker, json, now};
 use crate::dispatcher::Event;
@@ -27,6 +27,7 @@ use crate::presence::PresenceHandle;
 mod consumers;
 #[cfg(test)]
 mod tests;
+mod word;
 
 /// Pause before the bucket is read again.
 const PAUSE: Duration = Duration::from_millis(300);
@@ -41,9 +42,7 @@ pub struct Registry {
     /// Who lives.
     pub presence: PresenceHandle,
     /// The operator's word.
-    pub policies: Policies,
-    /// Plugins that this fleet starts.
-    pub expected: BTreeSet<PluginId>,
+    pub word: watch::Receiver<Arc<Word>>,
     /// The lease of tasks.
     pub lease: Duration,
     /// Plugins that have announced themselves, granted or not.
@@ -60,6 +59,8 @@ pub struct Registry {
 
 #[derive(Default)]
 struct State {
+    /// The operator's word that was acted on last.
+    word: Arc<Word>,
     entries: BTreeMap<PluginId, PluginEntry>,
     refused: BTreeMap<PluginId, Refusal>,
     ready: BTreeSet<PluginId>,
@@ -80,7 +81,8 @@ impl Registry {
     }
 
     async fn serve(mut self) {
-        let mut state = State::default();
+        let word = self.word.borrow_and_update().clone();
+        let mut state = State { word, ..State::default() };
         let next = self.load(&mut state).await;
         self.loaded.send_replace(true);
         let bucket = Names::bucket_stream(&self.broker.names.plugins_bucket());
@@ -96,6 +98,10 @@ impl Registry {
                         payload: message.payload,
                     };
                     self.on_change(&mut state, &stored).await;
+                }
+                Ok(()) = self.word.changed() => {
+                    let word = self.word.borrow_and_update().clone();
+                    self.on_word(&mut state, word).await;
                 }
                 announced = self.announcements.next() => {
                     let Some(message) = announced else { return };
@@ -126,7 +132,8 @@ impl Registry {
         for stored in &found {
             next = next.max(stored.sequence + 1);
             match self.read_entry(stored) {
-                Some((id, Found::Known(entry))) => {
+                Some((id, Found::Known(mut entry))) => {
+                    self.switch_off(state, &mut entry).await;
                     self.make_ready(state, &entry).await;
                     state.entries.insert(id, *entry);
                 }
@@ -138,6 +145,8 @@ impl Registry {
             }
         }
         self.publish_graph(state).await;
+        let all = state.entries.keys().cloned().collect();
+        self.ask_again(state, &all).await;
         next
     }
 
@@ -149,18 +158,17 @@ impl Registry {
             return Some((id, Found::Removed));
         }
         let entry = serde_json::from_slice::<PluginEntry>(&stored.payload).ok();
-        let Some(mut entry) = entry.filter(|entry| entry.manifest.id == id) else {
+        let Some(entry) = entry.filter(|entry| entry.manifest.id == id) else {
             return Some((id, Found::Unreadable));
         };
-        let left = entry.managed && !self.expected.contains(&id) && self.drop_unexpected;
-        entry.enabled &= !left;
         Some((id, Found::Known(Box::new(entry))))
     }
 
     async fn on_change(&self, state: &mut State, stored: &Stored) {
         let Some((id, found)) = self.read_entry(stored) else { return };
         match found {
-            Found::Known(entry) => {
+            Found::Known(mut entry) => {
+                self.switch_off(state, &mut entry).await;
                 if state.entries.get(&id) == Some(&*entry) {
                     return;
                 }
@@ -226,7 +234,7 @@ impl Registry {
         plugin: &PluginId,
         announce: Announce,
     ) -> Result<AnnounceReply, Vec<String>> {
-        let managed = self.expected.contains(plugin);
+        let managed = state.word.expected.contains(plugin);
         let process = Process::that_announces(&announce);
         if let Some(reason) = state.removed.refusal(plugin, &process, managed) {
             return Err(vec![reason]);
@@ -235,8 +243,8 @@ impl Registry {
         let lives = |version: &String| self.presence.version_lives(plugin, version);
         let known = Known {
             entries: &state.entries,
-            policies: &self.policies,
-            expected: &self.expected,
+            policies: &state.word.policies,
+            expected: &state.word.expected,
             recorded_version_lives: present.as_ref().is_some_and(lives),
         };
         let Granted { entry, settings, concurrency, paused } =
@@ -300,9 +308,9 @@ impl Registry {
     }
 
     async fn publish_graph(&self, state: &mut State) {
-        let (graph, refused) = graph(&state.entries, &self.policies);
+        let (graph, refused) = graph(&state.entries, &state.word.policies);
         for (id, refusal) in &refused {
-            if may_still_come(refusal, &self.expected) {
+            if may_still_come(refusal, &state.word.expected) {
                 continue;
             }
             if state.refused.get(id) != Some(refusal) {

@@ -8,7 +8,7 @@ use broker_config::topology::LEASE;
 use broker_config::{Names, PluginId};
 
 use crate::dispatcher::Timing;
-use crate::registry::Policies;
+use crate::registry::Word;
 
 /// What a coordinator is told at its start.
 #[derive(Clone, Debug)]
@@ -29,10 +29,9 @@ pub struct CoordinatorOptions {
     pub replicas: usize,
     /// Times of checks and alarms.
     pub timing: Timing,
-    /// The operator's word on plugins.
-    pub policies: Policies,
-    /// Plugins that this fleet starts; files are opened when all have been heard.
-    pub expected: BTreeSet<PluginId>,
+    /// The operator's word on plugins, until [`CoordinatorHandle::say`](super::CoordinatorHandle::say)
+    /// changes it; files are opened when all that are expected have been heard.
+    pub word: Word,
     /// How long to wait for them.
     pub expected_timeout: Duration,
     /// Whether plugins that an earlier fleet started, and this one does not, leave the graph.
@@ -50,8 +49,7 @@ impl Default for CoordinatorOptions {
             task_events: true,
             replicas: 1,
             timing: Timing::default(),
-            policies: Policies::new(),
-            expected: BTreeSet::new(),
+            word: Word::default(),
             expected_timeout: Duration::from_secs(30),
             drop_unexpected: false,
         }

@@ -21,7 +21,7 @@ impl Registry {
         if same && state.ready.contains(id) {
             return;
         }
-        let policy = self.policies.get(id).and_then(|policy| policy.retry.as_ref());
+        let policy = state.word.policies.get(id).and_then(|policy| policy.retry.as_ref());
         let attempts = policy.unwrap_or(&entry.manifest.retry).max_attempts.get();
         for queue in Queue::ALL {
             let names = &self.broker.names;

@@ -1,0 +1,237 @@
+//! `plugins.yml` is changed while a fleet runs.
+//!
+//! What is not valid changes nothing: a person who saves a half-written file must not lose the
+//! plugins that run. Instances get their settings when they announce themselves, and each task
+//! names the settings that its record is to be made with; so those whose settings change are stopped
+//! before the coordinator hears of the change, and started after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use broker_config::wire::event::Fact;
+use broker_config::{Chain, InstanceId, PluginId};
+use tokio::sync::Notify;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::plugins::{PluginPlan, PluginSources};
+use crate::process::{Instances, ProcessHandle, Surroundings};
+use crate::registry::Policies;
+use crate::service::CoordinatorHandle;
+use crate::store::Store;
+
+/// How often the file is looked at; a change counts when it is the same at two looks, so that a file
+/// that is being written is not read.
+const LOOK: Duration = Duration::from_secs(1);
+/// How much longer than their grace period instances may take to stop.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// Follows the file for a fleet.
+#[derive(Debug)]
+pub(super) struct Reload {
+    pub(super) sources: PluginSources,
+    pub(super) surroundings: Surroundings,
+    pub(super) processes: ProcessHandle,
+    pub(super) coordinator: CoordinatorHandle,
+    pub(super) store: Store,
+    /// Somebody wants the file and the plugin folders to be read now.
+    pub(super) asked: Arc<Notify>,
+}
+
+/// What tells one state of a file from another; `None` = it is not there.
+type Stamp = Option<(u64, Option<SystemTime>)>;
+
+/// What is to be done about a new plan.
+#[derive(Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It is what is in effect.
+    Same,
+    /// These are wrong in it and were not before.
+    Refused(Vec<String>),
+    /// It differs; these instances must have stopped before the coordinator hears of it.
+    Applied { stop_first: BTreeSet<InstanceId> },
+}
+
+impl Reload {
+    /// Follows the file until `stop`; `plan` is in effect.
+    pub(super) async fn run(self, mut plan: PluginPlan, stop: CancellationToken) {
+        let mut due = interval(LOOK);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut known = self.stamp();
+        let mut last = known;
+        loop {
+            let is_asked = tokio::select! {
+                biased;
+                () = stop.cancelled() => return,
+                () = self.asked.notified() => true,
+                _ = due.tick() => false,
+            };
+            let stamp = self.stamp();
+            let is_settled = stamp == last;
+            last = stamp;
+            if is_asked || (is_settled && stamp != known) {
+                known = stamp;
+                let read = Box::pin(self.read_again(&mut plan));
+                if stop.run_until_cancelled(read).await.is_none() {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn stamp(&self) -> Stamp {
+        self.sources.file.as_deref().and_then(stamp)
+    }
+
+    async fn read_again(&self, plan: &mut PluginPlan) {
+        let new = match PluginPlan::make(&self.sources, &self.surroundings) {
+            Ok(new) => new,
+            Err(error) => {
+                let reason = Chain(&error).to_string();
+                return self.refuse(vec![reason]).await;
+            }
+        };
+        match compare(plan, &new) {
+            Verdict::Same => {}
+            Verdict::Refused(reasons) => self.refuse(reasons).await,
+            Verdict::Applied { stop_first } => {
+                self.apply(plan, &new, &stop_first).await;
+                *plan = new;
+            }
+        }
+    }
+
+    async fn refuse(&self, reasons: Vec<String>) {
+        for reason in &reasons {
+            error!(reason, "plugins.yml is not valid; the one before stays in effect");
+        }
+        self.tell(Fact::PluginsRefused { reasons }).await;
+    }
+
+    async fn apply(&self, old: &PluginPlan, new: &PluginPlan, stop_first: &BTreeSet<InstanceId>) {
+        for problem in new.problems.iter().filter(|problem| !old.problems.contains(problem)) {
+            warn!("{problem}");
+        }
+        if !stop_first.is_empty() {
+            let others = new.instances.iter().filter(|(name, _)| !stop_first.contains(*name));
+            self.processes.set_wanted(others.map(|(k, v)| (k.clone(), v.clone())).collect());
+            self.until_stopped(stop_first).await;
+        }
+        let word = new.word();
+        let plugin_ids: Vec<PluginId> = word.differs_for(&old.word()).into_iter().collect();
+        self.coordinator.say(word);
+        self.processes.set_wanted(new.instances.clone());
+        info!(?plugin_ids, "a changed plugins.yml is in effect");
+        self.tell(Fact::PluginsApplied { plugin_ids }).await;
+    }
+
+    async fn until_stopped(&self, names: &BTreeSet<InstanceId>) {
+        let mut board = self.processes.watch();
+        let limit = self.surroundings.grace + MARGIN;
+        let stopped = board.wait_for(|board| !names.iter().any(|name| board.contains_key(name)));
+        if timeout(limit, stopped).await.is_err() {
+            warn!(?limit, "instances with the settings before do not stop; going on without them");
+        }
+    }
+
+    async fn tell(&self, fact: Fact) {
+        if let Err(error) = self.store.tell(fact).await {
+            warn!(error = %Chain(&error), "event not stored");
+        }
+    }
+}
+
+fn stamp(path: &Path) -> Stamp {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.len(), metadata.modified().ok()))
+}
+
+fn compare(old: &PluginPlan, new: &PluginPlan) -> Verdict {
+    let is_new = |broken: &&(String, String)| !old.broken.iter().any(|(rule, _)| *rule == broken.0);
+    let reasons: Vec<String> =
+        new.broken.iter().filter(is_new).map(|(_, whole)| whole.clone()).collect();
+    if !reasons.is_empty() {
+        return Verdict::Refused(reasons);
+    }
+    if old.policies == new.policies && old.instances == new.instances {
+        return Verdict::Same;
+    }
+    Verdict::Applied { stop_first: with_other_settings(old, new) }
+}
+
+/// The instances that run with settings that are not those of the new plan.
+fn with_other_settings(old: &PluginPlan, new: &PluginPlan) -> BTreeSet<InstanceId> {
+    let empty = serde_json::Map::new();
+    let differs = |plugin: &PluginId| {
+        let of = |policies: &Policies| {
+            policies.get(plugin).map_or_else(|| empty.clone(), |policy| policy.config.clone())
+        };
+        of(&old.policies) != of(&new.policies)
+    };
+    let named = |instances: &Instances| -> BTreeMap<InstanceId, PluginId> {
+        instances.iter().map(|(name, wanted)| (name.clone(), wanted.plugin.clone())).collect()
+    };
+    let old = named(&old.instances);
+    old.into_iter().filter(|(_, plugin)| differs(plugin)).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use broker_config::Prefix;
+
+    use super::*;
+    use crate::config::connection::{Login, Origin, Tls};
+    use crate::config::vars::vars;
+    use crate::config::{Connection, PluginsFile};
+
+    fn plan(text: &str) -> PluginPlan {
+        let connection = Connection {
+            url: "nats://127.0.0.1:1".to_owned(),
+            login: Login::Anonymous,
+            tls: Tls::default(),
+            origin: Origin::Fleet,
+        };
+        let shared = Surroundings::new(connection, Prefix::default(), Duration::ZERO, &vars(&[]));
+        let file = PluginsFile::parse(Path::new("plugins.yml"), text, &vars(&[])).unwrap();
+        PluginPlan::of(&file, &[], &shared)
+    }
+
+    #[test]
+    fn only_what_is_valid_and_new_takes_effect() {
+        let old = plan(
+            "plugins:\n  a: {command: [a], config: {k: 1}}\n  b: {command: [b]}\n  c: {instanzes: 1}\n",
+        );
+        let applied = |names: &[&str]| Verdict::Applied {
+            stop_first: names.iter().map(|name| name.parse().unwrap()).collect(),
+        };
+        for (text, expected) in [
+            // The same in other words, further down.
+            (
+                "# more\nplugins:\n  b: {command: [b]}\n  a: {command: [a], config: {k: 1}}\n  c: {instanzes: 1}\n",
+                Verdict::Same,
+            ),
+            (
+                "plugins:\n  a: {command: [a], config: {k: 2}}\n  b: {command: [b]}\n",
+                applied(&["plugin-a-1"]),
+            ),
+            ("plugins:\n  a: {command: [a]}\n  b: {command: [b]}\n", applied(&["plugin-a-1"])),
+            ("plugins:\n  a: {command: [a], config: {k: 1}}\n", applied(&[])),
+            (
+                "plugins:\n  a: {command: [a], config: {k: 1}, queue: background}\n  b: {command: [b]}\n",
+                applied(&[]),
+            ),
+            (
+                "plugins:\n  a: {command: [a], config: {k: 1}}\n  b: {command: [b], instances: 2}\n",
+                applied(&[]),
+            ),
+        ] {
+            assert_eq!(compare(&old, &plan(text)), expected, "{text}");
+        }
+        let broken = plan("plugins:\n  a: {command: [a], timeout: soon}\n  b: {command: [b]}\n");
+        let Verdict::Refused(reasons) = compare(&old, &broken) else { panic!("not refused") };
+        assert!(matches!(&reasons[..], [one] if one.contains("plugins.yml:2")), "{reasons:?}");
+    }
+}

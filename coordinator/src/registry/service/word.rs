@@ -1,0 +1,75 @@
+//! The operator says something else about plugins while the fleet runs.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use async_nats::HeaderMap;
+use broker_config::wire::plugin::PluginEntry;
+use broker_config::wire::signal::Control;
+use broker_config::{Chain, Names, PluginId};
+
+use super::{Registry, State};
+use crate::broker::json;
+use crate::registry::{PluginPolicy, Word, spec};
+
+impl Registry {
+    /// Acts on a new word: the graph, the consumers, and what the instances that live are told.
+    pub(super) async fn on_word(&self, state: &mut State, word: Arc<Word>) {
+        let before = std::mem::replace(&mut state.word, word);
+        let differs = state.word.differs_for(&before);
+        tracing::info!(plugins = ?differs, "the operator says something else about plugins");
+        for id in &differs {
+            let Some(mut entry) = state.entries.get(id).cloned() else { continue };
+            self.switch_off(state, &mut entry).await;
+            state.ready.remove(id);
+            self.make_ready(state, &entry).await;
+            state.entries.insert(id.clone(), entry);
+        }
+        self.publish_graph(state).await;
+        self.ask_again(state, &differs).await;
+    }
+
+    /// Keeps a plugin that takes no part any more as switched off; it is switched on again when it
+    /// announces itself. The bucket must say so: by it a scan knows for which plugins it was.
+    pub(super) async fn switch_off(&self, state: &State, entry: &mut PluginEntry) {
+        let id = &entry.manifest.id;
+        if !entry.enabled || !self.is_off(state, entry) {
+            return;
+        }
+        entry.enabled = false;
+        let subject = Names::key_subject(&self.broker.names.plugins_bucket(), id.as_str());
+        let publisher = &self.broker.publisher;
+        if let Err(error) = publisher.publish(subject, HeaderMap::new(), json(&*entry)).await {
+            tracing::warn!(plugin.id = %id, error = %Chain(&error), "not kept as switched off");
+        }
+    }
+
+    /// Whether the operator does not want it, or it was of an earlier fleet on this machine.
+    fn is_off(&self, state: &State, entry: &PluginEntry) -> bool {
+        let (id, word) = (&entry.manifest.id, &state.word);
+        let is_disabled = word.policies.get(id).is_some_and(|policy| policy.disabled);
+        is_disabled || entry.managed && !word.expected.contains(id) && self.drop_unexpected
+    }
+
+    /// Has the instances announce themselves that live with other settings than they should, or whose
+    /// plugin may take part again: the answer carries the new settings.
+    pub(super) async fn ask_again(&self, state: &State, plugins: &BTreeSet<PluginId>) {
+        let default = PluginPolicy::default();
+        for id in plugins {
+            let Some(entry) = state.entries.get(id) else { continue };
+            let policy = state.word.policies.get(id).unwrap_or(&default);
+            let settings = spec(&entry.manifest, policy).settings_hash;
+            let is_right = entry.enabled && settings == entry.settings_hash;
+            if is_right || self.is_off(state, entry) {
+                continue;
+            }
+            let (subject, body) = (self.broker.names.control(id), json(&Control::Announce));
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "who does not hear it gets the settings at its next announcement"
+            )]
+            let sent = self.broker.client.publish(subject, body).await;
+            tracing::info!(plugin.id = %id, sent = sent.is_ok(), "its instances get other settings");
+        }
+    }
+}
