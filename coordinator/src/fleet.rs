@@ -2,23 +2,25 @@
 //! as processes; and the scans that hand files to it.
 //!
 //! Start: broker → streams → coordinator → plugins → `fleet.json`. Stop: coordinator, so that
-//! nothing new is published → plugins, which finish what they hold → broker. Whatever dies in
+//! nothing new is published → the bridge, which finishes what HTTP plugins hold → plugins, which finish what they hold → broker. Whatever dies in
 //! between, all state is in the broker's streams, and the next start goes on from there.
 
 pub mod embedded;
 mod failing;
 pub mod follow;
+mod http;
 pub mod library;
 mod mark;
 pub mod plugins;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use async_nats::Client;
 use broker_config::apply::{apply, check_server};
 use broker_config::topology::Topology;
-use broker_config::{ApplyError, Names};
+use broker_config::{ApplyError, Names, PluginId};
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -27,11 +29,13 @@ use tracing::error;
 
 use self::embedded::{EmbeddedBroker, EmbeddedError};
 use self::plugins::{PluginPlan, PluginSources};
+use crate::bridge::{Addresses, Bridge, BridgeOptions};
 use crate::config::connection::{ConnectError, Origin};
 use crate::config::data_dir::{DataDirError, FleetLock};
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Connection, DataDir, Env, FleetFile};
 use crate::exec::Guard;
+use crate::http::BindError;
 use crate::process::restart::RestartPolicy;
 use crate::process::{ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
 use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions};
@@ -51,6 +55,8 @@ pub struct FleetOptions {
     pub connection: Option<Connection>,
     /// Where plugins are found, and what a person says of them.
     pub plugins: PluginSources,
+    /// Where HTTP plugins reach the fleet; nothing listens unless there is one.
+    pub http: Addresses,
     /// How long plugins may take to stop.
     pub grace: Duration,
     /// Whether it runs for one command only.
@@ -74,6 +80,8 @@ pub struct Fleet {
     pub problems: Vec<String>,
     /// Whether any plugin is started here.
     pub has_plugins: bool,
+    /// Serves HTTP plugins, if there are any.
+    pub bridge: Option<Bridge>,
     coordinating: JoinSet<Result<(), CoordinatorError>>,
     coordinator_drain: CancellationToken,
     processing: JoinSet<()>,
@@ -109,6 +117,9 @@ pub enum FleetError {
     /// The list of plugins.
     #[error(transparent)]
     Plugins(#[from] ReadPluginsError),
+    /// The addresses for HTTP plugins.
+    #[error("HTTP plugins could not be served")]
+    Http(#[from] BindError),
 }
 
 impl Fleet {
@@ -120,7 +131,8 @@ impl Fleet {
     ///
     /// [`FleetError`] says which part does not start; the others have been stopped.
     pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
-        let FleetOptions { data_dir, connection, plugins, grace, temporary, coordinator } = options;
+        let FleetOptions { data_dir, connection, plugins, http, grace, temporary, coordinator } =
+            options;
         let names = coordinator.names.clone();
         let (base, connection, plugin_connection) = match connection {
             Some(connection) => {
@@ -135,15 +147,38 @@ impl Fleet {
             }
         };
         let surroundings =
-            Surroundings::new(plugin_connection, names.prefix().clone(), grace, &Env);
+            Surroundings::new(plugin_connection.clone(), names.prefix().clone(), grace, &Env);
+        let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
+            guard: Guard::this_program(),
+            log_dir: data_dir.log(),
+            grace,
+            restart: RestartPolicy::default(),
+        });
         let prepared = async {
-            let plan = PluginPlan::make(&plugins, &surroundings)?;
+            let mut plan = PluginPlan::make(&plugins, &surroundings)?;
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
-            let store = Store::open(client, names).await?;
-            Ok((plan, store, data_dir.node_id()?))
+            let store = Store::open(client, names.clone()).await?;
+            let node = data_dir.node_id()?;
+            let expected: BTreeSet<PluginId> = plan.expected();
+            let plugins = std::mem::take(&mut plan.http);
+            let (bridge, followed) = if plugins.is_empty() {
+                (None, Vec::new())
+            } else {
+                let (plugins, followed) = plugins.split(&processes);
+                let options = BridgeOptions {
+                    plugins,
+                    addresses: http,
+                    connection: plugin_connection,
+                    prefix: names.prefix().clone(),
+                    grace,
+                    store: store.clone(),
+                };
+                (Some(Bridge::start(options).await?), followed)
+            };
+            Ok((plan, store, node, expected, bridge, followed))
         };
-        let (plan, store, node) = match prepared.await {
+        let (plan, store, node, expected, bridge, followed) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => {
                 base.stop().await;
@@ -154,7 +189,7 @@ impl Fleet {
         let options = CoordinatorOptions {
             node,
             policies: plan.policies,
-            expected: plan.instances.values().map(|wanted| wanted.plugin.clone()).collect(),
+            expected,
             drop_unexpected: true,
             ..coordinator
         };
@@ -163,17 +198,12 @@ impl Fleet {
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(coordinator_drain.clone()));
 
-        let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
-            guard: Guard::this_program(),
-            log_dir: data_dir.log(),
-            grace,
-            restart: RestartPolicy::default(),
-        });
         let process_drain = CancellationToken::new();
         let mut processing = JoinSet::new();
         processing.spawn(runtime.run(process_drain.clone()));
         processing.spawn(failing::tell(store.clone(), processes.watch(), process_drain.clone()));
-        let has_plugins = !plan.instances.is_empty();
+        processing.spawn(http::follow(followed, processes.watch(), process_drain.clone()));
+        let has_plugins = !plan.instances.is_empty() || bridge.is_some();
         processes.set_wanted(plan.instances);
 
         let fleet = Self {
@@ -182,6 +212,7 @@ impl Fleet {
             processes,
             problems: plan.problems,
             has_plugins,
+            bridge,
             coordinating,
             coordinator_drain,
             processing,
@@ -238,6 +269,10 @@ impl Fleet {
         if timeout(COORDINATOR_GRACE, ended).await.is_err() {
             error!("the coordinator does not stop, leaving it");
             self.coordinating.abort_all();
+        }
+        // HTTP plugins are still needed for what the bridge has in hand.
+        if let Some(bridge) = self.bridge.take() {
+            bridge.stop().await;
         }
         self.process_drain.cancel();
         while let Some(ended) = self.processing.join_next().await {

@@ -1,7 +1,11 @@
 //! From plugin folders and `plugins.yml` to processes and the coordinator's policies.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use broker_config::PluginId;
+
+use super::http::HttpPlugins;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, PluginEntry, PluginsFile};
 use crate::process::{Instances, Surroundings, discover, wanted};
@@ -21,6 +25,8 @@ pub struct PluginSources {
 pub(super) struct PluginPlan {
     pub(super) instances: Instances,
     pub(super) policies: Policies,
+    /// Those that the bridge serves.
+    pub(super) http: HttpPlugins,
     /// For people; what they are about was passed over.
     pub(super) problems: Vec<String>,
 }
@@ -43,7 +49,14 @@ impl PluginPlan {
             problems: problems.chain(unable).collect(),
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
             instances: plan.instances,
+            http: HttpPlugins::of(&file),
         })
+    }
+
+    /// Plugins that this fleet starts or serves.
+    pub(super) fn expected(&self) -> BTreeSet<PluginId> {
+        let started = self.instances.values().map(|wanted| &wanted.plugin);
+        started.chain(self.http.ids()).cloned().collect()
     }
 }
 
