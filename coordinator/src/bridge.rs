@@ -100,10 +100,39 @@ pub struct Bridge {
     /// Where plugins reach it.
     pub urls: Urls,
     pending: Arc<Pending>,
+    boards: Troubles,
     serving: JoinSet<()>,
     serve: CancellationToken,
     beneath: JoinSet<()>,
     stop: CancellationToken,
+}
+
+/// Why an instance does not serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The reason, for people.
+    pub why: String,
+}
+
+/// Shows which instances do not serve, at any time.
+#[derive(Clone, Debug, Default)]
+pub struct Troubles(Vec<(PluginId, Arc<Board>)>);
+
+impl Troubles {
+    /// The instances that do not serve now, and why.
+    #[must_use]
+    pub fn list(&self) -> Vec<Trouble> {
+        let of = |(plugin, board): &(PluginId, Arc<Board>)| {
+            let all = board.troubles().into_iter();
+            let plugin = plugin.clone();
+            all.map(move |(instance, why)| Trouble { plugin: plugin.clone(), instance, why })
+        };
+        self.0.iter().flat_map(of).collect()
+    }
 }
 
 impl Default for Addresses {
@@ -140,9 +169,11 @@ impl Bridge {
         let (mut serving, mut beneath) = (JoinSet::new(), JoinSet::new());
         beneath.spawn(api.run(stop.clone()));
         beneath.spawn(kv.run(stop.clone()));
+        let mut boards = Troubles::default();
         for bridged in plugins {
             let per_instance = bridged.concurrency.map_or(USUAL_CONCURRENCY, NonZeroUsize::get);
             let board = Board::new(per_instance);
+            boards.0.push((bridged.plugin.clone(), board.clone()));
             let all = per_instance.saturating_mul(bridged.instances.get());
             let serving_one = Serving {
                 plugin: bridged.plugin.clone(),
@@ -161,13 +192,25 @@ impl Bridge {
             serving.spawn(serving_one.run(serve.clone()));
             beneath.spawn(look_after(bridged, board, stop.clone()));
         }
-        Ok(Self { urls, pending, serving, serve, beneath, stop })
+        Ok(Self { urls, pending, boards, serving, serve, beneath, stop })
     }
 
     /// Attempts that wait for a callback.
     #[must_use]
     pub fn attempts(&self) -> usize {
         self.pending.len()
+    }
+
+    /// The instances that do not serve now, and why.
+    #[must_use]
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.boards.list()
+    }
+
+    /// Shows the same after the bridge was handed on.
+    #[must_use]
+    pub fn watch_troubles(&self) -> Troubles {
+        self.boards.clone()
     }
 
     /// Finishes what is in hand within the grace period, then stops to listen.

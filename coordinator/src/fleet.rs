@@ -201,7 +201,9 @@ impl Fleet {
         let process_drain = CancellationToken::new();
         let mut processing = JoinSet::new();
         processing.spawn(runtime.run(process_drain.clone()));
-        processing.spawn(failing::tell(store.clone(), processes.watch(), process_drain.clone()));
+        let troubles = bridge.as_ref().map(Bridge::watch_troubles).unwrap_or_default();
+        let told = failing::tell(store.clone(), processes.watch(), troubles, process_drain.clone());
+        processing.spawn(told);
         processing.spawn(http::follow(followed, processes.watch(), process_drain.clone()));
         let has_plugins = !plan.instances.is_empty() || bridge.is_some();
         processes.set_wanted(plan.instances);

@@ -208,6 +208,13 @@ impl Board {
         Ok(())
     }
 
+    /// Why instances do not serve, each with its reason.
+    pub(super) fn troubles(&self) -> Vec<(InstanceId, String)> {
+        let table = self.table.borrow();
+        let told = table.iter().filter_map(|(name, known)| Some((name, known.trouble.as_ref()?)));
+        told.map(|(name, why)| (name.clone(), why.clone())).collect()
+    }
+
     /// Why nothing serves; `None` while something does.
     pub(super) fn trouble(&self, manifest: &Manifest) -> Option<String> {
         let table = self.table.borrow();

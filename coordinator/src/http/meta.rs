@@ -296,7 +296,7 @@ impl Sets {
             MetaValue::Text(_) if sources.iter().any(holds) || declared() => {
                 MetaValue::Set(members(&value))
             }
-            other => other,
+            MetaValue::Text(_) | MetaValue::Set(_) | MetaValue::Json(_) => value,
         }
     }
 }

@@ -55,6 +55,8 @@ pub(super) fn entry(
             if found.is_empty()
                 && let Err(rule) = addresses(&entry, twice == [true, true])
             {
+                let at = |field: &&Field| matches!(&*field.key, "url" | "urls" | "protocol");
+                let line = fields.iter().find(at).map_or(line, |field| field.line);
                 found.push(Finding { line, rule });
             }
         }
