@@ -31,6 +31,8 @@ use super::urls::Urls;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// When a task that no instance could take comes again.
 const NO_INSTANCE: Duration = Duration::from_secs(5);
+/// The deadline of the attempt ends it; this is for a request that nobody waits for any more.
+const PAST_DEADLINE: Duration = Duration::from_secs(1);
 /// Largest answer to a task.
 const MAX_ANSWER: usize = 64 << 10;
 /// Pauses before a worker that has ended is run again: the first, and the longest.
@@ -130,7 +132,7 @@ impl Bridged {
             Err(error) => return Tried::failed(error),
         };
         let asked = async {
-            let bounds = Bounds { time: ctx.remaining(), bytes: MAX_ANSWER };
+            let bounds = Bounds { time: ctx.remaining() + PAST_DEADLINE, bytes: MAX_ANSWER };
             match client::post(&hold.url, "/process", body, bounds).await {
                 Ok(answer) => {
                     let after = answer.retry_after();

@@ -117,7 +117,7 @@ async fn a_manifest_that_is_wrong_or_anothers_is_not_served_until_it_is_right() 
         ((404, String::new()), "no manifest: HTTP 404"),
         ((200, "{".to_owned()), "EOF"),
         ((200, "x".repeat(2 << 20)), "more than 1048576 bytes"),
-        ((200, "[".repeat(100_000)), "recursion limit"),
+        ((200, format!("{{\"ui\":{}", "[".repeat(100_000))), "recursion limit"),
     ] {
         odd.set_manifest(said);
         within(LIMIT * 2, told, async || {
