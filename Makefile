@@ -5,6 +5,7 @@ DEMO := demo
 DEMO_FILE := $(DEMO)/library/Movies/The Quiet Harbour (2019)/The Quiet Harbour (2019).mkv
 # Evaluated in the recipe: the server is looked for, or fetched, when it is needed.
 WITH_PYTHON := METAFLEET_TEST_PYTHON="$$(deploy/tools/python-venv.sh)" && export METAFLEET_TEST_PYTHON &&
+WITH_HTTP := METAFLEET_TEST_HTTP="$$(deploy/tools/http-plugins.sh)" && export METAFLEET_TEST_HTTP &&
 WITH_NATS := NATS_SERVER_BIN="$$(deploy/tools/nats-server.sh)" && export NATS_SERVER_BIN &&
 METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
@@ -27,8 +28,9 @@ run-tools: needs ## get what running needs: nats-server and ffmpeg
 	@deploy/tools/nats-server.sh >/dev/null
 	@deploy/tools/ffmpeg.sh
 
-tools: run-tools ## get what testing needs: the same, and a Python with nats-py
+tools: run-tools ## get what testing needs: the same, a Python with nats-py, and what HTTP plugins import
 	@deploy/tools/python-venv.sh >/dev/null
+	@deploy/tools/http-plugins.sh >/dev/null
 
 build: needs ## build everything and lay it out in target/stage
 	cargo build --workspace --locked
@@ -48,7 +50,7 @@ clean-demo: ## remove the demo's library and data
 	rm -rf $(DEMO)
 
 test: tools build ## run every test of every language
-	@$(WITH_NATS) $(WITH_PYTHON) python3 deploy/tools/run_tests.py
+	@$(WITH_NATS) $(WITH_PYTHON) $(WITH_HTTP) python3 deploy/tools/run_tests.py
 
 lint: fmt-check clippy doc ## formatting, clippy and documentation, without a warning
 

@@ -11,6 +11,7 @@ mod dead;
 mod event;
 mod exit;
 mod file;
+mod http;
 mod launch;
 mod meta;
 mod output;

@@ -3,6 +3,7 @@
 //! Files and variables are read here and nowhere else; what is made of them is decided by pure
 //! functions. No message from here ever holds the value of a setting, because it may be a secret.
 
+pub mod base_url;
 pub mod connection;
 pub mod context;
 pub mod data_dir;
@@ -14,6 +15,7 @@ pub mod substitute;
 pub mod vars;
 mod yaml;
 
+pub use base_url::BaseUrl;
 pub use connection::{Connection, ConnectionFlags, Login};
 pub use data_dir::{DataDir, FleetFile};
 pub use plugins::{PluginEntry, PluginsFile, Runtime};

@@ -2,12 +2,13 @@
 //! as processes; and the scans that hand files to it.
 //!
 //! Start: broker → streams → coordinator → plugins → `fleet.json`. Stop: coordinator, so that
-//! nothing new is published → plugins, which finish what they hold → broker. Whatever dies in
+//! nothing new is published → the bridge, which finishes what HTTP plugins hold → plugins, which finish what they hold → broker. Whatever dies in
 //! between, all state is in the broker's streams, and the next start goes on from there.
 
 pub mod embedded;
 mod failing;
 pub mod follow;
+mod http;
 pub mod library;
 mod mark;
 pub mod plugins;
@@ -31,11 +32,13 @@ use tracing::error;
 use self::embedded::{EmbeddedBroker, EmbeddedError};
 use self::plugins::{PluginPlan, PluginSources};
 use self::reload::Reload;
+use crate::bridge::{Addresses, Bridge, BridgeOptions};
 use crate::config::connection::{ConnectError, Origin};
 use crate::config::data_dir::{DataDirError, FleetLock};
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Connection, DataDir, Env, FleetFile};
 use crate::exec::Guard;
+use crate::http::BindError;
 use crate::process::restart::RestartPolicy;
 use crate::process::{ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
 use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions};
@@ -55,6 +58,8 @@ pub struct FleetOptions {
     pub connection: Option<Connection>,
     /// Where plugins are found, and what a person says of them.
     pub plugins: PluginSources,
+    /// Where HTTP plugins reach the fleet; nothing listens unless there is one.
+    pub http: Addresses,
     /// How long plugins may take to stop.
     pub grace: Duration,
     /// Whether it runs for one command only.
@@ -80,6 +85,8 @@ pub struct Fleet {
     pub has_plugins: bool,
     /// Told when `plugins.yml` and the plugin folders are to be read again at once.
     pub reload: Arc<Notify>,
+    /// Serves HTTP plugins, if there are any.
+    pub bridge: Option<Bridge>,
     coordinating: JoinSet<Result<(), CoordinatorError>>,
     coordinator_drain: CancellationToken,
     processing: JoinSet<()>,
@@ -115,6 +122,9 @@ pub enum FleetError {
     /// The list of plugins.
     #[error(transparent)]
     Plugins(#[from] ReadPluginsError),
+    /// The addresses for HTTP plugins.
+    #[error("HTTP plugins could not be served")]
+    Http(#[from] BindError),
 }
 
 impl Fleet {
@@ -126,7 +136,8 @@ impl Fleet {
     ///
     /// [`FleetError`] says which part does not start; the others have been stopped.
     pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
-        let FleetOptions { data_dir, connection, plugins, grace, temporary, coordinator } = options;
+        let FleetOptions { data_dir, connection, plugins, http, grace, temporary, coordinator } =
+            options;
         let names = coordinator.names.clone();
         let (base, connection, plugin_connection) = match connection {
             Some(connection) => {
@@ -141,15 +152,36 @@ impl Fleet {
             }
         };
         let surroundings =
-            Surroundings::new(plugin_connection, names.prefix().clone(), grace, &Env);
+            Surroundings::new(plugin_connection.clone(), names.prefix().clone(), grace, &Env);
+        let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
+            guard: Guard::this_program(),
+            log_dir: data_dir.log(),
+            grace,
+            restart: RestartPolicy::default(),
+        });
         let prepared = async {
             let plan = PluginPlan::make(&plugins, &surroundings)?;
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
-            let store = Store::open(client, names).await?;
-            Ok((plan, store, data_dir.node_id()?))
+            let store = Store::open(client, names.clone()).await?;
+            let node = data_dir.node_id()?;
+            let (bridge, followed) = if plan.http.is_empty() {
+                (None, Vec::new())
+            } else {
+                let (plugins, followed) = plan.http.clone().split(&processes);
+                let options = BridgeOptions {
+                    plugins,
+                    addresses: http,
+                    connection: plugin_connection,
+                    prefix: names.prefix().clone(),
+                    grace,
+                    store: store.clone(),
+                };
+                (Some(Bridge::start(options).await?), followed)
+            };
+            Ok((plan, store, node, bridge, followed))
         };
-        let (plan, store, node) = match prepared.await {
+        let (plan, store, node, bridge, followed) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => {
                 base.stop().await;
@@ -164,17 +196,14 @@ impl Fleet {
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(coordinator_drain.clone()));
 
-        let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
-            guard: Guard::this_program(),
-            log_dir: data_dir.log(),
-            grace,
-            restart: RestartPolicy::default(),
-        });
         let process_drain = CancellationToken::new();
         let mut processing = JoinSet::new();
         processing.spawn(runtime.run(process_drain.clone()));
-        processing.spawn(failing::tell(store.clone(), processes.watch(), process_drain.clone()));
-        let has_plugins = !plan.instances.is_empty();
+        let troubles = bridge.as_ref().map(Bridge::watch_troubles).unwrap_or_default();
+        let told = failing::tell(store.clone(), processes.watch(), troubles, process_drain.clone());
+        processing.spawn(told);
+        processing.spawn(http::follow(followed, processes.watch(), process_drain.clone()));
+        let has_plugins = !plan.instances.is_empty() || bridge.is_some();
         processes.set_wanted(plan.instances.clone());
         let reload = Arc::new(Notify::new());
         let following = Reload {
@@ -195,6 +224,7 @@ impl Fleet {
             problems,
             reload,
             has_plugins,
+            bridge,
             coordinating,
             coordinator_drain,
             processing,
@@ -251,6 +281,10 @@ impl Fleet {
         if timeout(COORDINATOR_GRACE, ended).await.is_err() {
             error!("the coordinator does not stop, leaving it");
             self.coordinating.abort_all();
+        }
+        // HTTP plugins are still needed for what the bridge has in hand.
+        if let Some(bridge) = self.bridge.take() {
+            bridge.stop().await;
         }
         self.process_drain.cancel();
         while let Some(ended) = self.processing.join_next().await {

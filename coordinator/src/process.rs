@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use broker_config::InstanceId;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -54,6 +54,8 @@ pub struct ProcessOptions {
     pub restart: RestartPolicy,
 }
 
+/// Instances that may wait to be started anew; whoever finds no place asks again later.
+const RESTARTS: usize = 64;
 /// How long a process may take to stop, unless told otherwise.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
@@ -62,6 +64,7 @@ pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 pub struct ProcessRuntime {
     options: ProcessOptions,
     wanted: watch::Receiver<Instances>,
+    restarts: mpsc::Receiver<InstanceId>,
     board: Board,
 }
 
@@ -69,6 +72,7 @@ pub struct ProcessRuntime {
 #[derive(Clone, Debug)]
 pub struct ProcessHandle {
     wanted: watch::Sender<Instances>,
+    restarts: mpsc::Sender<InstanceId>,
     board: watch::Receiver<BTreeMap<InstanceId, ProcessInfo>>,
 }
 
@@ -76,6 +80,13 @@ impl ProcessHandle {
     /// Replaces what is to run.
     pub fn set_wanted(&self, instances: Instances) {
         self.wanted.send_replace(instances);
+    }
+
+    /// Takes the names of instances that are to be stopped and started anew, e.g. because they do
+    /// not answer any more.
+    #[must_use]
+    pub fn restarts(&self) -> mpsc::Sender<InstanceId> {
+        self.restarts.clone()
     }
 
     /// Everything that runs or is to be started again, in the order of names.
@@ -96,8 +107,10 @@ impl ProcessRuntime {
     #[must_use]
     pub fn new(options: ProcessOptions) -> (Self, ProcessHandle) {
         let (sender, wanted) = watch::channel(Instances::new());
+        let (restarts, to_restart) = mpsc::channel(RESTARTS);
         let (board, receiver) = Board::new();
-        (Self { options, wanted, board }, ProcessHandle { wanted: sender, board: receiver })
+        let handle = ProcessHandle { wanted: sender, restarts, board: receiver };
+        (Self { options, wanted, restarts: to_restart, board }, handle)
     }
 
     /// Runs what is wanted until `drain` is cancelled, then stops all and returns when every
@@ -147,6 +160,12 @@ impl ProcessRuntime {
                         if !draining {
                             self.board.remove(&name);
                         }
+                    }
+                }
+                // Started again by the next round, because it is still wanted.
+                Some(name) = self.restarts.recv(), if !draining => {
+                    if let Some(running) = running.get(&name) {
+                        running.stop.cancel();
                     }
                 }
                 changed = self.wanted.changed(), if !draining && !deaf => deaf = changed.is_err(),

@@ -9,6 +9,7 @@ use clap::Args;
 use super::App;
 use super::broker::replicas;
 use super::exit::{Exit, Failure};
+use super::http::HttpArgs;
 use super::output::complain;
 use super::time::duration;
 use crate::config::plugins::ReadPluginsError;
@@ -35,6 +36,8 @@ pub(crate) struct PluginArgs {
         value_delimiter = ':'
     )]
     pub(crate) plugin_dirs: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) http: HttpArgs,
 }
 
 /// How a fleet works.
@@ -120,6 +123,7 @@ impl Launch<'_> {
         let look_around = self.look_around;
         let fleet = Fleet::start(FleetOptions {
             plugins: self.plugins.sources(&data_dir, self.look_around),
+            http: self.plugins.http.addresses(),
             data_dir,
             connection,
             grace: self.tuning.grace,
@@ -139,6 +143,13 @@ impl Launch<'_> {
             // Also with -q: somebody wanted a plugin that does not run.
             complain(&format!("warning: {problem}"));
         }
+        if let Some(bridge) = &fleet.bridge {
+            let urls = &bridge.urls;
+            app.out.say(&format!(
+                "HTTP plugins call back to {}, and metadata is at {}",
+                urls.api, urls.kv
+            ));
+        }
         if look_around && !fleet.has_plugins {
             app.out.say(
                 "no plugin was found; name a folder of them with --plugin-dir or METAFLEET_PLUGIN_PATH",
@@ -156,6 +167,12 @@ impl From<FleetError> for Failure {
             FleetError::Connect(error) => error.into(),
             FleetError::Apply(error) => error.into(),
             FleetError::Store(error) => error.into(),
+            FleetError::Http(error) => {
+                Self::new(Exit::Failure, broker_config::Chain(&error).to_string()).advise(
+                    "choose other addresses for HTTP plugins with --api-listen and --kv-listen; \
+                     port 0 takes a free one",
+                )
+            }
             FleetError::Plugins(error) => {
                 let failure = Self::usage(broker_config::Chain(&error).to_string());
                 match error {

@@ -1,6 +1,5 @@
 //! `metafleet meta …`: metadata, and the person's own layer on top of it.
 
-mod change;
 mod edit;
 mod get;
 
@@ -10,6 +9,7 @@ use clap::{Args, Subcommand};
 use super::App;
 use super::exit::{Exit, Failure};
 use super::file::OneFile;
+use crate::person::Change;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MetaCommand {
@@ -73,15 +73,15 @@ pub(crate) async fn run(app: &App, command: MetaCommand) -> Result<Exit, Failure
         MetaCommand::Get(args) => get::run(app, &args).await,
         MetaCommand::Set(args) => {
             let value = edit::value(args.values, args.json)?;
-            let change = change::Change::Set(args.key, value);
+            let change = Change::Set(args.key, value);
             edit::run(app, &args.file, vec![change]).await
         }
         MetaCommand::Unset(args) => {
-            let of = if args.reset { change::Change::Reset } else { change::Change::Unset };
+            let of = if args.reset { Change::Reset } else { Change::Unset };
             edit::run(app, &args.file, args.keys.into_iter().map(of).collect()).await
         }
         MetaCommand::Add(args) => {
-            let change = change::Change::Add(args.key, args.values);
+            let change = Change::Add(args.key, args.values);
             edit::run(app, &args.file, vec![change]).await
         }
     }

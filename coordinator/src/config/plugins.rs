@@ -20,6 +20,7 @@ use broker_config::{PluginId, Queue};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
+use super::base_url::BaseUrl;
 use super::problem::Problem;
 use super::vars::Vars;
 use super::yaml::{self, Value};
@@ -43,6 +44,11 @@ pub struct PluginEntry {
     pub enabled: bool,
     /// What starts it.
     pub runtime: Runtime,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where an HTTP plugin listens: each instance of a remote one; a process gets the port of the
+    /// one address, and its further instances the ports after it.
+    pub urls: Vec<BaseUrl>,
     /// Program and arguments; `None` = as the plugin's manifest says.
     pub command: Option<Vec<String>>,
     /// Its folder, with `manifest.json`; `None` = the one found in the plugin folders.
@@ -86,6 +92,17 @@ pub enum Runtime {
     Internal,
 }
 
+/// What a plugin speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// It pulls its tasks from the broker.
+    #[default]
+    Nats,
+    /// It is an HTTP server; the bridge pulls its tasks.
+    Http,
+}
+
 impl Runtime {
     /// Whether this version can start it.
     #[must_use]
@@ -121,6 +138,8 @@ impl Default for PluginEntry {
         Self {
             enabled: true,
             runtime: Runtime::default(),
+            protocol: Protocol::default(),
+            urls: Vec::new(),
             command: None,
             dir: None,
             instances: NonZeroU32::MIN,

@@ -1,4 +1,5 @@
-//! Tells the whole fleet which plugin processes of this machine are in a crash loop.
+//! Tells the whole fleet which plugin processes of this machine are in a crash loop, and which HTTP
+//! plugins cannot be served.
 //!
 //! They cannot say so themselves. A sign of life with the state `failed` is written in their name,
 //! so that `status` shows them from anywhere; it expires when nobody refreshes it, and the
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use broker_config::wire::instance::{HEARTBEAT_MS, Instance, InstanceState, InstanceType, Totals};
-use broker_config::{Chain, InstanceId};
+use broker_config::{Chain, InstanceId, PluginId};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -17,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::bridge::{Trouble, Troubles};
 use crate::process::{ProcessInfo, ProcessState};
 use crate::store::Store;
 
@@ -27,6 +29,7 @@ const REFRESH: Duration = Duration::from_millis(HEARTBEAT_MS);
 pub(super) async fn tell(
     store: Store,
     mut processes: watch::Receiver<BTreeMap<InstanceId, ProcessInfo>>,
+    troubles: Troubles,
     stop: CancellationToken,
 ) {
     let mut due = interval(REFRESH);
@@ -42,8 +45,10 @@ pub(super) async fn tell(
                 Err(_) => return,
             },
         };
-        let failing: Vec<Instance> =
+        let crashing: Vec<Instance> =
             processes.borrow_and_update().values().filter_map(sign_of).collect();
+        let unfit = troubles.list().into_iter().map(sign_of_trouble);
+        let failing: Vec<Instance> = crashing.into_iter().chain(unfit).collect();
         told.retain(|name| failing.iter().any(|sign| sign.instance == *name));
         for sign in failing {
             let is_new = told.insert(sign.instance.clone());
@@ -71,23 +76,39 @@ fn sign_of(process: &ProcessInfo) -> Option<Instance> {
     }
     let reason = process.last_exit.as_ref().map_or("ended", |exit| exit.reason.as_str());
     Some(Instance {
-        kind: InstanceType::V1,
-        plugin_id: process.plugin.clone(),
-        instance: process.name.clone(),
-        state: InstanceState::Failed,
+        started_at: process.started.map(|at| at.to_string()).unwrap_or_default(),
         // Not what it printed: that may be a secret.
-        error: Some(format!("crash loop: {reason}; see {}", process.log.display())),
+        ..failed(
+            process.plugin.clone(),
+            process.name.clone(),
+            format!("crash loop: {reason}; see {}", process.log.display()),
+        )
+    })
+}
+
+/// An HTTP plugin cannot say anything by itself.
+fn sign_of_trouble(trouble: Trouble) -> Instance {
+    failed(trouble.plugin, trouble.instance, trouble.why)
+}
+
+fn failed(plugin_id: PluginId, instance: InstanceId, error: String) -> Instance {
+    Instance {
+        kind: InstanceType::V1,
+        plugin_id,
+        instance,
+        state: InstanceState::Failed,
+        error: Some(error),
         healthy: false,
         // No version of the plugin is alive here.
         version: String::new(),
         host: String::new(),
         pid: 0,
-        started_at: process.started.map(|at| at.to_string()).unwrap_or_default(),
+        started_at: String::new(),
         at: Timestamp::now().to_string(),
         concurrency: 0,
         running: Vec::new(),
         totals: Totals::default(),
-    })
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +154,7 @@ mod tests {
         let (sender, processes) = watch::channel(BTreeMap::new());
         let stop = CancellationToken::new();
         let mut telling = JoinSet::new();
-        telling.spawn(tell(store.clone(), processes, stop.clone()));
+        telling.spawn(tell(store.clone(), processes, Troubles::default(), stop.clone()));
 
         let all = [process("bad", ProcessState::CrashLoop), process("good", ProcessState::Running)];
         sender.send_replace(all.map(|process| (process.name.clone(), process)).into());

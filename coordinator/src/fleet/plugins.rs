@@ -1,7 +1,11 @@
 //! From plugin folders and `plugins.yml` to processes and the coordinator's policies.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use broker_config::PluginId;
+
+use super::http::HttpPlugins;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, PluginEntry, PluginsFile};
 use crate::process::{Instances, Surroundings, discover, wanted};
@@ -23,6 +27,8 @@ pub struct PluginSources {
 pub(super) struct PluginPlan {
     pub(super) instances: Instances,
     pub(super) policies: Policies,
+    /// Those that the bridge serves.
+    pub(super) http: HttpPlugins,
     /// For people; what they are about was passed over.
     pub(super) problems: Vec<String>,
     /// Those of them that are in the file: the broken rule without its place, and as it is told.
@@ -56,15 +62,19 @@ impl PluginPlan {
             broken: broken.collect(),
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
             instances: plan.instances,
+            http: HttpPlugins::of(file),
         }
     }
 
     /// What the coordinator is to know of it.
     pub(super) fn word(&self) -> Word {
-        Word {
-            policies: self.policies.clone(),
-            expected: self.instances.values().map(|wanted| wanted.plugin.clone()).collect(),
-        }
+        Word { policies: self.policies.clone(), expected: self.expected() }
+    }
+
+    /// Plugins that this fleet starts or serves.
+    pub(super) fn expected(&self) -> BTreeSet<PluginId> {
+        let started = self.instances.values().map(|wanted| &wanted.plugin);
+        started.chain(self.http.ids()).cloned().collect()
     }
 }
 

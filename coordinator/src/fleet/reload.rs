@@ -115,6 +115,9 @@ impl Reload {
         for problem in new.problems.iter().filter(|problem| !old.problems.contains(problem)) {
             warn!("{problem}");
         }
+        for plugin in new.http.differs_for(&old.http) {
+            warn!(plugin.id = %plugin, "an HTTP plugin comes, goes or moves at the next start only");
+        }
         if !stop_first.is_empty() {
             let others = new.instances.iter().filter(|(name, _)| !stop_first.contains(*name));
             self.processes.set_wanted(others.map(|(k, v)| (k.clone(), v.clone())).collect());
@@ -156,7 +159,8 @@ fn compare(old: &PluginPlan, new: &PluginPlan) -> Verdict {
     if !reasons.is_empty() {
         return Verdict::Refused(reasons);
     }
-    if old.policies == new.policies && old.instances == new.instances {
+    let is_served_alike = new.http.differs_for(&old.http).is_empty();
+    if old.policies == new.policies && old.instances == new.instances && is_served_alike {
         return Verdict::Same;
     }
     Verdict::Applied { stop_first: with_other_settings(old, new) }

@@ -116,6 +116,20 @@ async fn one_that_is_killed_is_started_again() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn one_that_is_to_be_started_anew_is() -> anyhow::Result<()> {
+    let bench = Bench::start(&[instance("a", 1, "exec sleep 600")])?;
+    let first = bench.until("plugin-a-1", runs).await?.pid;
+
+    bench.handle.restarts().send("plugin-a-1".parse()?).await?;
+    bench.handle.restarts().send("plugin-nobody-1".parse()?).await?;
+
+    bench.until("plugin-a-1", |info| runs(info) && info.pid != first).await?;
+    assert!(!is_alive(first.unwrap_or_default()));
+    bench.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_crash_loop_is_shown_and_disturbs_nobody() -> anyhow::Result<()> {
     let bench = Bench::start(&[
         instance("bad", 1, "echo first; echo the reason >&2; exit 3"),

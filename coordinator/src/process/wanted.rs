@@ -9,7 +9,8 @@ use broker_config::{InstanceId, PluginId, Prefix};
 
 use super::Instances;
 use super::discover::{Discovered, Found};
-use crate::config::{Connection, PluginEntry, PluginsFile, Runtime, Vars};
+use crate::config::plugins::Protocol;
+use crate::config::{BaseUrl, Connection, PluginEntry, PluginsFile, Runtime, Vars};
 use crate::exec::Limits;
 
 /// What of our own environment plugins see.
@@ -76,10 +77,21 @@ impl Surroundings {
         Self { connection, prefix, grace, inherited }
     }
 
-    fn env(&self, plugin: &PluginId, name: &InstanceId) -> BTreeMap<String, String> {
+    /// The environment of one instance; `port` is that of an HTTP plugin, which has no business
+    /// with the broker.
+    fn env(
+        &self,
+        plugin: &PluginId,
+        name: &InstanceId,
+        port: Option<u16>,
+    ) -> BTreeMap<String, String> {
         let mut env = self.inherited.clone();
-        let shared = self.connection.variables();
-        env.extend(shared.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        if let Some(port) = port {
+            env.insert("PORT".to_owned(), port.to_string());
+        } else {
+            let shared = self.connection.variables();
+            env.extend(shared.into_iter().map(|(name, value)| (name.to_owned(), value)));
+        }
         let grace = self.grace.saturating_sub(MARGIN).as_millis();
         let own = [
             ("METAFLEET_PREFIX", self.prefix.to_string()),
@@ -129,6 +141,17 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
     plan
 }
 
+/// Where instance `n` of an HTTP plugin that runs as a process listens, from 1 on: at the address
+/// in `plugins.yml`, else at that of the document, and further instances at the ports after it.
+#[must_use]
+pub fn url_of(entry: &PluginEntry, n: u32) -> Option<BaseUrl> {
+    let first = || entry.urls.first().cloned().unwrap_or_else(BaseUrl::usual);
+    match entry.protocol {
+        Protocol::Http => first().further(n.saturating_sub(1)),
+        Protocol::Nats => None,
+    }
+}
+
 struct Start {
     program: PathBuf,
     args: Vec<String>,
@@ -162,7 +185,8 @@ fn add(
     for n in 1..=entry.instances.get() {
         // A plugin's id with a number behind it is always the name of an instance.
         let Ok(name) = format!("plugin-{id}-{n}").parse::<InstanceId>() else { continue };
-        let mut env = shared.env(id, &name);
+        let port = url_of(entry, n).map(|url| url.endpoint().1);
+        let mut env = shared.env(id, &name, port);
         if let Some(concurrency) = entry.concurrency {
             env.insert("METAFLEET_CONCURRENCY".to_owned(), concurrency.to_string());
         }
@@ -288,5 +312,18 @@ pub(crate) mod tests {
         assert_eq!(env, expected);
         assert_eq!(wanted.limits.memory, NonZeroU64::new(1024));
         assert!(!format!("{plan:?}").contains("hush"), "Debug shows a secret");
+    }
+
+    #[test]
+    fn an_http_plugin_gets_a_port_and_no_login_of_the_broker() {
+        let file = file("plugins: {p: {protocol: http, command: [x], instances: 2}}");
+        let plan = wanted(&file, &Discovered::default(), &shared());
+        let ports: Vec<_> =
+            plan.instances.values().map(|wanted| wanted.env["PORT"].as_str()).collect();
+        assert_eq!(ports, ["8080", "8081"]);
+        for wanted in plan.instances.values() {
+            assert!(!wanted.env.keys().any(|name| name.starts_with("NATS_")), "{wanted:?}");
+            assert!(!wanted.env.values().any(|value| value.contains("hush")), "{wanted:?}");
+        }
     }
 }

@@ -7,7 +7,7 @@ use super::super::App;
 use super::super::exit::{Exit, Failure};
 use super::super::file::OneFile;
 use super::super::session;
-use super::change::{Change, NoSuchKey};
+use crate::person::{Change, NoSuchKey};
 
 pub(crate) async fn run(app: &App, file: &OneFile, changes: Vec<Change>) -> Result<Exit, Failure> {
     session::with(app, async |session| {

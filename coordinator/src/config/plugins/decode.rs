@@ -7,18 +7,20 @@ use std::time::Duration;
 
 use broker_config::retry::RetryOptions;
 use serde::de::DeserializeOwned;
+use serde_json::Value as Json;
 
+use super::super::base_url::BaseUrl;
 use super::super::substitute::{asks, substitute};
 use super::super::vars::Vars;
 use super::super::yaml::{Field, Node, Value};
-use super::{PluginConfig, PluginEntry, Resources};
+use super::{PluginConfig, PluginEntry, Protocol, Resources, Runtime};
 
 /// No machine runs more of one plugin.
 const MAX_INSTANCES: u32 = 1_000;
 /// Seven days, as in manifests.
 const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
-const FIELDS: &str = "enabled, runtime, command, dir, instances, concurrency, maxInFlight, queue, \
+const FIELDS: &str = "enabled, runtime, protocol, url, urls, command, dir, instances, concurrency, maxInFlight, queue, \
                       timeout, retry, onDependencyFailure, resources, image, config, permissions";
 const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
 const RESOURCE_FIELDS: &str = "memory, cpus";
@@ -48,6 +50,14 @@ pub(super) fn entry(
             for field in &fields {
                 let result = set(&mut entry, field, &mut found);
                 note(&mut found, field, result);
+            }
+            let twice = ["url", "urls"].map(|key| fields.iter().any(|field| field.key == key));
+            if found.is_empty()
+                && let Err(rule) = addresses(&entry, twice == [true, true])
+            {
+                let at = |field: &&Field| matches!(&*field.key, "url" | "urls" | "protocol");
+                let line = fields.iter().find(at).map_or(line, |field| field.line);
+                found.push(Finding { line, rule });
             }
         }
         Value::Bool(_) | Value::Number(_) | Value::Text { .. } | Value::List(_) => {
@@ -108,6 +118,13 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
         "runtime" => {
             read(field, "process, remote, docker or internal").map(|value| entry.runtime = value)
         }
+        "protocol" => read(field, "nats or http").map(|value| entry.protocol = value),
+        "url" => address(&value.to_json()).map(|url| entry.urls = vec![url]),
+        "urls" => {
+            let all: Vec<Json> = read(field, "a list of addresses")?;
+            entry.urls = all.iter().map(address).collect::<Result<_, _>>()?;
+            Ok(())
+        }
         "command" => {
             let expected = "a list of texts: the program and its arguments";
             let command: Vec<String> = read(field, expected)?;
@@ -162,6 +179,34 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
         "permissions" => read(field, "a list of texts").map(|value| entry.permissions = value),
         _ => Err(unknown(field, FIELDS)),
     }
+}
+
+/// Reads one address; the rule it breaks never holds the text.
+fn address(value: &Json) -> Result<BaseUrl, String> {
+    let text = value.as_str().unwrap_or_default();
+    text.parse().map_err(|error| format!("an address {error}"))
+}
+
+/// What must hold between the protocol and the addresses.
+fn addresses(entry: &PluginEntry, twice: bool) -> Result<(), String> {
+    let rule = match (entry.protocol, entry.runtime) {
+        _ if twice => "`url` and `urls`: only one of them",
+        (Protocol::Nats, _) if !entry.urls.is_empty() => {
+            "`url` is for `protocol: http`; other plugins find the broker themselves"
+        }
+        (Protocol::Http, Runtime::Internal) => "`protocol: http` is for plugins that are servers",
+        (Protocol::Http, Runtime::Remote) if entry.urls.is_empty() => {
+            "`url` is needed: where does the remote HTTP plugin listen?"
+        }
+        (Protocol::Http, Runtime::Process) if entry.urls.len() > 1 => {
+            "`urls` is for remote plugins; a process has one `url`, and its instances the ports after it"
+        }
+        (Protocol::Http, Runtime::Process) if !entry.urls.iter().all(BaseUrl::is_loopback) => {
+            "`url` of a process must be on this machine, e.g. http://127.0.0.1:8080"
+        }
+        _ => return Ok(()),
+    };
+    Err(rule.to_owned())
 }
 
 fn set_retry(retry: &mut RetryOptions, field: &Field) -> Set {

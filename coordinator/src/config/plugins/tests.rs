@@ -98,6 +98,20 @@ fn a_broken_rule_names_file_line_and_rule_and_spares_the_others() {
     for (line, rule) in [
         ("enabled: maybe", "`enabled` must be true or false"),
         ("runtime: vm", "`runtime` must be process, remote, docker or internal"),
+        ("protocol: grpc", "`protocol` must be nats or http"),
+        ("url: http://127.0.0.1:1", "`url` is for `protocol: http`"),
+        ("{protocol: http, runtime: remote}", "`url` is needed"),
+        ("{protocol: http, url: 'https://hush:1'}", "an address must be like http://"),
+        ("{protocol: http, url: 'http://hush:1'}", "`url` of a process must be on this machine"),
+        (
+            "{protocol: http, urls: ['http://localhost:1', 'http://[::1]:2']}",
+            "`urls` is for remote",
+        ),
+        ("{protocol: http, runtime: internal}", "`protocol: http` is for plugins that are servers"),
+        (
+            "{protocol: http, runtime: remote, url: 'http://a:1', urls: ['http://b:1']}",
+            "only one of them",
+        ),
         ("command: ffprobe", "`command` must be a list of texts"),
         ("command: []", "`command` must be a list of texts"),
         ("instances: 0", "`instances` must be a whole number from 1"),

@@ -1,6 +1,6 @@
-//! What `set`, `unset` and `add` do to the person's record; pure.
+//! What a person's edits do to the person's record; pure.
 
-use broker_config::{MetaKey, MetaValue, Record};
+use broker_config::{MetaKey, MetaMap, MetaValue, Record};
 
 use crate::merge::{Source, view};
 
@@ -13,6 +13,8 @@ pub(crate) enum Change {
     Add(MetaKey, Vec<String>),
     /// The person's value goes; where there is none, the plugins' is hidden.
     Unset(MetaKey),
+    /// Nobody sees the key any more, whoever wrote it.
+    Hide(MetaKey),
     /// The person has nothing to say about the key.
     Reset(MetaKey),
 }
@@ -54,6 +56,19 @@ impl Change {
                     record.hidden.push(key.clone());
                 }
             }
+            Self::Hide(key) => {
+                let others = all.iter().filter(|source| !source.plugin.is_user());
+                let theirs = others.into_iter().any(|source| source.record.meta.contains_key(key));
+                let mine = record.meta.remove(key).is_some();
+                let hidden = record.hidden.contains(key);
+                if !mine && (!theirs || hidden) {
+                    return Err(NoSuchKey(key.clone()));
+                }
+                record.hidden.retain(|hidden| hidden != key);
+                if theirs {
+                    record.hidden.push(key.clone());
+                }
+            }
             Self::Reset(key) => {
                 record.meta.remove(key);
                 record.hidden.retain(|hidden| hidden != key);
@@ -62,6 +77,14 @@ impl Change {
         record.hidden.sort();
         Ok(())
     }
+}
+
+/// The changes after which the file has these values and no others; `all` as for
+/// [`Change::apply`].
+pub(crate) fn replacement(given: &MetaMap, all: &[Source]) -> Vec<Change> {
+    let others = view(all).into_keys().filter(|key| !given.contains_key(key)).map(Change::Hide);
+    let own = given.iter().map(|(key, value)| Change::Set(key.clone(), value.clone()));
+    others.chain(own).collect()
 }
 
 #[cfg(test)]
@@ -121,7 +144,9 @@ mod tests {
             Change::Add(genres.clone(), vec!["N".into()]),
             Change::Unset(genres.clone()),
             Change::Set(genres.clone(), "text".into()),
-            Change::Add(genres, vec!["T".into()]),
+            Change::Add(genres.clone(), vec!["T".into()]),
+            Change::Hide(genres.clone()),
+            Change::Add(genres, vec!["A".into()]),
         ]);
         assert_eq!(
             seen,
@@ -137,6 +162,8 @@ mod tests {
                 "genres=X|Y title=Theirs",
                 "genres=text title=Theirs",
                 "genres=T|X|Y|text title=Theirs",
+                "title=Theirs",
+                "genres=A title=Theirs",
             ]
         );
     }
@@ -146,6 +173,26 @@ mod tests {
         let mut mine = record("user", &[]);
         let key: MetaKey = "none".parse().unwrap();
         let done = Change::Unset(key.clone()).apply(&mut mine, &[]);
-        assert_eq!(done, Err(NoSuchKey(key)));
+        assert_eq!(done, Err(NoSuchKey(key.clone())));
+        assert_eq!(Change::Hide(key.clone()).apply(&mut mine, &[]), Err(NoSuchKey(key)));
+    }
+
+    #[test]
+    fn a_replacement_leaves_what_is_given_and_nothing_else() {
+        let plugin = record("a", &[("title", "Theirs".into()), ("genres", set(&["X"]))]);
+        let mut mine = record("user", &[("note", "old".into())]);
+        for (given, expected) in
+            [(vec![("genres", set(&["M"])), ("year", "1".into())], "genres=M year=1"), (vec![], "")]
+        {
+            let given = given.into_iter().map(|(k, v)| (k.parse().unwrap(), v)).collect();
+            let all = [source(&plugin), source(&mine)];
+            for change in replacement(&given, &all) {
+                change.apply(&mut mine, &all).unwrap();
+            }
+            let merged = view(&[source(&plugin), source(&mine)]);
+            let seen =
+                merged.iter().map(|(key, merged)| format!("{key}={}", merged.value.to_flat()));
+            assert_eq!(seen.collect::<Vec<_>>().join(" "), expected);
+        }
     }
 }

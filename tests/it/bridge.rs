@@ -1,0 +1,8 @@
+//! HTTP plugins of the seed, served through the bridge.
+
+mod callbacks;
+mod life;
+mod meta;
+mod outcomes;
+mod seed;
+mod server;
