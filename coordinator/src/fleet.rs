@@ -1,10 +1,11 @@
 //! One machine's fleet: the broker of the data folder or one that exists, a coordinator, plugins
-//! as processes; and the scans that hand files to it.
+//! as processes and containers; and the scans that hand files to it.
 //!
 //! Start: broker → streams → coordinator → plugins → `fleet.json`. Stop: coordinator, so that
 //! nothing new is published → plugins, which finish what they hold → broker. Whatever dies in
 //! between, all state is in the broker's streams, and the next start goes on from there.
 
+pub mod containers;
 pub mod embedded;
 mod failing;
 pub mod follow;
@@ -31,6 +32,7 @@ use crate::config::connection::{ConnectError, Origin};
 use crate::config::data_dir::{DataDirError, FleetLock};
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Connection, DataDir, Env, FleetFile};
+use crate::docker::{DockerHandle, DockerRuntime};
 use crate::exec::Guard;
 use crate::process::restart::RestartPolicy;
 use crate::process::{ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
@@ -51,6 +53,8 @@ pub struct FleetOptions {
     pub connection: Option<Connection>,
     /// Where plugins are found, and what a person says of them.
     pub plugins: PluginSources,
+    /// Folders and files that plugins read: containers see nothing else of this machine.
+    pub roots: Vec<PathBuf>,
     /// How long plugins may take to stop.
     pub grace: Duration,
     /// Whether it runs for one command only.
@@ -70,6 +74,8 @@ pub struct Fleet {
     pub coordinator: CoordinatorHandle,
     /// What the plugin processes are doing.
     pub processes: ProcessHandle,
+    /// What the plugin containers are doing.
+    pub containers: DockerHandle,
     /// What is wrong with plugins or `plugins.yml`; each was passed over.
     pub problems: Vec<String>,
     /// Whether any plugin is started here.
@@ -120,7 +126,8 @@ impl Fleet {
     ///
     /// [`FleetError`] says which part does not start; the others have been stopped.
     pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
-        let FleetOptions { data_dir, connection, plugins, grace, temporary, coordinator } = options;
+        let FleetOptions { data_dir, connection, plugins, roots, grace, temporary, coordinator } =
+            options;
         let names = coordinator.names.clone();
         let (base, connection, plugin_connection) = match connection {
             Some(connection) => {
@@ -137,13 +144,14 @@ impl Fleet {
         let surroundings =
             Surroundings::new(plugin_connection, names.prefix().clone(), grace, &Env);
         let prepared = async {
-            let plan = PluginPlan::make(&plugins, &surroundings)?;
+            let boxed = containers::surroundings(&data_dir, names.prefix(), grace, &roots)?;
+            let plan = PluginPlan::make(&plugins, &surroundings, &boxed)?;
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
             let store = Store::open(client, names).await?;
-            Ok((plan, store, data_dir.node_id()?))
+            Ok((plan, boxed, store, data_dir.node_id()?))
         };
-        let (plan, store, node) = match prepared.await {
+        let (plan, boxed, store, node) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => {
                 base.stop().await;
@@ -153,8 +161,8 @@ impl Fleet {
 
         let options = CoordinatorOptions {
             node,
+            expected: plan.expected(),
             policies: plan.policies,
-            expected: plan.instances.values().map(|wanted| wanted.plugin.clone()).collect(),
             drop_unexpected: true,
             ..coordinator
         };
@@ -173,13 +181,25 @@ impl Fleet {
         let mut processing = JoinSet::new();
         processing.spawn(runtime.run(process_drain.clone()));
         processing.spawn(failing::tell(store.clone(), processes.watch(), process_drain.clone()));
-        let has_plugins = !plan.instances.is_empty();
+        let options = containers::options(&data_dir, &boxed, &surroundings.connection);
+        let (runtime, containers) = DockerRuntime::new(options);
+        let uses_containers = !plan.containers.is_empty();
+        if uses_containers || containers::may_be_left(&data_dir) {
+            processing.spawn(runtime.run(process_drain.clone()));
+            let stop = process_drain.clone();
+            processing.spawn(failing::tell(store.clone(), containers.watch(), stop));
+            let stop = process_drain.clone();
+            processing.spawn(containers::tell_signs(store.clone(), containers.clone(), stop));
+        }
+        let has_plugins = uses_containers || !plan.instances.is_empty();
         processes.set_wanted(plan.instances);
+        containers.set_wanted(plan.containers);
 
         let fleet = Self {
             connection,
             coordinator: handle,
             processes,
+            containers,
             problems: plan.problems,
             has_plugins,
             coordinating,

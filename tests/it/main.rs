@@ -6,6 +6,7 @@
 mod chaos;
 mod cli;
 mod connection;
+mod docker;
 mod fleets;
 mod graph;
 mod incremental;

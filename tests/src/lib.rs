@@ -12,6 +12,7 @@
 
 pub mod chaos;
 pub mod cli;
+pub mod docker;
 pub mod eventually;
 pub mod fleet;
 pub mod lead;

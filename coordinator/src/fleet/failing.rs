@@ -1,4 +1,4 @@
-//! Tells the whole fleet which plugin processes of this machine are in a crash loop.
+//! Tells the whole fleet which plugin processes and containers of this machine cannot serve.
 //!
 //! They cannot say so themselves. A sign of life with the state `failed` is written in their name,
 //! so that `status` shows them from anywhere; it expires when nobody refreshes it, and the
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use broker_config::wire::instance::{HEARTBEAT_MS, Instance, InstanceState, InstanceType, Totals};
-use broker_config::{Chain, InstanceId};
+use broker_config::{Chain, InstanceId, PluginId};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -17,16 +17,23 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use crate::docker::{ContainerInfo, ContainerState};
 use crate::process::{ProcessInfo, ProcessState};
 use crate::store::Store;
 
 /// How often it is said again.
 const REFRESH: Duration = Duration::from_millis(HEARTBEAT_MS);
 
-/// Writes signs of life for processes in a crash loop until `stop`.
-pub(super) async fn tell(
+/// What runs on this machine and may be unable to serve.
+pub(super) trait MayFail {
+    /// The sign to be given in its name; `None` while it may well serve.
+    fn sign(&self) -> Option<Instance>;
+}
+
+/// Writes signs of life for what cannot serve until `stop`.
+pub(super) async fn tell<T: MayFail + Send + Sync + 'static>(
     store: Store,
-    mut processes: watch::Receiver<BTreeMap<InstanceId, ProcessInfo>>,
+    mut processes: watch::Receiver<BTreeMap<InstanceId, T>>,
     stop: CancellationToken,
 ) {
     let mut due = interval(REFRESH);
@@ -43,7 +50,7 @@ pub(super) async fn tell(
             },
         };
         let failing: Vec<Instance> =
-            processes.borrow_and_update().values().filter_map(sign_of).collect();
+            processes.borrow_and_update().values().filter_map(MayFail::sign).collect();
         told.retain(|name| failing.iter().any(|sign| sign.instance == *name));
         for sign in failing {
             let is_new = told.insert(sign.instance.clone());
@@ -64,30 +71,59 @@ async fn put(store: &Store, sign: &Instance) {
     }
 }
 
-/// `None` for a process that is in no crash loop.
-fn sign_of(process: &ProcessInfo) -> Option<Instance> {
-    if process.state != ProcessState::CrashLoop {
-        return None;
-    }
-    let reason = process.last_exit.as_ref().map_or("ended", |exit| exit.reason.as_str());
-    Some(Instance {
-        kind: InstanceType::V1,
-        plugin_id: process.plugin.clone(),
-        instance: process.name.clone(),
-        state: InstanceState::Failed,
+impl MayFail for ProcessInfo {
+    fn sign(&self) -> Option<Instance> {
+        if self.state != ProcessState::CrashLoop {
+            return None;
+        }
+        let reason = self.last_exit.as_ref().map_or("ended", |exit| exit.reason.as_str());
         // Not what it printed: that may be a secret.
-        error: Some(format!("crash loop: {reason}; see {}", process.log.display())),
+        let error = format!("crash loop: {reason}; see {}", self.log.display());
+        Some(failed(&self.plugin, &self.name, error, self.started))
+    }
+}
+
+impl MayFail for ContainerInfo {
+    fn sign(&self) -> Option<Instance> {
+        let note = self.note.as_deref().unwrap_or("ended");
+        let error = match self.state {
+            ContainerState::CrashLoop => {
+                format!("crash loop: {note}; see docker logs {}", self.name)
+            }
+            ContainerState::Blocked => format!("not started: {note}"),
+            ContainerState::Unable => format!("not started yet: {note}"),
+            ContainerState::Starting | ContainerState::Waiting | ContainerState::Running => {
+                return None;
+            }
+        };
+        Some(failed(&self.plugin, &self.name, error, self.started))
+    }
+}
+
+/// A sign in the name of somebody who cannot give one.
+fn failed(
+    plugin: &PluginId,
+    name: &InstanceId,
+    error: String,
+    started: Option<Timestamp>,
+) -> Instance {
+    Instance {
+        kind: InstanceType::V1,
+        plugin_id: plugin.clone(),
+        instance: name.clone(),
+        state: InstanceState::Failed,
+        error: Some(error),
         healthy: false,
         // No version of the plugin is alive here.
         version: String::new(),
         host: String::new(),
         pid: 0,
-        started_at: process.started.map(|at| at.to_string()).unwrap_or_default(),
+        started_at: started.map(|at| at.to_string()).unwrap_or_default(),
         at: Timestamp::now().to_string(),
         concurrency: 0,
         running: Vec::new(),
         totals: Totals::default(),
-    })
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,13 @@
-//! From plugin folders and `plugins.yml` to processes and the coordinator's policies.
+//! From plugin folders and `plugins.yml` to processes, containers and the coordinator's policies.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+
+use broker_config::PluginId;
 
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, PluginEntry, PluginsFile};
+use crate::docker;
 use crate::process::{Instances, Surroundings, discover, wanted};
 use crate::registry::{PluginPolicy, Policies};
 
@@ -20,6 +24,7 @@ pub struct PluginSources {
 #[derive(Debug)]
 pub(super) struct PluginPlan {
     pub(super) instances: Instances,
+    pub(super) containers: docker::Instances,
     pub(super) policies: Policies,
     /// For people; what they are about was passed over.
     pub(super) problems: Vec<String>,
@@ -29,6 +34,7 @@ impl PluginPlan {
     pub(super) fn make(
         sources: &PluginSources,
         surroundings: &Surroundings,
+        containers: &docker::Surroundings,
     ) -> Result<Self, ReadPluginsError> {
         let file = match &sources.file {
             Some(path) => PluginsFile::read(path, &Env)?,
@@ -36,14 +42,24 @@ impl PluginPlan {
         };
         let mut found = discover(&sources.dirs);
         found.add_named(&file);
-        let plan = wanted(&file, &found, surroundings);
+        let mut plan = wanted(&file, &found, surroundings);
+        let boxed = docker::wanted(&file, &found, containers);
+        plan.problems.extend(boxed.problems);
         let problems = file.problems.iter().chain(&found.problems).map(ToString::to_string);
         let unable = plan.problems.iter().map(|(id, reason)| format!("plugin {id}: {reason}"));
         Ok(Self {
             problems: problems.chain(unable).collect(),
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
             instances: plan.instances,
+            containers: boxed.instances,
         })
+    }
+
+    /// The plugins that are to announce themselves.
+    pub(super) fn expected(&self) -> BTreeSet<PluginId> {
+        let processes = self.instances.values().map(|wanted| &wanted.plugin);
+        let containers = self.containers.values().map(|wanted| &wanted.plugin);
+        processes.chain(containers).cloned().collect()
     }
 }
 
