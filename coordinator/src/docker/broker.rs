@@ -1,4 +1,4 @@
-//! PURE: how a container finds the broker and with which login, and what of that is secret.
+//! How a container finds the broker and with which login, and what of that is secret.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

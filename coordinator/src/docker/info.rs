@@ -5,10 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_config::{InstanceId, PluginId};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::found::{Found, State};
-use super::memory::Memory;
+use super::memory::{Memory, Moment};
 use super::reconcile::{Want, choose};
 use super::wanted::Instances;
 use crate::process::LastExit;
@@ -62,7 +61,7 @@ pub(super) fn board(
     found: &[Found],
     foreign: &BTreeSet<String>,
     memory: &BTreeMap<InstanceId, Memory>,
-    now: Instant,
+    now: Moment,
 ) -> BTreeMap<InstanceId, ContainerInfo> {
     let nothing = Memory::default();
     let mut all = BTreeMap::new();
@@ -93,7 +92,7 @@ fn state(
     found: Option<&Found>,
     is_taken: bool,
     memory: &Memory,
-    now: Instant,
+    now: Moment,
 ) -> (ContainerState, Option<String>) {
     if let Some(Want::Refused(reason)) = want {
         return (ContainerState::Blocked, Some(reason.clone()));
@@ -125,9 +124,9 @@ mod tests {
     use super::super::reconcile::tests::found;
     use super::*;
 
-    #[tokio::test]
-    async fn it_says_how_each_is_and_why() {
-        let now = Instant::now();
+    #[test]
+    fn it_says_how_each_is_and_why() {
+        let now = Moment::ZERO;
         let instance = wanted("a", 1);
         let name = instance.name.clone();
         let instances = Instances::from([(name.clone(), instance.clone())]);

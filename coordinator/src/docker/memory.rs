@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::time::Instant;
 
 use super::found::{Found, State};
 use crate::process::LastExit;
@@ -23,13 +22,16 @@ pub const RESTART: RestartPolicy = RestartPolicy {
     crash_loop: 5,
 };
 
+/// Time since the runtime began: it never goes back.
+pub type Moment = Duration;
+
 /// What has happened to an instance.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Memory {
     /// Failures in a row.
     pub failures: u32,
     /// Nothing is started before.
-    pub not_before: Option<Instant>,
+    pub not_before: Option<Moment>,
     /// Times it was started again.
     pub restarts: u32,
     /// How it ended last.
@@ -38,6 +40,8 @@ pub struct Memory {
     pub problem: Option<String>,
     /// The container could not be started, so it has to be made anew.
     pub cannot_start: bool,
+    /// When the last step was refused; gone when one succeeds.
+    pub refused_at: Option<Moment>,
     /// Looks without a sign of life.
     pub silent: u32,
     /// The end that is counted already: container and time.
@@ -46,7 +50,7 @@ pub struct Memory {
 
 impl Memory {
     /// Takes in what a look has found; returns the reason of an end that is new.
-    pub fn look(&mut self, found: &Found, now: Instant) -> Option<String> {
+    pub fn look(&mut self, found: &Found, now: Moment) -> Option<String> {
         match &found.state {
             State::Running => {
                 self.problem = None;
@@ -76,9 +80,10 @@ impl Memory {
     }
 
     /// Takes in that something could not be done.
-    pub fn refused(&mut self, problem: String, was_start: bool, now: Instant) {
+    pub fn refused(&mut self, problem: String, was_start: bool, now: Moment) {
         self.failures = self.failures.saturating_add(1);
         self.problem = Some(problem);
+        self.refused_at = Some(now);
         self.cannot_start |= was_start;
         self.wait(now);
     }
@@ -108,13 +113,20 @@ impl Memory {
         RESTART.is_crash_loop(self.failures)
     }
 
+    /// Whether a step may be tried after one that was refused; nothing waits for more than `longest`.
+    #[must_use]
+    pub fn may_act(&self, now: Moment, longest: Duration) -> bool {
+        let pause = RESTART.delay(self.failures).min(longest);
+        self.refused_at.is_none_or(|at| at + pause <= now)
+    }
+
     /// Whether something may be started.
     #[must_use]
-    pub fn is_due(&self, now: Instant) -> bool {
+    pub fn is_due(&self, now: Moment) -> bool {
         self.not_before.is_none_or(|at| at <= now)
     }
 
-    fn wait(&mut self, now: Instant) {
+    fn wait(&mut self, now: Moment) {
         self.not_before = Some(now + RESTART.delay(self.failures));
     }
 }
@@ -131,9 +143,9 @@ mod tests {
         Found { started: at(started), state: State::Exited(exit), ..found("a", id) }
     }
 
-    #[tokio::test]
-    async fn each_end_counts_once_and_pauses_grow_until_one_lives_long() {
-        let now = Instant::now();
+    #[test]
+    fn each_end_counts_once_and_pauses_grow_until_one_lives_long() {
+        let now = Duration::from_secs(1000);
         let mut memory = Memory::default();
         for (n, pause_ms) in (0..).zip([500, 1000, 2000, 4000, 8000]) {
             assert_eq!(
@@ -149,8 +161,21 @@ mod tests {
         assert_eq!((memory.failures, memory.is_crash_loop()), (1, false));
     }
 
-    #[tokio::test]
-    async fn three_looks_without_a_sign_of_life_are_unhealthy() {
+    #[test]
+    fn a_step_that_was_refused_is_not_tried_again_at_once() {
+        let (now, second) = (Duration::from_secs(1000), Duration::from_secs(1));
+        let mut memory = Memory::default();
+        assert!(memory.may_act(now, second));
+        for _ in 0..5 {
+            memory.refused("no".to_owned(), false, now);
+        }
+        assert!(!memory.may_act(now + second, Duration::MAX));
+        assert!(memory.may_act(now + second, second), "who stops does not wait for long");
+        assert!(memory.may_act(now + 8 * second, Duration::MAX));
+    }
+
+    #[test]
+    fn three_looks_without_a_sign_of_life_are_unhealthy() {
         let mut memory = Memory::default();
         for (alive, unhealthy) in [
             (false, false),

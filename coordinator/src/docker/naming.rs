@@ -76,7 +76,7 @@ pub fn network_name(fleet: &FleetId, plugin: &PluginId, is_open: bool) -> String
 /// The interface of a network on this machine; the kernel allows 15 characters.
 #[must_use]
 pub fn bridge_name(network: &str) -> String {
-    format!("mf-{}", hash(network.as_bytes(), 5))
+    format!("mfb-{}", hash(network.as_bytes(), 5))
 }
 
 /// The first `bytes` bytes of the hash of `data`, in hex.
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(container_name(&plugin, 2).unwrap().as_str(), "plugin-file-info-2");
         assert_eq!(network_name(&fleet, &plugin, false), "metafleet-mf-12ab-file-info");
         assert_eq!(network_name(&fleet, &plugin, true), "metafleet-mf-12ab-file-info-open");
-        assert_eq!(bridge_name("x").len(), 13);
+        assert_eq!(bridge_name("x").len(), 14);
         assert_ne!(bridge_name("x"), bridge_name("y"));
     }
 

@@ -4,11 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use broker_config::InstanceId;
-use tokio::time::Instant;
 
 use super::describe::Description;
 use super::found::{Found, State};
-use super::memory::Memory;
+use super::memory::{Memory, Moment};
 
 /// What is wanted of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -109,7 +108,7 @@ pub fn reconcile(
     found: &[Found],
     foreign: &BTreeSet<String>,
     memory: &BTreeMap<InstanceId, Memory>,
-    now: Instant,
+    now: Moment,
 ) -> Vec<Action> {
     let nothing = Memory::default();
     let mut of: BTreeMap<&InstanceId, Vec<&Found>> = BTreeMap::new();
@@ -153,7 +152,7 @@ fn step(
     found: &Found,
     foreign: &BTreeSet<String>,
     memory: &Memory,
-    now: Instant,
+    now: Moment,
 ) -> Option<Action> {
     let remove = |why| Some(Action::Remove(found.clone(), why));
     if found.state == State::Changing {
@@ -225,12 +224,12 @@ pub(crate) mod tests {
 
     fn plan(wanted: &[(&str, Want)], found: &[Found], foreign: &[&str]) -> Vec<String> {
         let foreign = foreign.iter().map(|name| (*name).to_owned()).collect();
-        let actions = reconcile(&wants(wanted), found, &foreign, &BTreeMap::new(), Instant::now());
+        let actions = reconcile(&wants(wanted), found, &foreign, &BTreeMap::new(), Duration::ZERO);
         actions.iter().map(ToString::to_string).collect()
     }
 
-    #[tokio::test]
-    async fn what_is_done_follows_the_table() {
+    #[test]
+    fn what_is_done_follows_the_table() {
         let base = found("a", "1");
         let state = |state| Found { state, ..base.clone() };
         let exited = || State::Exited(Exit::default());
@@ -296,9 +295,9 @@ pub(crate) mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn what_has_failed_waits_and_what_cannot_start_is_made_anew() {
-        let now = Instant::now();
+    #[test]
+    fn what_has_failed_waits_and_what_cannot_start_is_made_anew() {
+        let now = Duration::ZERO;
         let wanted = wants(&[("a", ready("a"))]);
         let base = found("a", "1");
         let ended = Found { state: State::Exited(Exit::default()), ..base.clone() };

@@ -24,7 +24,7 @@ use self::work::Done;
 use super::engine::{Engine, EngineError};
 use super::firewall::Firewall;
 use super::info::ContainerInfo;
-use super::memory::Memory;
+use super::memory::{Memory, Moment};
 use super::wanted::Instances;
 use super::{DockerHandle, DockerOptions, Signs, secrets};
 
@@ -50,6 +50,7 @@ pub struct DockerRuntime {
 
 /// What lives as long as the actor.
 struct Actor {
+    begun: Instant,
     options: DockerOptions,
     board: watch::Sender<BTreeMap<InstanceId, ContainerInfo>>,
     memory: BTreeMap<InstanceId, Memory>,
@@ -74,7 +75,7 @@ struct Rest {
     /// Something of the fleet is still there.
     is_there: bool,
     /// When something becomes due.
-    due: Option<Instant>,
+    due: Option<Moment>,
 }
 
 impl DockerRuntime {
@@ -99,6 +100,7 @@ impl DockerRuntime {
             }
         };
         let mut actor = Actor {
+            begun: Instant::now(),
             networks: Networks::new(self.options.fleet.clone(), firewall),
             options: self.options.clone(),
             board: self.board.clone(),
@@ -114,6 +116,7 @@ impl DockerRuntime {
         let mut engine: Option<(Engine, Events)> = None;
         let mut pause = AWAY.0;
         let mut until: Option<Instant> = None;
+        let mut is_clean = false;
         loop {
             if drain.is_cancelled() && until.is_none() {
                 until = Some(Instant::now() + self.options.grace + DRAIN_MARGIN);
@@ -130,14 +133,16 @@ impl DockerRuntime {
                 Err(error) => {
                     engine = None;
                     actor.tell("engine", Some(Chain(&error).to_string()));
-                    let due = Some(Instant::now() + pause);
+                    let due = Some(actor.now() + pause);
                     pause = (pause * 2).min(AWAY.1);
                     // Without an engine there never was a container to wait for.
                     Rest { is_there: actor.has_seen, due }
                 }
             };
             if let Some(until) = until {
-                if !rest.is_there && actor.tasks.is_empty() {
+                // What is still being pulled nobody needs any more.
+                if !rest.is_there && actor.busy.is_empty() {
+                    is_clean = engine.is_some();
                     break;
                 }
                 if Instant::now() >= until {
@@ -145,7 +150,7 @@ impl DockerRuntime {
                     break;
                 }
             }
-            let wake = rest.due.unwrap_or_else(|| Instant::now() + LOOK).min(Instant::now() + LOOK);
+            let wake = actor.begun + rest.due.unwrap_or(Moment::MAX).min(actor.now() + LOOK);
             tokio::select! {
                 () = drain.cancelled(), if until.is_none() => {}
                 Some(done) = actor.tasks.join_next() => actor.done(done),
@@ -160,8 +165,11 @@ impl DockerRuntime {
         }
         actor.tasks.shutdown().await;
         actor.networks.close().await;
-        secrets::remove(&self.options.secrets);
-        info!("all plugin containers have stopped");
+        if is_clean {
+            // While they are there, the next start looks for containers that were left.
+            secrets::remove(&self.options.secrets);
+            info!("all plugin containers have stopped");
+        }
     }
 }
 
@@ -184,6 +192,10 @@ async fn next(engine: &mut Option<(Engine, Events)>) {
 }
 
 impl Actor {
+    fn now(&self) -> Moment {
+        self.begun.elapsed()
+    }
+
     /// The engine; connects when there is no connection.
     async fn engine(&self, engine: &mut Option<(Engine, Events)>) -> Result<Engine, EngineError> {
         if let Some((engine, _)) = engine {

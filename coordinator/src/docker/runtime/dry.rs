@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use tokio::time::Instant;
-
 use super::super::DockerOptions;
 use super::super::describe::{Network, describe, isolation_of};
 use super::super::engine::{Engine, EngineError};
+use super::super::memory::Moment;
 use super::super::naming::network_name;
 use super::super::reconcile::{Want, reconcile};
 use super::super::relay::USUAL_PORT;
@@ -67,7 +66,7 @@ pub async fn dry_run(
     for name in instances.keys().filter(|name| look.foreign.contains(name.as_str())) {
         lines.push(format!("not start {name}: a container that is not this fleet's has its name"));
     }
-    let actions = reconcile(&wants, &look.found, &look.foreign, &BTreeMap::new(), Instant::now());
+    let actions = reconcile(&wants, &look.found, &look.foreign, &BTreeMap::new(), Moment::ZERO);
     lines.extend(actions.iter().map(ToString::to_string));
     Ok(steps.into_iter().chain(lines).collect())
 }

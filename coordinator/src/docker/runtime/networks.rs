@@ -96,29 +96,28 @@ impl Networks {
         engine: &Engine,
         used: &BTreeSet<String>,
     ) -> Result<bool, EngineError> {
-        let mut is_left = false;
+        let mut left = used.clone();
         for (name, id) in engine.networks(&self.fleet).await? {
             if used.contains(&name) {
                 continue;
             }
-            if let Some(door) = self.open.remove(&name) {
+            // Its door stays open until then: who stops has to tell the broker what it has done.
+            if let Err(error) = engine.remove_network(&id).await {
+                debug!(%error, "a network stays for now");
+                left.insert(name);
+            } else if let Some(door) = self.open.remove(&name) {
                 debug!(network = name, port = door.relay.address().1, "a network is closed");
             }
-            if let Err(error) = engine.remove_network(&id).await {
-                // A container is still in it.
-                debug!(%error, "a network stays for now");
-                is_left = true;
-            }
         }
-        self.open.retain(|name, _| used.contains(name));
+        self.open.retain(|name, _| left.contains(name));
         if let Some(firewall) = &self.firewall
-            && self.kept.as_ref() != Some(used)
+            && self.kept.as_ref() != Some(&left)
         {
-            self.kept = Some(used.clone());
-            let bridges: Vec<String> = used.iter().map(|name| bridge_name(name)).collect();
+            let bridges: Vec<String> = left.iter().map(|name| bridge_name(name)).collect();
             firewall.keep(&bridges).await;
+            self.kept = Some(left.clone());
         }
-        Ok(is_left)
+        Ok(left.len() > used.len())
     }
 
     /// Closes all doors.

@@ -1,9 +1,9 @@
 //! One round: look, describe, decide, begin what is to be done.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use broker_config::{Chain, InstanceId};
-use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::describe::{Image, Network, describe, isolation_of};
@@ -11,11 +11,16 @@ use super::super::engine::{Engine, EngineError, Look};
 use super::super::found::State;
 use super::super::info::{ContainerState, board};
 use super::super::isolation::Isolation;
+use super::super::memory::Moment;
+use super::super::naming::network_name;
 use super::super::reconcile::{Want, reconcile};
 use super::super::wanted::{Instances, Wanted};
 use super::networks::NoNetwork;
 use super::work::{Worker, pull};
 use super::{Actor, Events, Rest};
+
+/// The longest pause before something is tried again while everything stops.
+const LAST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Actor {
     pub(super) async fn round(
@@ -28,7 +33,7 @@ impl Actor {
         let look = engine.look(&self.options.fleet).await?;
         self.tell("engine", None);
         self.has_seen |= !look.found.is_empty();
-        let now = Instant::now();
+        let now = self.now();
         self.remember(&look, instances, now);
         let (wants, used) = self.wants(&engine, instances, now).await?;
         self.show(instances, &wants, &look, now);
@@ -40,11 +45,10 @@ impl Actor {
             grace: self.options.grace,
             log_dir: self.options.log_dir.clone(),
         };
+        let longest = if is_end { LAST_PAUSE } else { Moment::MAX };
         for action in actions {
-            if self.memory.get(action.instance()).is_some_and(|memory| !memory.is_due(now))
-                && is_end
-            {
-                // A removal that failed is tried again at its time.
+            let memory = self.memory.get(action.instance());
+            if memory.is_some_and(|memory| !memory.may_act(now, longest)) {
                 continue;
             }
             if self.busy.insert(action.instance().clone()) {
@@ -55,12 +59,12 @@ impl Actor {
         let due = self.memory.values().chain(self.pulls.values()).filter_map(|m| m.not_before);
         Ok(Rest {
             is_there: !look.found.is_empty() || is_left || !self.busy.is_empty(),
-            due: due.filter(|at| *at > now).min(),
+            due: due.chain(is_end.then(|| now + LAST_PAUSE)).filter(|at| *at > now).min(),
         })
     }
 
     /// Takes in what has happened since the last look.
-    fn remember(&mut self, look: &Look, instances: &Instances, now: Instant) {
+    fn remember(&mut self, look: &Look, instances: &Instances, now: Moment) {
         let here: BTreeSet<&InstanceId> = look.found.iter().map(|found| &found.instance).collect();
         self.memory.retain(|name, _| instances.contains_key(name) || here.contains(name));
         self.running.clear();
@@ -89,7 +93,7 @@ impl Actor {
         &mut self,
         engine: &Engine,
         instances: &Instances,
-        now: Instant,
+        now: Moment,
     ) -> Result<(BTreeMap<InstanceId, Want>, BTreeSet<String>), EngineError> {
         let mut wants = BTreeMap::new();
         let mut used = BTreeSet::new();
@@ -106,11 +110,7 @@ impl Actor {
                     // What is there keeps its network.
                     for is_open in [false, true] {
                         let fleet = &self.options.fleet;
-                        used.insert(super::super::naming::network_name(
-                            fleet,
-                            &wanted.plugin,
-                            is_open,
-                        ));
+                        used.insert(network_name(fleet, &wanted.plugin, is_open));
                     }
                     wants.insert(name.clone(), what.clone());
                     continue;
@@ -124,11 +124,7 @@ impl Actor {
                     continue;
                 }
             };
-            let key = super::super::naming::network_name(
-                &self.options.fleet,
-                &wanted.plugin,
-                isolation.is_open,
-            );
+            let key = network_name(&self.options.fleet, &wanted.plugin, isolation.is_open);
             used.insert(key.clone());
             if !networks.contains_key(&key) {
                 let network = self.network(engine, wanted, &isolation).await?;
@@ -169,7 +165,7 @@ impl Actor {
         &mut self,
         engine: &Engine,
         name: &str,
-        now: Instant,
+        now: Moment,
     ) -> Result<Result<Image, Want>, EngineError> {
         match engine.image(name).await {
             Ok(Some(image)) => {
@@ -214,7 +210,7 @@ impl Actor {
         instances: &Instances,
         wants: &BTreeMap<InstanceId, Want>,
         look: &Look,
-        now: Instant,
+        now: Moment,
     ) {
         let board = board(instances, wants, &look.found, &look.foreign, &self.memory, now);
         for (name, info) in &board {

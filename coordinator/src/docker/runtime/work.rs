@@ -104,14 +104,18 @@ pub(super) async fn pull(engine: Engine, config: Option<PathBuf>, image: String)
 impl Actor {
     /// Takes in what a task has done.
     pub(super) fn done(&mut self, done: Result<Done, JoinError>) {
-        let now = Instant::now();
+        let now = self.now();
         match done {
             Ok(Done::Step { instance, is_start, is_again, result }) => {
                 self.busy.remove(&instance);
                 let memory = self.memory.entry(instance.clone()).or_default();
                 match result {
-                    Ok(()) if is_start => memory.started(is_again),
-                    Ok(()) => {}
+                    Ok(()) => {
+                        memory.refused_at = None;
+                        if is_start {
+                            memory.started(is_again);
+                        }
+                    }
                     Err((error, was_start)) => {
                         let problem = Chain(&error).to_string();
                         warn!(instance.id = %instance, "{problem}");
