@@ -44,7 +44,7 @@ impl Broker {
         // Each container has one way out, so the relay knows one server.
         let first = connection.url.split(',').next().unwrap_or_default();
         let server: ServerAddr = first.trim().parse().map_err(|_| unusable())?;
-        if !matches!(server.scheme(), "nats" | "tls") {
+        if server.host().is_empty() || !matches!(server.scheme(), "nats" | "tls") {
             return Err(unusable());
         }
         let host = server.host().to_owned();
