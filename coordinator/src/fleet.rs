@@ -1,10 +1,11 @@
 //! One machine's fleet: the broker of the data folder or one that exists, a coordinator, plugins
-//! as processes; and the scans that hand files to it.
+//! as processes and containers; and the scans that hand files to it.
 //!
 //! Start: broker → streams → coordinator → plugins → `fleet.json`. Stop: coordinator, so that
 //! nothing new is published → the bridge, which finishes what HTTP plugins hold → plugins, which finish what they hold → broker. Whatever dies in
 //! between, all state is in the broker's streams, and the next start goes on from there.
 
+pub mod containers;
 pub mod embedded;
 mod failing;
 pub mod follow;
@@ -32,11 +33,12 @@ use tracing::error;
 use self::embedded::{EmbeddedBroker, EmbeddedError};
 use self::plugins::{PluginPlan, PluginSources};
 use self::reload::Reload;
-use crate::bridge::{Addresses, Bridge, BridgeOptions};
+use crate::bridge::{Addresses, Bridge, BridgeOptions, Troubles};
 use crate::config::connection::{ConnectError, Origin};
 use crate::config::data_dir::{DataDirError, FleetLock};
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Connection, DataDir, Env, FleetFile};
+use crate::docker::{DockerHandle, DockerRuntime};
 use crate::exec::Guard;
 use crate::http::BindError;
 use crate::process::restart::RestartPolicy;
@@ -60,6 +62,8 @@ pub struct FleetOptions {
     pub plugins: PluginSources,
     /// Where HTTP plugins reach the fleet; nothing listens unless there is one.
     pub http: Addresses,
+    /// Folders and files that plugins read: containers see nothing else of this machine.
+    pub roots: Vec<PathBuf>,
     /// How long plugins may take to stop.
     pub grace: Duration,
     /// Whether it runs for one command only.
@@ -79,6 +83,8 @@ pub struct Fleet {
     pub coordinator: CoordinatorHandle,
     /// What the plugin processes are doing.
     pub processes: ProcessHandle,
+    /// What the plugin containers are doing.
+    pub containers: DockerHandle,
     /// What is wrong with plugins or `plugins.yml`; each was passed over.
     pub problems: Vec<String>,
     /// Whether any plugin is started here.
@@ -136,8 +142,16 @@ impl Fleet {
     ///
     /// [`FleetError`] says which part does not start; the others have been stopped.
     pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
-        let FleetOptions { data_dir, connection, plugins, http, grace, temporary, coordinator } =
-            options;
+        let FleetOptions {
+            data_dir,
+            connection,
+            plugins,
+            http,
+            roots,
+            grace,
+            temporary,
+            coordinator,
+        } = options;
         let names = coordinator.names.clone();
         let (base, connection, plugin_connection) = match connection {
             Some(connection) => {
@@ -160,7 +174,8 @@ impl Fleet {
             restart: RestartPolicy::default(),
         });
         let prepared = async {
-            let plan = PluginPlan::make(&plugins, &surroundings)?;
+            let boxed = containers::surroundings(&data_dir, names.prefix(), grace, &roots)?;
+            let plan = PluginPlan::make(&plugins, &surroundings, &boxed)?;
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
             let store = Store::open(client, names.clone()).await?;
@@ -179,9 +194,9 @@ impl Fleet {
                 };
                 (Some(Bridge::start(options).await?), followed)
             };
-            Ok((plan, store, node, bridge, followed))
+            Ok((plan, boxed, store, node, bridge, followed))
         };
-        let (plan, store, node, bridge, followed) = match prepared.await {
+        let (plan, boxed, store, node, bridge, followed) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => {
                 base.stop().await;
@@ -203,13 +218,27 @@ impl Fleet {
         let told = failing::tell(store.clone(), processes.watch(), troubles, process_drain.clone());
         processing.spawn(told);
         processing.spawn(http::follow(followed, processes.watch(), process_drain.clone()));
-        let has_plugins = !plan.instances.is_empty() || bridge.is_some();
+        let options = containers::options(&data_dir, &boxed, &surroundings.connection);
+        let (runtime, containers) = DockerRuntime::new(options);
+        let uses_containers = !plan.containers.is_empty();
+        let runs_containers = uses_containers || containers::may_be_left(&data_dir);
+        if runs_containers {
+            processing.spawn(runtime.run(process_drain.clone()));
+            let (stop, none) = (process_drain.clone(), Troubles::default());
+            processing.spawn(failing::tell(store.clone(), containers.watch(), none, stop));
+            let stop = process_drain.clone();
+            processing.spawn(containers::tell_signs(store.clone(), containers.clone(), stop));
+        }
+        let has_plugins = uses_containers || !plan.instances.is_empty() || bridge.is_some();
         processes.set_wanted(plan.instances.clone());
+        containers.set_wanted(plan.containers.clone());
         let reload = Arc::new(Notify::new());
         let following = Reload {
             sources: plugins,
             surroundings,
+            boxed,
             processes: processes.clone(),
+            containers: runs_containers.then(|| containers.clone()),
             coordinator: handle.clone(),
             store: store.clone(),
             asked: reload.clone(),
@@ -221,6 +250,7 @@ impl Fleet {
             connection,
             coordinator: handle,
             processes,
+            containers,
             problems,
             reload,
             has_plugins,

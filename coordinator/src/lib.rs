@@ -5,6 +5,7 @@ pub mod broker;
 pub mod cli;
 pub mod config;
 pub mod dispatcher;
+pub mod docker;
 pub mod durable;
 pub mod engine;
 pub mod exec;

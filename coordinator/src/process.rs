@@ -12,7 +12,7 @@
 
 pub mod discover;
 pub mod info;
-mod log;
+pub(crate) mod log;
 pub mod reconcile;
 pub mod restart;
 mod supervise;

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+# Tests that need a Docker engine note here whether there was one.
+DOCKER_NOTES = ROOT / "target/tmp/docker-tests"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 PYTHON_RAN = re.compile(r"^Ran (\d+) tests? in")
@@ -77,6 +79,21 @@ def run(command: list[str], folder: Path, read) -> Counts:
     return counts
 
 
+def read_docker(lines: list[str]) -> tuple[int, list[str]]:
+    """How many tests used a real engine, and which found none; each noted a line, passed or not."""
+    skipped = [line.partition(" ")[2] for line in lines if line.startswith("skipped ")]
+    return sum(line.startswith("ran ") for line in lines), skipped
+
+
+def tell_docker(ran: int, skipped: list[str]) -> str:
+    """A test that finds no engine passes, so the run itself must say what it did not show."""
+    text = f"docker: {ran} tests ran against an engine"
+    if not skipped:
+        return text
+    names = ", ".join(skipped)
+    return f"{text}\n*** NO DOCKER ENGINE ANSWERED {len(skipped)} tests, which have shown NOTHING: {names} ***"
+
+
 def python_folders() -> list[Path]:
     tops = (ROOT / "deploy", ROOT / "tests", ROOT / "worker-sdk")
     return sorted({path.parent for top in tops for path in top.glob("**/test_*.py")})
@@ -86,6 +103,7 @@ def main() -> int:
     by_language = {"rust": Counts(), "python": Counts()}
     for folder in python_folders():
         by_language["python"].add(run([sys.executable, "-m", "unittest"], folder, read_unittest))
+    DOCKER_NOTES.unlink(missing_ok=True)
     cargo = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]
     if sys.stdout.isatty():
         cargo += ["--color", "always"]
@@ -96,6 +114,8 @@ def main() -> int:
     for language, counts in by_language.items():
         print(f"{language}: {counts}")
         total.add(counts)
+    notes = DOCKER_NOTES.read_text(encoding="utf-8").splitlines() if DOCKER_NOTES.exists() else []
+    print(tell_docker(*read_docker(notes)))
     print(total)
     return 1 if total.failed or not total.passed else 0
 

@@ -155,6 +155,12 @@ class Counting(unittest.TestCase):
         for lines, expected in table:
             self.assertEqual(str(run_tests.read_unittest(lines)), expected, lines)
 
+    def test_tests_that_found_no_docker_engine_are_told_loudly(self):
+        ran = run_tests.read_docker(["ran a b", "ran c"])
+        self.assertEqual(run_tests.tell_docker(*ran), "docker: 2 tests ran against an engine")
+        none = run_tests.tell_docker(*run_tests.read_docker(["skipped the probe"]))
+        self.assertIn("NO DOCKER ENGINE ANSWERED 1 tests, which have shown NOTHING: the probe", none)
+
     def test_a_program_that_ends_badly_without_a_failed_test_counts_as_one(self):
         with contextlib.redirect_stdout(io.StringIO()) as shown:
             counts = run_tests.run(["sh", "-c", "exit 101"], run_tests.ROOT, run_tests.read_cargo)

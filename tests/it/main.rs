@@ -7,6 +7,7 @@ mod bridge;
 mod chaos;
 mod cli;
 mod connection;
+mod docker;
 mod fleets;
 mod graph;
 mod incremental;

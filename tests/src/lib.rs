@@ -13,6 +13,7 @@
 pub mod bridge;
 pub mod chaos;
 pub mod cli;
+pub mod docker;
 pub mod eventually;
 pub mod fleet;
 pub mod lead;

@@ -135,7 +135,7 @@ impl WorkerOptions {
         };
         Ok(Self {
             url: var("NATS_URL").unwrap_or(default.url),
-            credentials: credentials(&var),
+            credentials: credentials(&var)?,
             root_certificates: file("NATS_CA"),
             client_certificate,
             prefix: parsed("METAFLEET_PREFIX", &var)?.unwrap_or(default.prefix),
@@ -153,17 +153,39 @@ fn alone(name: &'static str, missing: &str) -> InvalidOptions {
 }
 
 /// The most specific way wins: credentials file, nkey, token, user.
-fn credentials(var: &impl Fn(&str) -> Option<String>) -> Credentials {
-    if let Some(file) = var("NATS_CREDS") {
+fn credentials(var: &impl Fn(&str) -> Option<String>) -> Result<Credentials, InvalidOptions> {
+    let token = secret(var, "NATS_TOKEN", "NATS_TOKEN_FILE")?;
+    Ok(if let Some(file) = var("NATS_CREDS") {
         Credentials::File(PathBuf::from(file))
     } else if let Some(seed) = var("NATS_NKEY") {
         Credentials::Nkey(seed)
-    } else if let Some(token) = var("NATS_TOKEN") {
+    } else if let Some(token) = token {
         Credentials::Token(token)
     } else if let Some(name) = var("NATS_USER") {
-        Credentials::User { name, password: var("NATS_PASSWORD").unwrap_or_default() }
+        let password = secret(var, "NATS_PASSWORD", "NATS_PASSWORD_FILE")?;
+        Credentials::User { name, password: password.unwrap_or_default() }
     } else {
         Credentials::None
+    })
+}
+
+/// A secret from the environment, or from the file that it names: who sees the environment of a
+/// container does not see that.
+fn secret(
+    var: &impl Fn(&str) -> Option<String>,
+    name: &str,
+    in_file: &'static str,
+) -> Result<Option<String>, InvalidOptions> {
+    if let Some(value) = var(name) {
+        return Ok(Some(value));
+    }
+    let Some(path) = var(in_file) else { return Ok(None) };
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(text.trim_end_matches(['\r', '\n']).to_owned())),
+        Err(error) => Err(InvalidOptions {
+            name: in_file,
+            problem: format!("could not read {path}: {error}"),
+        }),
     }
 }
 
@@ -197,6 +219,22 @@ mod tests {
     fn read(vars: &[(&str, &str)]) -> Result<WorkerOptions, InvalidOptions> {
         let vars: BTreeMap<&str, &str> = vars.iter().copied().collect();
         WorkerOptions::from_vars(|name| vars.get(name).map(|&text| text.to_owned()))
+    }
+
+    #[test]
+    fn a_secret_may_be_in_a_file() -> anyhow::Result<()> {
+        let home = tempfile::tempdir()?;
+        let path = home.path().join("secret");
+        std::fs::write(&path, "hush\n")?;
+        let path = path.to_str().unwrap();
+        let options = read(&[("NATS_USER", "u"), ("NATS_PASSWORD_FILE", path)])?;
+        let Credentials::User { password, .. } = options.credentials else { panic!("a user") };
+        assert_eq!(password, "hush");
+        let options = read(&[("NATS_TOKEN_FILE", path)])?;
+        assert!(matches!(options.credentials, Credentials::Token(token) if token == "hush"));
+        let error = read(&[("NATS_TOKEN_FILE", "/none/there")]).unwrap_err();
+        assert!(error.to_string().contains("could not read /none/there"), "{error}");
+        Ok(())
     }
 
     #[test]

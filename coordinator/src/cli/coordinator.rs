@@ -30,6 +30,8 @@ pub(crate) async fn run(app: &App, args: CoordinatorArgs) -> Result<Exit, Failur
         connection: Some(connection),
         // Plugins run here only when somebody says so.
         look_around: false,
+        // Files come from elsewhere: what containers see of them, `mounts` says.
+        roots: Vec::new(),
         temporary: false,
     };
     let fleet = launch.start(app, data_dir).await?;

@@ -108,6 +108,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) connection: Option<(Connection, Names)>,
     /// Whether plugins are looked for in the usual places when none are named.
     pub(crate) look_around: bool,
+    /// What plugins read, for containers to see.
+    pub(crate) roots: Vec<PathBuf>,
     /// Whether the fleet ends with the command's work.
     pub(crate) temporary: bool,
 }
@@ -115,30 +117,8 @@ pub(crate) struct Launch<'a> {
 impl Launch<'_> {
     /// Starts the fleet and says what is wrong with its plugins.
     pub(crate) async fn start(self, app: &App, data_dir: DataDir) -> Result<Fleet, Failure> {
-        let prefix = app.globals.prefix.clone().unwrap_or_default();
-        let (connection, names) = match self.connection {
-            Some((connection, names)) => (Some(connection), names),
-            None => (None, Names::new(prefix)),
-        };
         let look_around = self.look_around;
-        let fleet = Fleet::start(FleetOptions {
-            plugins: self.plugins.sources(&data_dir, self.look_around),
-            http: self.plugins.http.addresses(),
-            data_dir,
-            connection,
-            grace: self.tuning.grace,
-            temporary: self.temporary,
-            coordinator: CoordinatorOptions {
-                names,
-                max_files_in_flight: self.tuning.max_files_in_flight,
-                strict_priority: self.tuning.strict_priority,
-                task_events: !self.tuning.no_task_events,
-                replicas: self.tuning.replicas,
-                expected_timeout: PLUGIN_PATIENCE,
-                ..CoordinatorOptions::default()
-            },
-        })
-        .await?;
+        let fleet = Fleet::start(self.options(app, data_dir)).await?;
         for problem in &fleet.problems {
             // Also with -q: somebody wanted a plugin that does not run.
             complain(&format!("warning: {problem}"));
@@ -156,6 +136,33 @@ impl Launch<'_> {
             );
         }
         Ok(fleet)
+    }
+
+    /// What the fleet is started with.
+    pub(crate) fn options(self, app: &App, data_dir: DataDir) -> FleetOptions {
+        let prefix = app.globals.prefix.clone().unwrap_or_default();
+        let (connection, names) = match self.connection {
+            Some((connection, names)) => (Some(connection), names),
+            None => (None, Names::new(prefix)),
+        };
+        FleetOptions {
+            plugins: self.plugins.sources(&data_dir, self.look_around),
+            http: self.plugins.http.addresses(),
+            data_dir,
+            connection,
+            roots: self.roots,
+            grace: self.tuning.grace,
+            temporary: self.temporary,
+            coordinator: CoordinatorOptions {
+                names,
+                max_files_in_flight: self.tuning.max_files_in_flight,
+                strict_priority: self.tuning.strict_priority,
+                task_events: !self.tuning.no_task_events,
+                replicas: self.tuning.replicas,
+                expected_timeout: PLUGIN_PATIENCE,
+                ..CoordinatorOptions::default()
+            },
+        }
     }
 }
 

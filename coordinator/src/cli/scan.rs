@@ -180,6 +180,7 @@ impl Job<'_> {
             tuning: &tuning,
             connection: None,
             look_around: true,
+            roots: self.roots.clone(),
             temporary: true,
         };
         launch.start(self.app, self.data_dir.clone()).await

@@ -18,11 +18,12 @@ use tracing::{error, info, warn};
 use super::App;
 use super::exit::{Exit, Failure};
 use super::launch::{Launch, PluginArgs, TuningArgs};
+use super::output::complain;
 use super::scan::summary::{IF_MEANT, may_be_meant};
 use super::session;
 use super::time::some_time;
-use crate::fleet::Fleet;
 use crate::fleet::library::{LibraryScan, scan_id};
+use crate::fleet::{Fleet, FleetOptions, containers};
 use crate::service::Phase;
 use crate::shutdown::StopSignals;
 use crate::source::{Progress, root_path};
@@ -40,6 +41,9 @@ pub(crate) struct UpArgs {
     /// Scan the libraries again and again, e.g. every 1h
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     rescan: Option<Duration>,
+    /// Only print what would be done with plugins
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     plugins: PluginArgs,
     #[command(flatten)]
@@ -76,11 +80,37 @@ pub(crate) async fn run(app: &App, args: UpArgs) -> Result<Exit, Failure> {
         tuning: &tuning,
         connection,
         look_around: true,
+        roots: roots(&args.libraries),
         temporary: false,
     };
+    if args.dry_run {
+        return dry_run(app, launch.options(app, data_dir)).await;
+    }
     let fleet = launch.start(app, data_dir).await?;
     app.out.say(&format!("metafleet is up: broker {}, data in {root}", fleet.connection.url));
     serve(fleet, args.libraries, args.rescan).await
+}
+
+/// Prints what would be done with plugins; ends badly when some of it cannot be.
+async fn dry_run(app: &App, options: FleetOptions) -> Result<Exit, Failure> {
+    let plan = containers::dry_run(&options).await?;
+    for problem in &plan.problems {
+        complain(&format!("warning: {problem}"));
+    }
+    app.out.document(&serde_json::json!({ "steps": &plan.steps }), |lines| {
+        if plan.steps.is_empty() {
+            lines.line("Nothing is to be done.");
+        }
+        for step in &plan.steps {
+            lines.line(step);
+        }
+    })?;
+    Ok(if plan.problems.is_empty() { Exit::Ok } else { Exit::Failure })
+}
+
+/// The folders of all libraries that there are.
+fn roots(libraries: &[Library]) -> Vec<PathBuf> {
+    libraries.iter().filter_map(|library| root_path(&library.path).ok()).collect()
 }
 
 /// Serves until a signal; returns after everything has stopped.

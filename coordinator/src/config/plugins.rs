@@ -17,7 +17,7 @@ use std::time::Duration;
 use broker_config::manifest::OnDependencyFailure;
 use broker_config::retry::RetryOptions;
 use broker_config::{PluginId, Queue};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 use super::base_url::BaseUrl;
@@ -75,6 +75,21 @@ pub struct PluginEntry {
     pub config: PluginConfig,
     /// What the person grants it.
     pub permissions: Vec<String>,
+    /// What of this machine its containers see.
+    pub mounts: Vec<Mount>,
+    /// Labels of its containers.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A folder or file of this machine that containers see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Mount {
+    /// Where it is.
+    pub source: PathBuf,
+    /// Where containers see it.
+    pub target: PathBuf,
+    /// Whether they may write there.
+    pub writable: bool,
 }
 
 /// What starts a plugin.
@@ -108,8 +123,8 @@ impl Runtime {
     #[must_use]
     pub fn is_available(self) -> bool {
         match self {
-            Self::Process | Self::Remote => true,
-            Self::Docker | Self::Internal => false,
+            Self::Process | Self::Remote | Self::Docker => true,
+            Self::Internal => false,
         }
     }
 }
@@ -153,6 +168,8 @@ impl Default for PluginEntry {
             image: None,
             config: PluginConfig::default(),
             permissions: Vec::new(),
+            mounts: Vec::new(),
+            labels: BTreeMap::new(),
         }
     }
 }
@@ -279,11 +296,15 @@ impl PluginsFile {
                 if let (Some(dir), Some(base)) = (&entry.dir, path.parent()) {
                     entry.dir = Some(base.join(dir));
                 }
+                if let Some(base) = path.parent() {
+                    for mount in &mut entry.mounts {
+                        mount.source = base.join(&mount.source);
+                    }
+                }
                 if entry.enabled && !entry.runtime.is_available() {
                     let runtime = match entry.runtime {
-                        Runtime::Docker => "docker",
                         Runtime::Internal => "internal",
-                        Runtime::Process | Runtime::Remote => "",
+                        Runtime::Process | Runtime::Remote | Runtime::Docker => "",
                     };
                     let rule = format!("`runtime: {runtime}` is not available in this version");
                     self.problems.push(problem(line, rule));

@@ -1,5 +1,5 @@
-//! Tells the whole fleet which plugin processes of this machine are in a crash loop, and which HTTP
-//! plugins cannot be served.
+//! Tells the whole fleet which plugin processes and containers of this machine cannot serve, and which
+//! HTTP plugins cannot be served.
 //!
 //! They cannot say so themselves. A sign of life with the state `failed` is written in their name,
 //! so that `status` shows them from anywhere; it expires when nobody refreshes it, and the
@@ -18,17 +18,24 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::bridge::{Trouble, Troubles};
+use crate::bridge::Troubles;
+use crate::docker::{ContainerInfo, ContainerState};
 use crate::process::{ProcessInfo, ProcessState};
 use crate::store::Store;
 
 /// How often it is said again.
 const REFRESH: Duration = Duration::from_millis(HEARTBEAT_MS);
 
-/// Writes signs of life for processes in a crash loop until `stop`.
-pub(super) async fn tell(
+/// What runs on this machine and may be unable to serve.
+pub(super) trait MayFail {
+    /// The sign to be given in its name; `None` while it may well serve.
+    fn sign(&self) -> Option<Instance>;
+}
+
+/// Writes signs of life for what cannot serve until `stop`.
+pub(super) async fn tell<T: MayFail + Send + Sync + 'static>(
     store: Store,
-    mut processes: watch::Receiver<BTreeMap<InstanceId, ProcessInfo>>,
+    mut processes: watch::Receiver<BTreeMap<InstanceId, T>>,
     troubles: Troubles,
     stop: CancellationToken,
 ) {
@@ -45,10 +52,13 @@ pub(super) async fn tell(
                 Err(_) => return,
             },
         };
-        let crashing: Vec<Instance> =
-            processes.borrow_and_update().values().filter_map(sign_of).collect();
-        let unfit = troubles.list().into_iter().map(sign_of_trouble);
-        let failing: Vec<Instance> = crashing.into_iter().chain(unfit).collect();
+        let unable: Vec<Instance> =
+            processes.borrow_and_update().values().filter_map(MayFail::sign).collect();
+        let unserved = troubles
+            .list()
+            .into_iter()
+            .map(|trouble| failed(&trouble.plugin, &trouble.instance, trouble.why, None));
+        let failing: Vec<Instance> = unable.into_iter().chain(unserved).collect();
         told.retain(|name| failing.iter().any(|sign| sign.instance == *name));
         for sign in failing {
             let is_new = told.insert(sign.instance.clone());
@@ -69,33 +79,46 @@ async fn put(store: &Store, sign: &Instance) {
     }
 }
 
-/// `None` for a process that is in no crash loop.
-fn sign_of(process: &ProcessInfo) -> Option<Instance> {
-    if process.state != ProcessState::CrashLoop {
-        return None;
-    }
-    let reason = process.last_exit.as_ref().map_or("ended", |exit| exit.reason.as_str());
-    Some(Instance {
-        started_at: process.started.map(|at| at.to_string()).unwrap_or_default(),
+impl MayFail for ProcessInfo {
+    fn sign(&self) -> Option<Instance> {
+        if self.state != ProcessState::CrashLoop {
+            return None;
+        }
+        let reason = self.last_exit.as_ref().map_or("ended", |exit| exit.reason.as_str());
         // Not what it printed: that may be a secret.
-        ..failed(
-            process.plugin.clone(),
-            process.name.clone(),
-            format!("crash loop: {reason}; see {}", process.log.display()),
-        )
-    })
+        let error = format!("crash loop: {reason}; see {}", self.log.display());
+        Some(failed(&self.plugin, &self.name, error, self.started))
+    }
 }
 
-/// An HTTP plugin cannot say anything by itself.
-fn sign_of_trouble(trouble: Trouble) -> Instance {
-    failed(trouble.plugin, trouble.instance, trouble.why)
+impl MayFail for ContainerInfo {
+    fn sign(&self) -> Option<Instance> {
+        let note = self.note.as_deref().unwrap_or("ended");
+        let error = match self.state {
+            ContainerState::CrashLoop => {
+                format!("crash loop: {note}; see docker logs {}", self.name)
+            }
+            ContainerState::Blocked => format!("not started: {note}"),
+            ContainerState::Unable => format!("not started yet: {note}"),
+            ContainerState::Starting | ContainerState::Waiting | ContainerState::Running => {
+                return None;
+            }
+        };
+        Some(failed(&self.plugin, &self.name, error, self.started))
+    }
 }
 
-fn failed(plugin_id: PluginId, instance: InstanceId, error: String) -> Instance {
+/// A sign in the name of somebody who cannot give one.
+fn failed(
+    plugin: &PluginId,
+    name: &InstanceId,
+    error: String,
+    started: Option<Timestamp>,
+) -> Instance {
     Instance {
         kind: InstanceType::V1,
-        plugin_id,
-        instance,
+        plugin_id: plugin.clone(),
+        instance: name.clone(),
         state: InstanceState::Failed,
         error: Some(error),
         healthy: false,
@@ -103,7 +126,7 @@ fn failed(plugin_id: PluginId, instance: InstanceId, error: String) -> Instance 
         version: String::new(),
         host: String::new(),
         pid: 0,
-        started_at: String::new(),
+        started_at: started.map(|at| at.to_string()).unwrap_or_default(),
         at: Timestamp::now().to_string(),
         concurrency: 0,
         running: Vec::new(),

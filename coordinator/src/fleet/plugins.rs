@@ -1,4 +1,4 @@
-//! From plugin folders and `plugins.yml` to processes and the coordinator's policies.
+//! From plugin folders and `plugins.yml` to processes, containers and the coordinator's policies.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -8,6 +8,7 @@ use broker_config::PluginId;
 use super::http::HttpPlugins;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, PluginEntry, PluginsFile};
+use crate::docker;
 use crate::process::{Instances, Surroundings, discover, wanted};
 use crate::registry::{PluginPolicy, Policies, Word};
 
@@ -26,6 +27,7 @@ pub struct PluginSources {
 #[derive(Clone, Debug)]
 pub(super) struct PluginPlan {
     pub(super) instances: Instances,
+    pub(super) containers: docker::Instances,
     pub(super) policies: Policies,
     /// Those that the bridge serves.
     pub(super) http: HttpPlugins,
@@ -39,18 +41,26 @@ impl PluginPlan {
     pub(super) fn make(
         sources: &PluginSources,
         surroundings: &Surroundings,
+        containers: &docker::Surroundings,
     ) -> Result<Self, ReadPluginsError> {
         let file = match &sources.file {
             Some(path) if sources.is_named || path.exists() => PluginsFile::read(path, &Env)?,
             _ => PluginsFile::default(),
         };
-        Ok(Self::of(&file, &sources.dirs, surroundings))
+        Ok(Self::of(&file, &sources.dirs, surroundings, containers))
     }
 
-    pub(super) fn of(file: &PluginsFile, dirs: &[PathBuf], surroundings: &Surroundings) -> Self {
+    pub(super) fn of(
+        file: &PluginsFile,
+        dirs: &[PathBuf],
+        surroundings: &Surroundings,
+        containers: &docker::Surroundings,
+    ) -> Self {
         let mut found = discover(dirs);
         found.add_named(file);
-        let plan = wanted(file, &found, surroundings);
+        let mut plan = wanted(file, &found, surroundings);
+        let boxed = docker::wanted(file, &found, containers);
+        plan.problems.extend(boxed.problems);
         let problems = file.problems.iter().chain(&found.problems).map(ToString::to_string);
         let unable = plan.problems.iter().map(|(id, reason)| format!("plugin {id}: {reason}"));
         let broken = file.problems.iter().map(|problem| {
@@ -62,6 +72,7 @@ impl PluginPlan {
             broken: broken.collect(),
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
             instances: plan.instances,
+            containers: boxed.instances,
             http: HttpPlugins::of(file),
         }
     }
@@ -73,8 +84,9 @@ impl PluginPlan {
 
     /// Plugins that this fleet starts or serves.
     pub(super) fn expected(&self) -> BTreeSet<PluginId> {
-        let started = self.instances.values().map(|wanted| &wanted.plugin);
-        started.chain(self.http.ids()).cloned().collect()
+        let processes = self.instances.values().map(|wanted| &wanted.plugin);
+        let containers = self.containers.values().map(|wanted| &wanted.plugin);
+        processes.chain(containers).chain(self.http.ids()).cloned().collect()
     }
 }
 

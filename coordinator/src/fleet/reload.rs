@@ -12,13 +12,14 @@ use std::time::{Duration, SystemTime};
 
 use broker_config::wire::event::Fact;
 use broker_config::{Chain, InstanceId, PluginId};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::plugins::{PluginPlan, PluginSources};
-use crate::process::{Instances, ProcessHandle, Surroundings};
+use crate::docker::{self, DockerHandle};
+use crate::process::{ProcessHandle, Surroundings};
 use crate::registry::Policies;
 use crate::service::CoordinatorHandle;
 use crate::store::Store;
@@ -34,7 +35,10 @@ const MARGIN: Duration = Duration::from_secs(5);
 pub(super) struct Reload {
     pub(super) sources: PluginSources,
     pub(super) surroundings: Surroundings,
+    pub(super) boxed: docker::Surroundings,
     pub(super) processes: ProcessHandle,
+    /// `None` when this fleet was started without containers.
+    pub(super) containers: Option<DockerHandle>,
     pub(super) coordinator: CoordinatorHandle,
     pub(super) store: Store,
     /// Somebody wants the file and the plugin folders to be read now.
@@ -87,7 +91,7 @@ impl Reload {
     }
 
     async fn read_again(&self, plan: &mut PluginPlan) {
-        let new = match PluginPlan::make(&self.sources, &self.surroundings) {
+        let new = match PluginPlan::make(&self.sources, &self.surroundings, &self.boxed) {
             Ok(new) => new,
             Err(error) => {
                 let reason = Chain(&error).to_string();
@@ -119,22 +123,40 @@ impl Reload {
             warn!(plugin.id = %plugin, "an HTTP plugin comes, goes or moves at the next start only");
         }
         if !stop_first.is_empty() {
-            let others = new.instances.iter().filter(|(name, _)| !stop_first.contains(*name));
-            self.processes.set_wanted(others.map(|(k, v)| (k.clone(), v.clone())).collect());
+            self.want(new, stop_first);
             self.until_stopped(stop_first).await;
         }
         let word = new.word();
         let plugin_ids: Vec<PluginId> = word.differs_for(&old.word()).into_iter().collect();
         self.coordinator.say(word);
-        self.processes.set_wanted(new.instances.clone());
+        self.want(new, &BTreeSet::new());
         info!(?plugin_ids, "a changed plugins.yml is in effect");
         self.tell(Fact::PluginsApplied { plugin_ids }).await;
     }
 
+    /// Has everything run that is planned, except for some.
+    fn want(&self, plan: &PluginPlan, except: &BTreeSet<InstanceId>) {
+        let mut processes = plan.instances.clone();
+        processes.retain(|name, _| !except.contains(name));
+        self.processes.set_wanted(processes);
+        let mut containers = plan.containers.clone();
+        containers.retain(|name, _| !except.contains(name));
+        match &self.containers {
+            Some(handle) => handle.set_wanted(containers),
+            None if containers.is_empty() => {}
+            None => warn!("this fleet was started without containers; they come at the next start"),
+        }
+    }
+
     async fn until_stopped(&self, names: &BTreeSet<InstanceId>) {
-        let mut board = self.processes.watch();
         let limit = self.surroundings.grace + MARGIN;
-        let stopped = board.wait_for(|board| !names.iter().any(|name| board.contains_key(name)));
+        let processes = gone(self.processes.watch(), names);
+        let containers = async {
+            if let Some(handle) = &self.containers {
+                gone(handle.watch(), names).await;
+            }
+        };
+        let stopped = async { tokio::join!(processes, containers) };
         if timeout(limit, stopped).await.is_err() {
             warn!(?limit, "instances with the settings before do not stop; going on without them");
         }
@@ -145,6 +167,15 @@ impl Reload {
             warn!(error = %Chain(&error), "event not stored");
         }
     }
+}
+
+/// Waits until none of the names is on the board.
+async fn gone<T>(
+    mut board: watch::Receiver<BTreeMap<InstanceId, T>>,
+    names: &BTreeSet<InstanceId>,
+) {
+    // An error says that its runtime has ended, and so have they.
+    board.wait_for(|board| !names.iter().any(|name| board.contains_key(name))).await.ok();
 }
 
 fn stamp(path: &Path) -> Stamp {
@@ -160,7 +191,8 @@ fn compare(old: &PluginPlan, new: &PluginPlan) -> Verdict {
         return Verdict::Refused(reasons);
     }
     let is_served_alike = new.http.differs_for(&old.http).is_empty();
-    if old.policies == new.policies && old.instances == new.instances && is_served_alike {
+    let runs_alike = old.instances == new.instances && old.containers == new.containers;
+    if old.policies == new.policies && runs_alike && is_served_alike {
         return Verdict::Same;
     }
     Verdict::Applied { stop_first: with_other_settings(old, new) }
@@ -175,11 +207,10 @@ fn with_other_settings(old: &PluginPlan, new: &PluginPlan) -> BTreeSet<InstanceI
         };
         of(&old.policies) != of(&new.policies)
     };
-    let named = |instances: &Instances| -> BTreeMap<InstanceId, PluginId> {
-        instances.iter().map(|(name, wanted)| (name.clone(), wanted.plugin.clone())).collect()
-    };
-    let old = named(&old.instances);
-    old.into_iter().filter(|(_, plugin)| differs(plugin)).map(|(name, _)| name).collect()
+    let processes = old.instances.iter().map(|(name, wanted)| (name, &wanted.plugin));
+    let containers = old.containers.iter().map(|(name, wanted)| (name, &wanted.plugin));
+    let all = processes.chain(containers);
+    all.filter(|(_, plugin)| differs(plugin)).map(|(name, _)| name.clone()).collect()
 }
 
 #[cfg(test)]
@@ -190,6 +221,7 @@ mod tests {
     use crate::config::connection::{Login, Origin, Tls};
     use crate::config::vars::vars;
     use crate::config::{Connection, PluginsFile};
+    use crate::docker::naming::FleetId;
 
     fn plan(text: &str) -> PluginPlan {
         let connection = Connection {
@@ -200,7 +232,10 @@ mod tests {
         };
         let shared = Surroundings::new(connection, Prefix::default(), Duration::ZERO, &vars(&[]));
         let file = PluginsFile::parse(Path::new("plugins.yml"), text, &vars(&[])).unwrap();
-        PluginPlan::of(&file, &[], &shared)
+        let fleet = FleetId::new(&Prefix::default(), "node");
+        let boxed =
+            docker::Surroundings::new(fleet, Prefix::default(), Duration::ZERO, &[], &vars(&[]));
+        PluginPlan::of(&file, &[], &shared, &boxed)
     }
 
     #[test]

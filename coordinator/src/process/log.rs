@@ -22,7 +22,7 @@ const TAIL_CHARS: usize = 400;
 
 /// The log of one instance.
 #[derive(Debug)]
-pub(super) struct InstanceLog {
+pub(crate) struct InstanceLog {
     path: PathBuf,
     file: RotatingFile,
     budget: Budget,
@@ -32,7 +32,7 @@ pub(super) struct InstanceLog {
 
 /// Cuts a stream of bytes into lines.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     line: Vec<u8>,
     /// The line is longer than what is kept of it.
     cut: bool,
@@ -40,33 +40,33 @@ pub(super) struct Lines {
 
 impl InstanceLog {
     /// Continues the log at `path`.
-    pub(super) fn open(path: PathBuf) -> Self {
+    pub(crate) fn open(path: PathBuf) -> Self {
         let file = RotatingFile::new(path.clone(), FILE_BYTES);
         let budget = Budget::new(BURST_BYTES, BYTES_PER_SECOND, Instant::now());
         Self { path, file, budget, dropped: 0, tail: VecDeque::new() }
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Writes a line of our own, between those of the process.
-    pub(super) fn note(&mut self, text: &str) {
+    pub(crate) fn note(&mut self, text: &str) {
         self.file.write(format!("--- {} {text}\n", jiff::Timestamp::now()).as_bytes());
     }
 
     /// Forgets the last lines: a new process begins.
-    pub(super) fn forget(&mut self) {
+    pub(crate) fn forget(&mut self) {
         self.tail.clear();
     }
 
     /// The last lines, for people.
-    pub(super) fn tail(&self) -> Vec<String> {
+    pub(crate) fn tail(&self) -> Vec<String> {
         self.tail.iter().cloned().collect()
     }
 
     /// Takes a line without its end.
-    pub(super) fn line(&mut self, line: &[u8], now: Instant) {
+    pub(crate) fn line(&mut self, line: &[u8], now: Instant) {
         let text = String::from_utf8_lossy(line);
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
@@ -86,12 +86,12 @@ impl InstanceLog {
     }
 
     /// Whether lines were left out and nothing says so yet.
-    pub(super) fn owes_a_note(&self) -> bool {
+    pub(crate) fn owes_a_note(&self) -> bool {
         self.dropped > 0
     }
 
     /// Says how many lines were left out, if any were.
-    pub(super) fn tell_dropped(&mut self) {
+    pub(crate) fn tell_dropped(&mut self) {
         if self.dropped > 0 {
             let dropped = std::mem::take(&mut self.dropped);
             self.note(&format!("{dropped} lines left out: too much at once"));
@@ -101,7 +101,7 @@ impl InstanceLog {
 
 impl Lines {
     /// Gives every line that `bytes` ends to `take`.
-    pub(super) fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) {
+    pub(crate) fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8])) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends) = match part.strip_suffix(b"\n") {
                 Some(text) => (text, true),
@@ -117,7 +117,7 @@ impl Lines {
     }
 
     /// Gives what has no end yet.
-    pub(super) fn finish(&mut self, mut take: impl FnMut(&[u8])) {
+    pub(crate) fn finish(&mut self, mut take: impl FnMut(&[u8])) {
         if !self.line.is_empty() {
             self.end(&mut take);
         }

@@ -2,7 +2,9 @@
 //!
 //! Each broken rule is found, not the first only. Rules say what must be there and never what is.
 
+use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroU64};
+use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 use broker_config::retry::RetryOptions;
@@ -13,15 +15,16 @@ use super::super::base_url::BaseUrl;
 use super::super::substitute::{asks, substitute};
 use super::super::vars::Vars;
 use super::super::yaml::{Field, Node, Value};
-use super::{PluginConfig, PluginEntry, Protocol, Resources, Runtime};
+use super::{Mount, PluginConfig, PluginEntry, Protocol, Resources, Runtime};
 
 /// No machine runs more of one plugin.
 const MAX_INSTANCES: u32 = 1_000;
 /// Seven days, as in manifests.
 const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
-const FIELDS: &str = "enabled, runtime, protocol, url, urls, command, dir, instances, concurrency, maxInFlight, queue, \
-                      timeout, retry, onDependencyFailure, resources, image, config, permissions";
+const FIELDS: &str = "enabled, runtime, protocol, url, urls, command, dir, instances, concurrency, \
+                      maxInFlight, queue, timeout, retry, onDependencyFailure, resources, image, \
+                      config, permissions, mounts, labels";
 const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
 const RESOURCE_FIELDS: &str = "memory, cpus";
 
@@ -43,21 +46,13 @@ pub(super) fn entry(
     let mut found = Findings::new();
     fill_in(&mut node, vars, &mut found);
     let mut entry = PluginEntry::default();
-    match node.value {
+    match &node.value {
         // `ffmpeg:` alone: everything as by default.
         Value::Null => {}
         Value::Map(fields) => {
-            for field in &fields {
+            for field in fields {
                 let result = set(&mut entry, field, &mut found);
                 note(&mut found, field, result);
-            }
-            let twice = ["url", "urls"].map(|key| fields.iter().any(|field| field.key == key));
-            if found.is_empty()
-                && let Err(rule) = addresses(&entry, twice == [true, true])
-            {
-                let at = |field: &&Field| matches!(&*field.key, "url" | "urls" | "protocol");
-                let line = fields.iter().find(at).map_or(line, |field| field.line);
-                found.push(Finding { line, rule });
             }
         }
         Value::Bool(_) | Value::Number(_) | Value::Text { .. } | Value::List(_) => {
@@ -65,6 +60,7 @@ pub(super) fn entry(
             found.push(Finding { line, rule });
         }
     }
+    whole(&mut entry, &node, &mut found);
     if found.is_empty() { Ok(entry) } else { Err(found) }
 }
 
@@ -177,6 +173,22 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
             Ok(())
         }
         "permissions" => read(field, "a list of texts").map(|value| entry.permissions = value),
+        "mounts" => {
+            let expected = "a list of texts like `/data:/data` or `/data:/data:rw`";
+            let texts: Vec<String> = read(field, expected)?;
+            let mounts: Option<Vec<Mount>> = texts.iter().map(|text| mount(text)).collect();
+            entry.mounts = mounts.ok_or_else(|| rule(field, expected))?;
+            Ok(())
+        }
+        "labels" => {
+            let expected = "a map of texts, none of them with a name that begins with `metafleet.`";
+            let labels: BTreeMap<String, String> = read(field, expected)?;
+            if labels.keys().any(|name| name.is_empty() || name.starts_with("metafleet.")) {
+                return Err(rule(field, expected));
+            }
+            entry.labels = labels;
+            Ok(())
+        }
         _ => Err(unknown(field, FIELDS)),
     }
 }
@@ -194,6 +206,10 @@ fn addresses(entry: &PluginEntry, twice: bool) -> Result<(), String> {
         (Protocol::Nats, _) if !entry.urls.is_empty() => {
             "`url` is for `protocol: http`; other plugins find the broker themselves"
         }
+        (Protocol::Http, Runtime::Docker) => {
+            "`protocol: http` is for processes and remote plugins; start its container yourself, with \
+             `runtime: remote` and its `url`"
+        }
         (Protocol::Http, Runtime::Internal) => "`protocol: http` is for plugins that are servers",
         (Protocol::Http, Runtime::Remote) if entry.urls.is_empty() => {
             "`url` is needed: where does the remote HTTP plugin listen?"
@@ -207,6 +223,56 @@ fn addresses(entry: &PluginEntry, twice: bool) -> Result<(), String> {
         _ => return Ok(()),
     };
     Err(rule.to_owned())
+}
+
+/// What holds for the fields together.
+fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Findings) {
+    let Value::Map(fields) = &node.value else { return };
+    let line_of = |names: &[&str]| {
+        fields.iter().find(|field| names.contains(&field.key.as_str())).map(|field| field.line)
+    };
+    let runtime = line_of(&["runtime"]);
+    if line_of(&["image"]).is_some() && runtime.is_none() {
+        entry.runtime = Runtime::Docker;
+    }
+    if !entry.enabled {
+        return;
+    }
+    if let (Runtime::Docker, None, Some(line)) = (entry.runtime, line_of(&["image"]), runtime) {
+        found.push(Finding { line, rule: "`runtime: docker` needs an `image`".to_owned() });
+    }
+    if let (true, Some(line)) = (entry.runtime != Runtime::Docker, line_of(&["mounts", "labels"])) {
+        let rule = "`mounts` and `labels` are for containers, and this is none".to_owned();
+        found.push(Finding { line, rule });
+    }
+    let twice = line_of(&["url"]).is_some() && line_of(&["urls"]).is_some();
+    if let (true, Err(rule), Some(line)) =
+        (found.is_empty(), addresses(entry, twice), line_of(&["url", "urls", "protocol"]))
+    {
+        found.push(Finding { line, rule });
+    }
+}
+
+/// Compose's short form: `source:target`, with `:ro` or `:rw` behind it.
+fn mount(text: &str) -> Option<Mount> {
+    let mut parts = text.split(':');
+    let (source, target, mode) = (parts.next()?, parts.next()?, parts.next());
+    let writable = match mode {
+        None | Some("ro") => false,
+        Some("rw") => true,
+        Some(_) => return None,
+    };
+    let plain = |part: &Component<'_>| matches!(part, Component::Normal(_) | Component::RootDir);
+    let target = PathBuf::from(target);
+    let is_inside = target.is_absolute() && target.parent().is_some();
+    if parts.next().is_some()
+        || source.is_empty()
+        || !is_inside
+        || !target.components().all(|part| plain(&part))
+    {
+        return None;
+    }
+    Some(Mount { source: PathBuf::from(source), target, writable })
 }
 
 fn set_retry(retry: &mut RetryOptions, field: &Field) -> Set {

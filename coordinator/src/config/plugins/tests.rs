@@ -107,6 +107,7 @@ fn a_broken_rule_names_file_line_and_rule_and_spares_the_others() {
             "{protocol: http, urls: ['http://localhost:1', 'http://[::1]:2']}",
             "`urls` is for remote",
         ),
+        ("{protocol: http, image: i}", "`protocol: http` is for processes and remote plugins"),
         ("{protocol: http, runtime: internal}", "`protocol: http` is for plugins that are servers"),
         (
             "{protocol: http, runtime: remote, url: 'http://a:1', urls: ['http://b:1']}",
@@ -129,6 +130,13 @@ fn a_broken_rule_names_file_line_and_rule_and_spares_the_others() {
         ("onDependencyFailure: stop", "must be run or skip"),
         ("config: ${WORD}", "`config` must be a map of settings"),
         ("permissions: all", "`permissions` must be a list of texts"),
+        ("runtime: docker", "`runtime: docker` needs an `image`"),
+        ("mounts: [/a:/b]", "`mounts` and `labels` are for containers"),
+        ("{image: i, mounts: [/a]}", "`mounts` must be a list of texts like"),
+        ("{image: i, mounts: [\"/a:b\"]}", "`mounts` must be a list of texts like"),
+        ("{image: i, mounts: [\"/a:/b:x\"]}", "`mounts` must be a list of texts like"),
+        ("{image: i, mounts: [\"/a:/b/../c\"]}", "`mounts` must be a list of texts like"),
+        ("{image: i, labels: {metafleet.fleet-id: x}}", "`labels` must be a map of texts, none"),
         ("instance: 2", "unknown field `instance`; known are enabled"),
         ("image: ${NOT_SET}", "the variable `NOT_SET` is not set"),
         ("image: ${KEY", "`${` must be followed by"),
@@ -181,10 +189,29 @@ fn a_file_that_lists_no_plugins_is_an_error_that_names_the_line_and_no_value() {
 
 #[test]
 fn what_this_version_cannot_start_is_said_and_kept() {
-    let file = with("runtime: docker");
-    assert!(file.problems[0].rule.contains("`runtime: docker` is not available"));
+    let file = with("runtime: internal");
+    assert!(file.problems[0].rule.contains("`runtime: internal` is not available"));
     assert_eq!(file.entries.len(), 2);
-    assert_eq!(with("{runtime: docker, enabled: false}").problems, []);
+    assert_eq!(with("{runtime: internal, enabled: false}").problems, []);
+}
+
+#[test]
+fn an_image_makes_a_container_unless_something_else_is_said() {
+    for (line, runtime) in [
+        ("image: a/b:1", Runtime::Docker),
+        ("{image: a/b:1, runtime: docker}", Runtime::Docker),
+        ("{image: a/b:1, runtime: remote}", Runtime::Remote),
+    ] {
+        assert_eq!(entry(line).runtime, runtime, "{line}");
+    }
+    let entry = entry("{image: i, mounts: [\"m:/models\", \"/o:/out:rw\"], labels: {team: films}}");
+    let mount = |source: &str, target: &str, writable| Mount {
+        source: source.into(),
+        target: target.into(),
+        writable,
+    };
+    assert_eq!(entry.mounts, [mount("/etc/mf/m", "/models", false), mount("/o", "/out", true)]);
+    assert_eq!(entry.labels["team"], "films");
 }
 
 #[test]

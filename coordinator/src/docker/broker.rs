@@ -1,0 +1,159 @@
+//! How a container finds the broker and with which login, and what of that is secret.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use async_nats::ServerAddr;
+
+use crate::config::{Connection, Login, Secret};
+
+/// Where containers see their secrets.
+pub const SECRETS_DIR: &str = "/run/metafleet";
+
+/// What a file with a secret is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// This text.
+    Text(Secret),
+    /// What this file holds.
+    CopyOf(PathBuf),
+}
+
+/// The broker as containers need to know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broker {
+    /// Where the relay connects to: host and port.
+    pub address: (String, u16),
+    /// The name under which certificates expect it.
+    tls_name: Option<String>,
+    /// Variables of its login; no secret is among them.
+    pub login: BTreeMap<String, String>,
+    /// Files in [`SECRETS_DIR`], by name.
+    pub secrets: BTreeMap<&'static str, Content>,
+}
+
+impl Broker {
+    /// What containers are told of this connection.
+    ///
+    /// # Errors
+    ///
+    /// Why containers cannot use it.
+    pub fn new(connection: &Connection) -> Result<Self, String> {
+        let unusable = || "containers need a broker at `nats://` or `tls://`".to_owned();
+        // Each container has one way out, so the relay knows one server.
+        let first = connection.url.split(',').next().unwrap_or_default();
+        let server: ServerAddr = first.trim().parse().map_err(|_| unusable())?;
+        if server.host().is_empty() || !matches!(server.scheme(), "nats" | "tls") {
+            return Err(unusable());
+        }
+        let host = server.host().to_owned();
+        let tls = &connection.tls;
+        let has_tls = server.tls_required() || tls.ca.is_some() || tls.client.is_some();
+        if has_tls && host.parse::<IpAddr>().is_ok() {
+            let rule = "containers need a broker with TLS to be named by a name, not by an address";
+            return Err(rule.to_owned());
+        }
+        let mut broker = Self {
+            address: (host.clone(), server.port()),
+            tls_name: has_tls.then_some(host),
+            login: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+        };
+        match &connection.login {
+            Login::Anonymous => {}
+            Login::User { name, password } => {
+                broker.login.insert("NATS_USER".to_owned(), name.clone());
+                broker.add("NATS_PASSWORD_FILE", "nats-password", Content::Text(password.clone()));
+            }
+            Login::Token(token) => {
+                broker.add("NATS_TOKEN_FILE", "nats-token", Content::Text(token.clone()));
+            }
+            Login::Credentials(path) => {
+                broker.add("NATS_CREDS", "nats.creds", Content::CopyOf(path.clone()));
+            }
+            Login::Nkey(seed) => {
+                let path = PathBuf::from(seed.reveal());
+                let is_file = path.components().count() > 1;
+                let content =
+                    if is_file { Content::CopyOf(path) } else { Content::Text(seed.clone()) };
+                broker.add("NATS_NKEY", "nats-nkey", content);
+            }
+        }
+        if let Some(ca) = &tls.ca {
+            broker.add("NATS_CA", "ca.pem", Content::CopyOf(ca.clone()));
+        }
+        if let Some((certificate, key)) = &tls.client {
+            broker.add("NATS_CERT", "cert.pem", Content::CopyOf(certificate.clone()));
+            broker.add("NATS_KEY", "key.pem", Content::CopyOf(key.clone()));
+        }
+        Ok(broker)
+    }
+
+    fn add(&mut self, variable: &str, file: &'static str, content: Content) {
+        self.login.insert(variable.to_owned(), format!("{SECRETS_DIR}/{file}"));
+        self.secrets.insert(file, content);
+    }
+
+    /// The address for a container whose relay listens there.
+    #[must_use]
+    pub fn url(&self, relay: (IpAddr, u16)) -> String {
+        let (address, port) = relay;
+        match (&self.tls_name, address) {
+            (Some(name), _) => format!("tls://{name}:{port}"),
+            (None, IpAddr::V4(address)) => format!("nats://{address}:{port}"),
+            (None, IpAddr::V6(address)) => format!("nats://[{address}]:{port}"),
+        }
+    }
+
+    /// Names that a container must know: that of the certificate leads to the relay.
+    #[must_use]
+    pub fn hosts(&self, relay: IpAddr) -> BTreeMap<String, IpAddr> {
+        self.tls_name.iter().map(|name| (name.clone(), relay)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::connection::{Origin, Tls};
+
+    fn connection(url: &str, login: Login) -> Connection {
+        Connection { url: url.to_owned(), login, tls: Tls::default(), origin: Origin::Fleet }
+    }
+
+    #[test]
+    fn secrets_are_files_and_never_variables() {
+        let hush = || Secret::new("hush");
+        for (login, variable, file) in [
+            (
+                Login::User { name: "plugin".to_owned(), password: hush() },
+                "NATS_PASSWORD_FILE",
+                "nats-password",
+            ),
+            (Login::Token(hush()), "NATS_TOKEN_FILE", "nats-token"),
+            (Login::Credentials("/c/x.creds".into()), "NATS_CREDS", "nats.creds"),
+            (Login::Nkey(hush()), "NATS_NKEY", "nats-nkey"),
+        ] {
+            let broker = Broker::new(&connection("nats://127.0.0.1:4000", login)).unwrap();
+            assert_eq!(broker.login[variable], format!("/run/metafleet/{file}"));
+            assert!(broker.secrets.contains_key(file), "{variable}");
+            assert!(!format!("{broker:?}").contains("hush"), "{variable} is shown");
+        }
+    }
+
+    #[test]
+    fn the_address_is_that_of_the_relay() {
+        let relay = (IpAddr::from([172, 20, 0, 1]), 4222);
+        let plain = Broker::new(&connection("nats://127.0.0.1:4000", Login::Anonymous)).unwrap();
+        assert_eq!(plain.address, ("127.0.0.1".to_owned(), 4000));
+        assert_eq!(plain.url(relay), "nats://172.20.0.1:4222");
+        assert!(plain.hosts(relay.0).is_empty());
+        let tls = Broker::new(&connection("tls://nas.lan:4443", Login::Anonymous)).unwrap();
+        assert_eq!(tls.url(relay), "tls://nas.lan:4222");
+        assert_eq!(tls.hosts(relay.0)["nas.lan"], relay.0);
+        for url in ["tls://10.0.0.1:4222", "ws://nas:80", ""] {
+            assert!(Broker::new(&connection(url, Login::Anonymous)).is_err(), "{url}");
+        }
+    }
+}

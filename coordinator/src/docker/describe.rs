@@ -1,0 +1,256 @@
+//! PURE: what is wanted + the image + the network → the container, to the last field.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+use broker_config::{InstanceId, Manifest, PluginId};
+use serde::Serialize;
+
+use super::broker::{Broker, SECRETS_DIR};
+use super::isolation::{Asked, Isolation, isolate};
+use super::naming::{CONFIG_HASH, FleetId, IMAGE_MANIFEST, IMAGE_PERMISSIONS, INSTANCE, hash};
+use super::wanted::Wanted;
+use crate::config::plugins::Mount;
+
+/// An image that the engine has.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// Its identity: another build under the same name has another.
+    pub id: String,
+    /// Its labels, as far as they say something about the plugin.
+    pub labels: BTreeMap<String, String>,
+    /// Folders that it wants to write to.
+    pub volumes: Vec<String>,
+}
+
+/// A network that the engine has, with a relay at its gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// Its name.
+    pub name: String,
+    /// Its identity: one that was made anew has another.
+    pub id: String,
+    /// Where the relay listens.
+    pub relay: (IpAddr, u16),
+}
+
+/// A container to be made; two with the same hash are the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// `plugin-<id>-<n>`.
+    pub name: InstanceId,
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The image's name.
+    pub image: String,
+    /// The image's identity.
+    pub image_id: String,
+    /// Arguments; `None` = the image's.
+    pub command: Option<Vec<String>>,
+    /// All variables; none is secret.
+    pub env: BTreeMap<String, String>,
+    /// What of this machine it sees.
+    pub mounts: Vec<Mount>,
+    /// Folders that the image wants to write to.
+    pub volumes: Vec<String>,
+    /// Labels of the person.
+    pub labels: BTreeMap<String, String>,
+    /// Names it must know.
+    pub hosts: BTreeMap<String, IpAddr>,
+    /// The network's name.
+    pub network: String,
+    /// The network's identity.
+    pub network_id: String,
+    /// How it is kept apart.
+    pub isolation: Isolation,
+}
+
+/// How containers of `wanted` are kept apart.
+///
+/// # Errors
+///
+/// Why they must not be started.
+pub fn isolation_of(wanted: &Wanted, image: &Image, user: (u32, u32)) -> Result<Isolation, String> {
+    let of_image = permissions_of(image)?;
+    let declared = match (&wanted.declared, of_image) {
+        (None, None) => None,
+        (on_disk, of_image) => {
+            let both = on_disk.iter().flatten().cloned().chain(of_image.into_iter().flatten());
+            Some(both.collect::<Vec<String>>())
+        }
+    };
+    let asked = Asked {
+        declared: declared.as_deref(),
+        granted: &wanted.granted,
+        has_writable_mount: wanted.mounts.iter().any(|mount| mount.writable),
+    };
+    isolate(&asked, wanted.resources, user)
+}
+
+/// What an image says its plugin wants; `None` = it says nothing.
+fn permissions_of(image: &Image) -> Result<Option<Vec<String>>, String> {
+    if let Some(list) = image.labels.get(IMAGE_PERMISSIONS) {
+        let texts = list.split(',').map(str::trim).filter(|text| !text.is_empty());
+        return Ok(Some(texts.map(str::to_owned).collect()));
+    }
+    let Some(text) = image.labels.get(IMAGE_MANIFEST) else { return Ok(None) };
+    match Manifest::from_json(text) {
+        Ok(manifest) => Ok(Some(manifest.permissions)),
+        Err(error) => Err(format!("the label `{IMAGE_MANIFEST}` of its image: {error}")),
+    }
+}
+
+/// Puts all parts together; `secrets` is the folder with those of the plugin.
+#[must_use]
+pub fn describe(
+    wanted: &Wanted,
+    image: &Image,
+    isolation: Isolation,
+    network: &Network,
+    way: (&Broker, &Path),
+) -> Description {
+    let (broker, secrets) = way;
+    let mut env = wanted.env.clone();
+    env.insert("NATS_URL".to_owned(), broker.url(network.relay));
+    env.extend(broker.login.clone());
+    let mut mounts = wanted.mounts.clone();
+    if !broker.secrets.is_empty() {
+        let target = PathBuf::from(SECRETS_DIR);
+        mounts.push(Mount { source: secrets.to_owned(), target, writable: false });
+    }
+    Description {
+        name: wanted.name.clone(),
+        plugin: wanted.plugin.clone(),
+        image: wanted.image.clone(),
+        image_id: image.id.clone(),
+        command: wanted.command.clone(),
+        env,
+        mounts,
+        volumes: image.volumes.clone(),
+        labels: wanted.labels.clone(),
+        hosts: broker.hosts(network.relay.0),
+        network: network.name.clone(),
+        network_id: network.id.clone(),
+        isolation,
+    }
+}
+
+impl Description {
+    /// The hash of all that is here.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        // Maps are sorted, so equal descriptions have equal texts.
+        hash(&serde_json::to_vec(self).unwrap_or_default(), 16)
+    }
+
+    /// All labels, the person's first: ours cannot be overwritten.
+    #[must_use]
+    pub fn all_labels(&self, fleet: &FleetId) -> BTreeMap<String, String> {
+        let mut labels = self.labels.clone();
+        labels.extend(fleet.labels(&self.plugin));
+        labels.insert(INSTANCE.to_owned(), self.name.to_string());
+        labels.insert(CONFIG_HASH.to_owned(), self.hash());
+        labels
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::config::connection::{Origin, Tls};
+    use crate::config::plugins::Resources;
+    use crate::config::{Connection, Login, Secret};
+
+    pub(crate) fn wanted(id: &str, n: u32) -> Wanted {
+        Wanted {
+            name: format!("plugin-{id}-{n}").parse().unwrap(),
+            plugin: id.parse().unwrap(),
+            image: "i".to_owned(),
+            command: None,
+            env: BTreeMap::new(),
+            mounts: Vec::new(),
+            labels: BTreeMap::new(),
+            declared: None,
+            granted: Vec::new(),
+            resources: Resources::default(),
+        }
+    }
+
+    fn network() -> Network {
+        Network { name: "n".to_owned(), id: "n1".to_owned(), relay: ([10, 0, 0, 1].into(), 4222) }
+    }
+
+    fn broker() -> Broker {
+        let password = Secret::new("hush");
+        let login = Login::User { name: "plugin".to_owned(), password };
+        let url = "nats://127.0.0.1:1".to_owned();
+        Broker::new(&Connection { url, login, tls: Tls::default(), origin: Origin::Fleet }).unwrap()
+    }
+
+    /// The container of `wanted` as the tests of other modules need one.
+    pub(crate) fn description(wanted: &Wanted) -> Description {
+        let image = Image { id: "sha256:1".to_owned(), ..Image::default() };
+        let isolation = isolation_of(wanted, &image, (0, 0)).unwrap();
+        describe(wanted, &image, isolation, &network(), (&broker(), Path::new("/s")))
+    }
+
+    #[test]
+    fn whatever_changes_changes_the_hash_and_no_secret_is_in_the_container() {
+        let base = wanted("a", 1);
+        let first = description(&base);
+        assert_eq!(first.hash(), description(&base).hash());
+        assert_eq!(first.env["NATS_URL"], "nats://10.0.0.1:4222");
+        let shown =
+            format!("{first:?} {:?}", first.all_labels(&FleetId::new(&"p".parse().unwrap(), "1")));
+        assert!(!shown.contains("hush"), "{shown}");
+        let more = |change: &dyn Fn(&mut Wanted)| {
+            let mut other = base.clone();
+            change(&mut other);
+            description(&other).hash()
+        };
+        for (what, other) in [
+            ("image", more(&|w| w.image.push('x'))),
+            ("command", more(&|w| w.command = Some(Vec::new()))),
+            ("env", more(&|w| drop(w.env.insert("A".into(), "b".into())))),
+            ("labels", more(&|w| drop(w.labels.insert("A".into(), "b".into())))),
+            ("memory", more(&|w| w.resources.memory = std::num::NonZeroU64::new(1))),
+            ("granted", more(&|w| w.granted.push("root".into()))),
+            ("image id", Description { image_id: "2".into(), ..first.clone() }.hash()),
+            ("network", Description { network_id: "2".into(), ..first.clone() }.hash()),
+        ] {
+            assert_ne!(other, first.hash(), "{what}");
+        }
+    }
+
+    #[test]
+    fn the_person_cannot_make_a_container_look_like_another_fleets() {
+        let mut other = wanted("a", 1);
+        other.labels.insert(INSTANCE.to_owned(), "plugin-b-1".to_owned());
+        let labels = description(&other).all_labels(&FleetId::new(&"p".parse().unwrap(), "1"));
+        assert_eq!(labels[INSTANCE], "plugin-a-1");
+    }
+
+    #[test]
+    fn an_image_says_what_it_wants_by_label() {
+        let image = |name: &str, value: &str| Image {
+            id: "1".to_owned(),
+            labels: BTreeMap::from([(name.to_owned(), value.to_owned())]),
+            volumes: Vec::new(),
+        };
+        let refused =
+            isolation_of(&wanted("a", 1), &image(IMAGE_PERMISSIONS, "root, gpu.access"), (0, 0));
+        assert!(refused.unwrap_err().contains("`gpu.access`, `root`"));
+        let manifest = r#"{"id":"a","name":"a","version":"1.0.0","priority":20,"queue":"fast",
+            "dataSchema":{},"permissions":["network.http"]}"#;
+        let refused = isolation_of(&wanted("a", 1), &image(IMAGE_MANIFEST, manifest), (0, 0));
+        assert!(refused.unwrap_err().contains("`network.http`"));
+        let broken = isolation_of(&wanted("a", 1), &image(IMAGE_MANIFEST, "{"), (0, 0));
+        assert!(broken.unwrap_err().contains("the label `metafleet.plugin.manifest`"));
+        // A label opens nothing either.
+        let mut granted = wanted("a", 1);
+        granted.granted.push("root".to_owned());
+        let kept = isolation_of(&granted, &image(IMAGE_PERMISSIONS, ""), (0, 0)).unwrap();
+        assert!(kept.user.is_some());
+    }
+}

@@ -1,0 +1,139 @@
+//! The only door of a plugin's network: a listener at its gateway that leads to the broker.
+//!
+//! It listens on that one address, so nobody else reaches the broker through it. It ends with this
+//! process: containers that outlive us are cut off.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::debug;
+
+/// The port of the first relay at an address.
+pub const USUAL_PORT: u16 = 4222;
+/// The usual port, then others; the port is part of a container's configuration, so it should be
+/// the same after a restart.
+const PORTS: [u16; 4] = [USUAL_PORT, 14_222, 24_222, 34_222];
+/// Connections of one plugin at once.
+const CONNECTIONS: usize = 256;
+/// How long the broker may take to answer.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Pause after an error of the listener.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// A door that is open until this is dropped.
+#[derive(Debug)]
+pub struct Relay {
+    address: SocketAddr,
+    _open: DropGuard,
+    _running: JoinSet<()>,
+}
+
+impl Relay {
+    /// Opens a door at `gateway` to `broker`.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system says, e.g. that the address is not one of this machine.
+    pub async fn open(gateway: IpAddr, broker: (String, u16)) -> io::Result<Self> {
+        let mut last = None;
+        for port in PORTS {
+            match TcpListener::bind((gateway, port)).await {
+                Ok(listener) => return Self::serve(listener, broker),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
+    }
+
+    fn serve(listener: TcpListener, broker: (String, u16)) -> io::Result<Self> {
+        let address = listener.local_addr()?;
+        let stop = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(accept(listener, Arc::new(broker), stop.clone()));
+        Ok(Self { address, _open: stop.drop_guard(), _running: running })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> (IpAddr, u16) {
+        (self.address.ip(), self.address.port())
+    }
+}
+
+async fn accept(listener: TcpListener, broker: Arc<(String, u16)>, stop: CancellationToken) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((client, _)) => {
+                // One too many is closed at once; its client tries again.
+                if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
+                    let broker = Arc::clone(&broker);
+                    connections.spawn(async move {
+                        if let Err(error) = carry(client, &broker).await {
+                            debug!(%error, "a connection of a container has ended");
+                        }
+                        drop(place);
+                    });
+                }
+            }
+            Err(error) => {
+                debug!(%error, "a connection of a container was not taken");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    connections.shutdown().await;
+}
+
+async fn carry(mut client: TcpStream, broker: &(String, u16)) -> io::Result<()> {
+    let (host, port) = broker;
+    let mut server = timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await??;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    copy_bidirectional(&mut client, &mut server).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_carries_both_ways_and_ends_when_dropped() -> anyhow::Result<()> {
+        let server = TcpListener::bind("127.0.0.1:0").await?;
+        let broker = ("127.0.0.1".to_owned(), server.local_addr()?.port());
+        let here = TcpListener::bind("127.0.0.1:0").await?;
+        let relay = Relay::serve(here, broker)?;
+
+        let mut client = TcpStream::connect(relay.address()).await?;
+        client.write_all(b"ping").await?;
+        let (mut met, _) = server.accept().await?;
+        let mut read = [0; 4];
+        met.read_exact(&mut read).await?;
+        met.write_all(b"pong").await?;
+        client.read_exact(&mut read).await?;
+
+        assert_eq!(&read, b"pong");
+        drop(relay);
+        let end = timeout(Duration::from_secs(10), client.read(&mut read)).await?;
+        assert!(matches!(end, Ok(0) | Err(_)), "{end:?}");
+        Ok(())
+    }
+}

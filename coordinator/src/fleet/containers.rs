@@ -1,0 +1,145 @@
+//! What the Docker runtime is told by the fleet, and what it is told of the plugins in it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use broker_config::{Chain, InstanceId, Prefix};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use super::plugins::PluginPlan;
+use super::{FleetError, FleetOptions};
+use crate::config::connection::{Origin, Tls};
+use crate::config::data_dir::DataDirError;
+use crate::config::{Connection, DataDir, Env, Login, Secret};
+use crate::docker::broker::Broker;
+use crate::docker::memory::HEALTH_EVERY;
+use crate::docker::naming::FleetId;
+use crate::docker::{
+    self, DockerHandle, DockerOptions, STOP_GRACE, Surroundings, credentials, engine,
+};
+use crate::nats_server::users::PLUGIN;
+use crate::process;
+use crate::store::Store;
+
+/// How long the broker may take to say who is alive.
+const ANSWER: Duration = Duration::from_secs(10);
+
+/// What all containers of the fleet over this data folder share.
+///
+/// A root that is not there yet cannot be shown to a container; the scan tells it.
+///
+/// # Errors
+///
+/// [`DataDirError`] when the node has no name.
+pub fn surroundings(
+    data_dir: &DataDir,
+    prefix: &Prefix,
+    grace: Duration,
+    roots: &[PathBuf],
+) -> Result<Surroundings, DataDirError> {
+    let fleet = FleetId::new(prefix, &data_dir.node_id()?);
+    let roots: Vec<PathBuf> = roots.iter().filter(|root| root.exists()).cloned().collect();
+    Ok(Surroundings::new(fleet, prefix.clone(), grace.min(STOP_GRACE), &roots, &Env))
+}
+
+/// How containers are run.
+#[must_use]
+pub fn options(
+    data_dir: &DataDir,
+    shared: &Surroundings,
+    connection: &Connection,
+) -> DockerOptions {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    DockerOptions {
+        address: engine::address(&Env),
+        fleet: shared.fleet.clone(),
+        broker: Broker::new(connection),
+        secrets: secrets_of(data_dir),
+        log_dir: data_dir.log(),
+        registry_config: credentials::config_file(&Env),
+        user: (uid.as_raw(), gid.as_raw()),
+        grace: shared.grace,
+    }
+}
+
+/// Whether a fleet over this data folder has ended without removing its containers.
+pub(super) fn may_be_left(data_dir: &DataDir) -> bool {
+    secrets_of(data_dir).exists()
+}
+
+/// Absolute: the engine knows nothing of the folder we are in.
+fn secrets_of(data_dir: &DataDir) -> PathBuf {
+    let path = data_dir.root().join("secrets");
+    std::path::absolute(&path).unwrap_or(path)
+}
+
+/// What starting the fleet would do with plugins.
+#[derive(Clone, Debug, Default)]
+pub struct DryRun {
+    /// The steps, in words.
+    pub steps: Vec<String>,
+    /// What is wrong with plugins or `plugins.yml`.
+    pub problems: Vec<String>,
+}
+
+/// Finds out what starting the fleet would do with plugins, and does nothing of it.
+///
+/// # Errors
+///
+/// [`FleetError`] when the data folder or the list of plugins cannot be used.
+pub async fn dry_run(options: &FleetOptions) -> Result<DryRun, FleetError> {
+    let prefix = options.coordinator.names.prefix();
+    let own = || Connection {
+        url: "nats://127.0.0.1:4222".to_owned(),
+        login: Login::User { name: PLUGIN.to_owned(), password: Secret::new("") },
+        tls: Tls::default(),
+        origin: Origin::Fleet,
+    };
+    let connection = options.connection.clone().unwrap_or_else(own);
+    let shared = surroundings(&options.data_dir, prefix, options.grace, &options.roots)?;
+    let around =
+        process::Surroundings::new(connection.clone(), prefix.clone(), options.grace, &Env);
+    let plan = PluginPlan::make(&options.plugins, &around, &shared)?;
+    let mut steps: Vec<String> =
+        plan.instances.keys().map(|name| format!("start the process {name}")).collect();
+    let mut problems = plan.problems;
+    if !plan.containers.is_empty() || may_be_left(&options.data_dir) {
+        let docker = self::options(&options.data_dir, &shared, &connection);
+        match docker::dry_run(&docker, &plan.containers).await {
+            Ok(more) => steps.extend(more),
+            Err(error) => problems.push(Chain(&error).to_string()),
+        }
+    }
+    Ok(DryRun { steps, problems })
+}
+
+/// Tells the runtime who has given a sign of life, until `stop`.
+pub(super) async fn tell_signs(store: Store, handle: DockerHandle, stop: CancellationToken) {
+    let mut due = interval(HEALTH_EVERY);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        if stop.run_until_cancelled(due.tick()).await.is_none() {
+            return;
+        }
+        let look = timeout(ANSWER, store.instances());
+        match stop.run_until_cancelled(look).await {
+            None => return,
+            Some(Ok(Ok(instances))) => {
+                // Signs that are given in the name of others have no version.
+                let alive: BTreeSet<InstanceId> = instances
+                    .into_values()
+                    .flatten()
+                    .filter(|instance| !instance.version.is_empty())
+                    .map(|instance| instance.instance)
+                    .collect();
+                handle.tell_signs(alive);
+            }
+            // While nobody can be heard, nobody is silent.
+            Some(Ok(Err(error))) => debug!(error = %Chain(&error), "signs of life are not read"),
+            Some(Err(_)) => debug!("signs of life are not read in time"),
+        }
+    }
+}
