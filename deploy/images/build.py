@@ -24,9 +24,11 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 NATS_VERSION = "2.15.1"
 LABEL = "metafleet.plugin"
+# On everything that is in between; what is left of it goes away at the end.
+STAGE_LABEL = "metafleet.build-stage=true"
 # What a plugin starts besides itself: packages of Debian, and the programs out of them.
 TOOLS = {"ffmpeg": ("ffmpeg", "ffprobe")}
-BASE_PACKAGES = ["ca-certificates", "busybox-static", "ffmpeg"]
+BASE_PACKAGES = ["ca-certificates", "busybox", "ffmpeg"]
 # How the broker's image starts; the official one is like it.
 NATS = ["ENV PATH=/usr/bin", "USER 65532:65532", "EXPOSE 4222", 'ENTRYPOINT ["/usr/bin/nats-server"]',
         'CMD ["--config", "/etc/nats/nats-server.conf"]']
@@ -37,7 +39,15 @@ SHORT, PULL, LONG, RUST_BUILD = 60, 120, 900, 3600
 
 
 class Problem(Exception):
-    """What is missing or went wrong, and what to do about it."""
+    """What went wrong, and what to do about it."""
+
+    code = 1
+
+
+class Missing(Problem):
+    """This machine lacks something; another exit code, so that a caller can tell."""
+
+    code = 3
 
 
 @dataclass(frozen=True)
@@ -87,7 +97,7 @@ def plan(repository: str, version: str, manifests: list[dict], revision: str) ->
     common = {f"{oci}.vendor": "MetaFleet", **({f"{oci}.revision": revision} if revision else {})}
     images = [
         Image(f"{repository}/nats:{NATS_VERSION}", "nats", "nats-server", {f"{oci}.version": NATS_VERSION},
-              ("ca-certificates", "busybox-static"), ("busybox",)),
+              ("ca-certificates", "busybox"), ("busybox",)),
         Image(f"{repository}/coordinator:{version}", "coordinator", "metafleet",
               {**common, f"{oci}.version": version}, beside=("nats-server",)),
     ]
@@ -129,10 +139,10 @@ def docker(*arguments: str, limit: int = SHORT, **options) -> subprocess.Complet
 def needs_engine() -> None:
     """Says what is missing, and how to get it."""
     if not shutil.which("docker"):
-        raise Problem("docker is not installed; on Debian or Ubuntu: apt-get install docker.io (as root), elsewhere see docs.docker.com")
+        raise Missing("docker is not installed; on Debian or Ubuntu: apt-get install docker.io (as root), elsewhere see docs.docker.com")
     answer = docker("version", "--format", "{{.Server.Version}}")
     if answer.returncode:
-        raise Problem(f"no Docker engine answers: {answer.stderr.strip()}\n"
+        raise Missing(f"no Docker engine answers: {answer.stderr.strip()}\n"
                       "Start it (systemctl start docker), and let this user use it (group docker, or run this as root).")
 
 
@@ -141,28 +151,46 @@ def has_image(tag: str) -> bool:
 
 
 def base_image(dist: Distribution, pull: bool) -> str:
-    """The image that libraries are taken from: the one made before, else pulled, else made now."""
-    made = base_tag(dist)
-    if has_image(made):
-        return made
-    if has_image(dist.image):
-        return dist.image
-    if pull:
-        pulled = docker("pull", dist.image, limit=PULL)
-        if pulled.returncode == 0:
-            return dist.image
-        say(f"{dist.image} cannot be pulled ({pulled.stderr.strip().splitlines()[-1:]}); making {made} with debootstrap")
-    debootstrap(dist, made)
-    return made
+    """The image that libraries are taken from: the one kept from before, else of a pulled one, else made now."""
+    kept = base_tag(dist)
+    if has_image(kept):
+        return kept
+    if has_image(dist.image) or (pull and pulled(dist.image)):
+        with_packages(dist.image, kept)
+    else:
+        say(f"making {kept} with debootstrap; this is done once")
+        debootstrap(dist, kept)
+    return kept
+
+
+def pulled(image: str) -> bool:
+    done = docker("pull", image, limit=PULL)
+    if done.returncode:
+        say(f"{image} cannot be pulled: {(done.stderr.strip() or 'no reason was given').splitlines()[-1]}")
+    return done.returncode == 0
+
+
+def with_packages(image: str, tag: str) -> None:
+    """Keeps an image with the packages in it, so that they are fetched once."""
+    script = (HERE / "gather.sh").read_text(encoding="utf-8")
+    command = ["sh", "-c", f"sh -c \"$0\" gather.sh packages {' '.join(BASE_PACKAGES)}", script]
+    created = docker("create", "--label", STAGE_LABEL, image, *command)
+    must(created, f"make a container of {image}")
+    container = created.stdout.strip()
+    try:
+        must(docker("start", "--attach", container, limit=LONG), f"install packages in {image}")
+        must(docker("commit", "--change", "LABEL metafleet.base=true", container, tag, limit=LONG), f"keep {tag}")
+    finally:
+        docker("rm", "--force", "--volumes", container)
 
 
 def debootstrap(dist: Distribution, tag: str) -> None:
     """Makes a small Debian and imports it as an image."""
     if not shutil.which("debootstrap"):
-        raise Problem("the Debian image cannot be pulled, and debootstrap is not installed to make one; "
+        raise Missing("the Debian image cannot be pulled, and debootstrap is not installed to make one; "
                       "on Debian or Ubuntu: apt-get install debootstrap (as root)")
     if os.geteuid() != 0:
-        raise Problem("debootstrap must run as root: run this once with sudo; the image that it makes is kept")
+        raise Missing("the Debian image cannot be pulled, and debootstrap must run as root: run this once with sudo; the image that it makes is kept")
     # In memory where there is room: dpkg waits for the disk after every file.
     shm = Path("/dev/shm")
     roomy = shm.is_dir() and shutil.disk_usage(shm).free > 3 << 30
@@ -232,9 +260,8 @@ def lay_out(images: list[Image], programs: dict[str, Path], folder: Path) -> Non
 
 def pack_all(images: list[Image], base: str, programs: dict[str, Path]) -> None:
     """Makes images of ready programs: one container of the base image puts their files together."""
-    created = docker("create", "--label", "metafleet.build-stage=true", base, "sh", "-c", work_of(images))
-    if created.returncode:
-        raise Problem(f"no container of {base} can be made: {created.stderr.strip()}")
+    created = docker("create", "--label", STAGE_LABEL, base, "sh", "-c", work_of(images))
+    must(created, f"make a container of {base}")
     container = created.stdout.strip()
     try:
         with tempfile.TemporaryDirectory(prefix="metafleet-programs-") as folder:
@@ -334,11 +361,11 @@ def main() -> int:
         make(arguments())
     except Problem as problem:
         say(f"error: {problem}")
-        return 1
+        return problem.code
     finally:
         # What stages left behind; only ours carries the label.
         if shutil.which("docker"):
-            docker("image", "prune", "--force", "--filter", "label=metafleet.build-stage=true")
+            docker("image", "prune", "--force", "--filter", f"label={STAGE_LABEL}")
     return 0
 
 

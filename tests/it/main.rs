@@ -5,6 +5,7 @@
 
 mod chaos;
 mod cli;
+mod compose;
 mod connection;
 mod fleets;
 mod graph;
