@@ -262,6 +262,15 @@ async fn the_compose_file_finds_in_the_demo_library_what_processes_find() -> any
     let title = project.compose(&get).await?.ok()?;
     assert_eq!(title.out.trim(), "The Quiet Harbour");
 
+    project.compose(&["up", "-d", "--scale", "ffmpeg=2"]).await?.ok()?;
+    within(CONTAINERS, "two instances of ffmpeg", async || {
+        let shown = project.metafleet(&coordinator, &["status"]).await?;
+        let plugins = shown["plugins"].as_array().context("plugins")?;
+        let two = |plugin: &&Value| plugin["id"] == "ffmpeg" && plugin["ready"] == 2;
+        Ok(plugins.iter().find(two).map(|_| ()))
+    })
+    .await?;
+
     let running = project.inspect().await?;
     assert_eq!(running.len(), 10, "{:?}", running.keys());
     for (service, container) in &running {
