@@ -11,7 +11,7 @@ METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build library demo clean-demo test lint fmt-check clippy doc deny bench chaos
+.PHONY: help needs run-tools tools build images library demo clean-demo test lint fmt-check clippy doc deny bench chaos
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -35,6 +35,9 @@ tools: run-tools ## get what testing needs: the same, a Python with nats-py, and
 build: needs ## build everything and lay it out in target/stage
 	cargo build --workspace --locked
 	@python3 deploy/tools/stage.py $(STAGE)
+
+images: run-tools build ## build the container images, without a registry
+	@$(WITH_NATS) deploy/images/build.py --stage $(STAGE)
 
 library: run-tools ## make the small library of the demo
 	@python3 tests/media/make_library.py $(DEMO)/library

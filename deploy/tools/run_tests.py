@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # Tests that need a Docker engine note here whether there was one.
 DOCKER_NOTES = ROOT / "target/tmp/docker-tests"
+# The tests of compose.yaml note here whether they ran: `ran NAME`, or `skipped NAME: WHY`.
+COMPOSE_NOTES = ROOT / "target/tmp/compose-tests"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
 PYTHON_RAN = re.compile(r"^Ran (\d+) tests? in")
@@ -94,6 +96,13 @@ def tell_docker(ran: int, skipped: list[str]) -> str:
     return f"{text}\n*** NO DOCKER ENGINE ANSWERED {len(skipped)} tests, which have shown NOTHING: {names} ***"
 
 
+def tell_compose(notes: list[str]) -> str:
+    """A test without an engine passes, so the run itself must say what it did not show."""
+    ran = sum(note.startswith("ran ") for note in notes)
+    skipped = [f"*** NOT RUN, SHOWS NOTHING: {note.removeprefix('skipped ')} ***" for note in notes if note.startswith("skipped ")]
+    return "\n".join([f"docker compose: {ran} ran", *skipped])
+
+
 def python_folders() -> list[Path]:
     tops = (ROOT / "deploy", ROOT / "tests", ROOT / "worker-sdk")
     return sorted({path.parent for top in tops for path in top.glob("**/test_*.py")})
@@ -104,6 +113,7 @@ def main() -> int:
     for folder in python_folders():
         by_language["python"].add(run([sys.executable, "-m", "unittest"], folder, read_unittest))
     DOCKER_NOTES.unlink(missing_ok=True)
+    COMPOSE_NOTES.unlink(missing_ok=True)
     cargo = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]
     if sys.stdout.isatty():
         cargo += ["--color", "always"]
@@ -116,6 +126,7 @@ def main() -> int:
         total.add(counts)
     notes = DOCKER_NOTES.read_text(encoding="utf-8").splitlines() if DOCKER_NOTES.exists() else []
     print(tell_docker(*read_docker(notes)))
+    print(tell_compose(COMPOSE_NOTES.read_text(encoding="utf-8").splitlines() if COMPOSE_NOTES.exists() else []))
     print(total)
     return 1 if total.failed or not total.passed else 0
 

@@ -161,6 +161,11 @@ class Counting(unittest.TestCase):
         none = run_tests.tell_docker(*run_tests.read_docker(["skipped the probe"]))
         self.assertIn("NO DOCKER ENGINE ANSWERED 1 tests, which have shown NOTHING: the probe", none)
 
+    def test_compose_tests_that_found_no_engine_are_told_loudly(self):
+        self.assertEqual(run_tests.tell_compose(["ran one", "ran two"]), "docker compose: 2 ran")
+        told = run_tests.tell_compose(["skipped the library: no engine"])
+        self.assertEqual(told.splitlines(), ["docker compose: 0 ran", "*** NOT RUN, SHOWS NOTHING: the library: no engine ***"])
+
     def test_a_program_that_ends_badly_without_a_failed_test_counts_as_one(self):
         with contextlib.redirect_stdout(io.StringIO()) as shown:
             counts = run_tests.run(["sh", "-c", "exit 101"], run_tests.ROOT, run_tests.read_cargo)

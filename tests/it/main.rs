@@ -6,6 +6,7 @@
 mod bridge;
 mod chaos;
 mod cli;
+mod compose;
 mod connection;
 mod docker;
 mod fleets;

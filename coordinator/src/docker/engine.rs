@@ -86,6 +86,10 @@ impl EngineError {
 
     fn new(what: &str, error: Error) -> Self {
         let what = what.to_owned();
+        #[expect(
+            clippy::wildcard_enum_match_arm,
+            reason = "whatever else the client reports, the engine has not answered"
+        )]
         match error {
             Error::DockerResponseServerError { status_code: status, message } => {
                 Self::Refused { what, status, message }
