@@ -1,11 +1,12 @@
 //! What is known about one container, for people.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use broker_config::{InstanceId, PluginId};
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::engine::Look;
 use super::found::{Found, State};
 use super::memory::{Memory, Moment};
 use super::reconcile::{Want, choose};
@@ -58,18 +59,17 @@ pub enum ContainerState {
 pub(super) fn board(
     instances: &Instances,
     wants: &BTreeMap<InstanceId, Want>,
-    found: &[Found],
-    foreign: &BTreeSet<String>,
+    look: &Look,
     memory: &BTreeMap<InstanceId, Memory>,
     now: Moment,
 ) -> BTreeMap<InstanceId, ContainerInfo> {
     let nothing = Memory::default();
     let mut all = BTreeMap::new();
     for (name, wanted) in instances {
-        let its: Vec<&Found> = found.iter().filter(|found| found.instance == *name).collect();
+        let its: Vec<&Found> = look.found.iter().filter(|found| found.instance == *name).collect();
         let container = choose(&its).0;
         let memory = memory.get(name).unwrap_or(&nothing);
-        let is_taken = foreign.contains(name.as_str());
+        let is_taken = look.foreign.contains(name.as_str());
         let (state, note) = state(wants.get(name), container, is_taken, memory, now);
         let info = ContainerInfo {
             name: name.clone(),
@@ -168,9 +168,8 @@ mod tests {
         ] {
             let wants = BTreeMap::from([(name.clone(), want)]);
             let memory = BTreeMap::from([(name.clone(), memory.clone())]);
-            let foreign = BTreeSet::from([taken.to_owned()]);
-            let info =
-                board(&instances, &wants, &found, &foreign, &memory, now).remove(&name).unwrap();
+            let look = Look { found, foreign: [taken.to_owned()].into() };
+            let info = board(&instances, &wants, &look, &memory, now).remove(&name).unwrap();
             assert_eq!(info.state, state);
             match note {
                 None => assert_eq!(info.note, None),

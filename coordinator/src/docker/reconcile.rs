@@ -256,7 +256,7 @@ pub(crate) mod tests {
                 &[],
                 vec!["start plugin-a-1".to_owned()],
             ),
-            ("changed", vec![a()], vec![other_hash.clone()], &[], remove(changed)),
+            ("changed", vec![a()], vec![other_hash], &[], remove(changed)),
             ("ended", vec![a()], vec![state(exited())], &[], vec!["start plugin-a-1".to_owned()]),
             (
                 "never started",
