@@ -36,6 +36,7 @@ pub struct Docker {
 
 impl Docker {
     /// The engine; `None` where none answers, which is said loudly and counted.
+    #[expect(clippy::print_stdout, reason = "it is shown where output is not captured")]
     pub async fn get(test: &str) -> anyhow::Result<Option<Self>> {
         let turn = TURN.lock().await;
         let api = Api::new("/var/run/docker.sock");
@@ -139,6 +140,7 @@ fn note(how: &str, test: &str) -> anyhow::Result<()> {
 }
 
 /// Keeps a report beside the build, for people.
+#[expect(clippy::print_stdout, reason = "it is shown when a test fails")]
 pub fn report(name: &str, text: &str) -> anyhow::Result<()> {
     println!("{text}");
     Ok(std::fs::write(root()?.join("target/tmp").join(name), text)?)

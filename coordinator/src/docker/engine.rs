@@ -86,25 +86,16 @@ impl EngineError {
 
     fn new(what: &str, error: Error) -> Self {
         let what = what.to_owned();
-        #[expect(
-            clippy::wildcard_enum_match_arm,
-            reason = "whatever else the client reports, the engine has not answered"
-        )]
-        match error {
-            Error::DockerResponseServerError { status_code: status, message } => {
-                Self::Refused { what, status, message }
-            }
-            Error::DockerStreamError { error: message } => {
-                Self::Refused { what, status: 500, message }
-            }
-            error @ Error::JsonDataError { .. } => {
-                Self::Refused { what, status: 500, message: error.to_string() }
-            }
-            error => {
-                let reason = broker_config::Chain(&error).to_string();
-                Self::Away { what, reason }
-            }
+        if let Error::DockerResponseServerError { status_code: status, message } = error {
+            return Self::Refused { what, status, message };
         }
+        if let Error::DockerStreamError { error: message } = error {
+            return Self::Refused { what, status: 500, message };
+        }
+        if matches!(error, Error::JsonDataError { .. }) {
+            return Self::Refused { what, status: 500, message: error.to_string() };
+        }
+        Self::Away { what, reason: broker_config::Chain(&error).to_string() }
     }
 }
 

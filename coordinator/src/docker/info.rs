@@ -122,8 +122,6 @@ fn state(
 mod tests {
     use super::super::describe::tests::{description, wanted};
     use super::super::reconcile::tests::found;
-    use std::collections::BTreeSet;
-
     use super::*;
 
     #[test]
@@ -170,8 +168,7 @@ mod tests {
         ] {
             let wants = BTreeMap::from([(name.clone(), want)]);
             let memory = BTreeMap::from([(name.clone(), memory.clone())]);
-            let foreign = BTreeSet::from([taken.to_owned()]);
-            let look = Look { found, foreign };
+            let look = Look { found, foreign: [taken.to_owned()].into() };
             let info = board(&instances, &wants, &look, &memory, now).remove(&name).unwrap();
             assert_eq!(info.state, state);
             match note {
