@@ -162,12 +162,11 @@ async fn odd_answers_to_a_task_are_failures_that_say_what_is_wrong() -> anyhow::
 }
 
 #[tokio::test]
-async fn a_plugin_that_asks_to_wait_is_asked_again_without_losing_an_attempt() -> anyhow::Result<()>
-{
+async fn a_plugin_that_is_busy_is_asked_again() -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start().await?;
     let odd = Odd::new(|asked| async move {
         if asked.number == 0 {
-            // Its server is a helper of the tests and knows no headers; the plugin's own words do.
+            // Without `Retry-After`, which this server cannot send, it is a failed attempt.
             return (503, json!({"error": "busy"}).to_string());
         }
         later(asked.clone(), async move |asked| asked.call_back(&json!({})).await.map(drop));
