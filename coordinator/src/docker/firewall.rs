@@ -70,7 +70,6 @@ impl Firewall {
         }
     }
 
-    #[expect(clippy::unused_self, reason = "only who has opened it may run it")]
     async fn run(&self, arguments: &[String]) -> Result<String, String> {
         let mut command = Command::new("iptables");
         command.arg("-w").arg("5").args(arguments);
