@@ -216,7 +216,7 @@ mod tests {
             ("gpu.access", Isolation { gpu: true, ..base.clone() }),
             ("memory.unlimited", Isolation { memory: None, ..base.clone() }),
             ("system.exec", Isolation { tmp_exec: true, ..base.clone() }),
-            ("root", Isolation { user: None, ..base.clone() }),
+            ("root", Isolation { user: None, ..base }),
         ] {
             assert_eq!(with(Some(&[permission]), &[permission]), Ok(expected.clone()));
             assert_eq!(with(None, &[permission]), Ok(expected), "the image says nothing");

@@ -311,12 +311,12 @@ pub(crate) mod tests {
         let later = now + Duration::from_secs(1);
         assert_eq!(act(&memory, &[], now), [""; 0]);
         assert_eq!(act(&memory, &[], later), ["create plugin-a-1 from i"]);
-        assert_eq!(act(&memory, &[ended.clone()], now), [""; 0]);
+        assert_eq!(act(&memory, std::slice::from_ref(&ended), now), [""; 0]);
         let anew = "stop and remove plugin-a-1: it cannot be started";
         assert_eq!(act(&memory, &[ended], later), [anew]);
 
         let silent = Memory { silent: 3, ..Memory::default() };
         let restart = "restart plugin-a-1: it gives no sign of life";
-        assert_eq!(act(&silent, &[base.clone()], now), [restart]);
+        assert_eq!(act(&silent, std::slice::from_ref(&base), now), [restart]);
     }
 }
