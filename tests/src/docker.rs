@@ -35,12 +35,12 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// The engine; `None` where none answers, which is said loudly and counted.
+    /// The engine; `None` where none answers or [`is_asked_for`] says no, which is told and counted.
     #[expect(clippy::print_stdout, reason = "it is shown where output is not captured")]
     pub async fn get(test: &str) -> anyhow::Result<Option<Self>> {
         let turn = TURN.lock().await;
         let api = Api::new("/var/run/docker.sock");
-        let answers = api.get("/_ping").await.is_ok();
+        let answers = is_asked_for() && api.get("/_ping").await.is_ok();
         note(if answers { "ran" } else { "skipped" }, test)?;
         if !answers {
             println!("NO DOCKER ENGINE ANSWERS: {test} has shown nothing");
@@ -129,6 +129,13 @@ impl Docker {
 #[must_use]
 pub fn id(of: &Value) -> String {
     of["Id"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Whether tests may use the machine's Docker engine: `make test-docker` says so. They change its
+/// networks and its firewall.
+#[must_use]
+pub fn is_asked_for() -> bool {
+    std::env::var_os("METAFLEET_TEST_DOCKER").is_some()
 }
 
 /// The suite reads how many ran and how many showed nothing.

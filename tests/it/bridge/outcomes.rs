@@ -190,7 +190,7 @@ async fn settings_reach_the_plugin_before_its_first_task_and_a_refusal_is_shown(
     let (fleet, _lead) = Fleet::start_with(|options| {
         let config = json!({"apiKey": "hush"}).as_object().cloned().unwrap_or_default();
         let policy = PluginPolicy { config, ..PluginPolicy::default() };
-        options.policies.insert("odd".parse().unwrap(), policy);
+        options.word.policies.insert("odd".parse().unwrap(), policy);
     })
     .await?;
     let schema = json!({"apiKey": {"type": "string", "required": true, "secret": true},

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::fleet;
 
-/// All but `ffmpeg`, whose program is not of this repository.
+/// All but `ffmpeg`, whose program is not of this repository; it runs as a process beside them.
 const PLUGINS: [&str; 7] = [
     "anime-detector",
     "file-info",
@@ -47,13 +47,12 @@ async fn containers_find_what_processes_find_key_by_key() -> anyhow::Result<()> 
     let Some(docker) = Docker::get("same metadata").await? else { return Ok(()) };
     let _place = heavy().await?;
     let home = boxed(Home::with_demo_library().await?);
-    let (up, look) =
-        fleet(&home, &json!({"ffmpeg": {"enabled": false}}), PLUGINS.len(), &[]).await?;
+    let (up, look) = fleet(&home, &json!({"ffmpeg": {}}), PLUGINS.len() + 1, &[]).await?;
     let by_processes = found(&home, &look).await?;
     drop(look);
     up.stop().await?;
 
-    let mut plugins = json!({"ffmpeg": {"enabled": false}});
+    let mut plugins = json!({"ffmpeg": {}});
     for id in PLUGINS {
         let name = format!("metafleet-test-{id}:1");
         let manifests = std::fs::read_dir(staged(&format!("plugins/{id}"))?)?;
@@ -66,7 +65,7 @@ async fn containers_find_what_processes_find_key_by_key() -> anyhow::Result<()> 
     }
     let other = home.root().join("other-data");
     let home = home.with_data(other);
-    let (up, look) = fleet(&home, &plugins, PLUGINS.len(), &[]).await?;
+    let (up, look) = fleet(&home, &plugins, PLUGINS.len() + 1, &[]).await?;
     assert_eq!(docker.containers().await?.len(), PLUGINS.len());
     let by_containers = found(&home, &look).await?;
     up.stop().await?;
