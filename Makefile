@@ -5,7 +5,7 @@ DEMO := demo
 DEMO_FILE := $(DEMO)/library/Movies/The Quiet Harbour (2019)/The Quiet Harbour (2019).mkv
 # Evaluated in the recipe: the server is looked for, or fetched, when it is needed.
 WITH_PYTHON := METAFLEET_TEST_PYTHON="$$(deploy/tools/python-venv.sh)" && export METAFLEET_TEST_PYTHON &&
-WITH_HTTP := METAFLEET_TEST_HTTP="$$(deploy/tools/http-plugins.sh)" && export METAFLEET_TEST_HTTP &&
+WITH_HTTP := METAFLEET_TEST_HTTP="$$(deploy/tools/http-plugins.sh)" && export METAFLEET_TEST_HTTP && PATH="$$METAFLEET_TEST_HTTP/bin:$$PATH" && export PATH &&
 WITH_NATS := NATS_SERVER_BIN="$$(deploy/tools/nats-server.sh)" && export NATS_SERVER_BIN &&
 METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
