@@ -21,7 +21,7 @@ needs:
 	@missing=; \
 	command -v cargo >/dev/null || missing="$$missing\n  cargo    Rust with rustup: see rustup.rs"; \
 	command -v cc >/dev/null || missing="$$missing\n  cc       a C compiler; Debian or Ubuntu: apt-get install build-essential"; \
-	command -v python3 >/dev/null || missing="$$missing\n  python3  Python 3.9 or newer; Debian or Ubuntu: apt-get install python3 python3-pip"; \
+	command -v python3 >/dev/null || missing="$$missing\n  python3  Python 3.10 or newer; Debian or Ubuntu: apt-get install python3 python3-pip"; \
 	if [ -n "$$missing" ]; then printf "error: missing on this machine:$$missing\n" >&2; exit 1; fi
 
 run-tools: needs ## get what running needs: nats-server and ffmpeg

@@ -2,8 +2,8 @@
 //! as processes and containers; and the scans that hand files to it.
 //!
 //! Start: broker → streams → coordinator → plugins → `fleet.json`. Stop: coordinator, so that
-//! nothing new is published → the bridge, which finishes what HTTP plugins hold → plugins, which finish what they hold → broker. Whatever dies in
-//! between, all state is in the broker's streams, and the next start goes on from there.
+//! nothing new is published → the bridge, which finishes what HTTP plugins hold → plugins, which finish
+//! what they hold → broker. Whatever dies in between, all state is in the broker's streams, and the next start goes on from there.
 
 pub mod containers;
 pub mod embedded;

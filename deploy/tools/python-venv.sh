@@ -20,11 +20,7 @@ if ! { cmp -s "$requirements" "$mark" && usable "$home/bin/python"; }; then
   need_pip
   say "making a Python environment in ${home#"$root"/}"
   rm -rf "$home"
-  # Debian and Ubuntu keep a part of venv in a package of its own.
-  if ! python3 -m venv "$home" >/dev/null 2>&1; then
-    apt_install python3-venv && python3 -m venv "$home" >&2 ||
-      die "python3 cannot make virtual environments; on Debian or Ubuntu: apt-get install python3-venv"
-  fi
+  make_venv "$home"
   "$home/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
     --only-binary=:all: -r "$requirements" >&2 ||
     die "pip could not install tests/protocol/requirements.txt; is the package registry reachable?"
