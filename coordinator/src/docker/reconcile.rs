@@ -36,6 +36,8 @@ pub enum Why {
     CutOff,
     /// Another one is the same instance.
     Duplicate,
+    /// Its name is held by one that cannot get its own name either.
+    NamesInARing,
     /// It cannot be started.
     CannotStart,
     /// The engine left half of it.
@@ -89,6 +91,7 @@ impl fmt::Display for Action {
                     Why::Changed => "its configuration has changed",
                     Why::CutOff => "it is no longer in its network",
                     Why::Duplicate => "another container is the same instance",
+                    Why::NamesInARing => "others of its fleet have its name and each other's",
                     Why::CannotStart => "it cannot be started",
                     Why::Dead => "the engine calls it dead",
                 };
@@ -115,6 +118,9 @@ pub fn reconcile(
     for container in found {
         of.entry(&container.instance).or_default().push(container);
     }
+    let taken: BTreeSet<&str> =
+        foreign.iter().map(String::as_str).chain(found.iter().map(|f| f.name.as_str())).collect();
+    let knot = knot(found);
     let mut actions = Vec::new();
     for (instance, containers) in &of {
         let (kept, others) = choose(containers);
@@ -122,13 +128,17 @@ pub fn reconcile(
         actions.extend(others.iter().filter(|other| other.state != State::Changing).map(duplicate));
         let memory = memory.get(*instance).unwrap_or(&nothing);
         if let Some(kept) = kept {
-            actions.extend(step(wanted.get(*instance), kept, foreign, memory, now));
+            actions.extend(if knot == Some(kept.id.as_str()) && kept.state != State::Changing {
+                Some(Action::Remove(kept.clone(), Why::NamesInARing))
+            } else {
+                step(wanted.get(*instance), kept, &taken, memory, now)
+            });
         }
     }
     for (instance, want) in wanted {
         let Want::Ready(description) = want else { continue };
         let memory = memory.get(instance).unwrap_or(&nothing);
-        let is_free = !of.contains_key(instance) && !foreign.contains(instance.as_str());
+        let is_free = !of.contains_key(instance) && !taken.contains(instance.as_str());
         if is_free && memory.is_due(now) {
             actions.push(Action::Create(description.clone()));
         }
@@ -147,10 +157,21 @@ pub fn choose<'a>(containers: &[&'a Found]) -> (Option<&'a Found>, Vec<&'a Found
     (sorted.next(), sorted.collect())
 }
 
+/// The container to be made anew where some have each other's names: none can get its own before one
+/// of them has gone.
+fn knot(found: &[Found]) -> Option<&str> {
+    let waits_for = |container: &Found| {
+        let name = container.instance.as_str();
+        (container.name != name).then(|| found.iter().find(|other| other.name == name)).flatten()
+    };
+    let is_tied = |container: &&Found| waits_for(container).is_some_and(|o| waits_for(o).is_some());
+    found.iter().filter(is_tied).map(|container| container.id.as_str()).min()
+}
+
 fn step(
     want: Option<&Want>,
     found: &Found,
-    foreign: &BTreeSet<String>,
+    taken: &BTreeSet<&str>,
     memory: &Memory,
     now: Moment,
 ) -> Option<Action> {
@@ -174,7 +195,7 @@ fn step(
         Some(Want::Ready(_)) => true,
     };
     let name = found.instance.as_str();
-    if found.name != name && !foreign.contains(name) {
+    if found.name != name && !taken.contains(name) {
         return Some(Action::Rename(found.clone()));
     }
     match &found.state {
@@ -292,6 +313,26 @@ pub(crate) mod tests {
             ),
         ] {
             assert_eq!(plan(&wanted, &found, foreign), expected, "{case}");
+        }
+    }
+
+    #[test]
+    fn names_in_a_ring_are_untied_by_one_that_goes() {
+        let named = |plugin: &str, name: &str| Found {
+            name: format!("plugin-{name}-1"),
+            ..found(plugin, plugin)
+        };
+        let wanted = [("a", ready("a")), ("b", ready("b")), ("c", ready("c"))];
+        let ring = [named("a", "b"), named("b", "c"), named("c", "a")];
+        let goes = "stop and remove plugin-b-1: others of its fleet have its name and each other's";
+        let steps: [(&[Found], &[&str]); 4] = [
+            (&ring, &[goes]),
+            (&ring[1..], &["rename plugin-c-1 to plugin-b-1"]),
+            (&[named("b", "b"), named("c", "a")], &["rename plugin-a-1 to plugin-c-1"]),
+            (&[named("b", "b"), named("c", "c")], &["create plugin-a-1 from i"]),
+        ];
+        for (found, expected) in steps {
+            assert_eq!(plan(&wanted, found, &[]), expected, "{found:?}");
         }
     }
 

@@ -107,6 +107,8 @@ async fn containers_of_a_killed_fleet_are_taken_over_and_a_dry_run_says_what_wou
     up.signal(Signal::KILL)?;
     up.ended().await?;
     let (up, _look) = fleet(&home, &json!({"odd": entry}), 1, &[]).await?;
+    // Its container is ready before it is.
+    up.says("metafleet is up").await?;
     let after = docker.inspect("plugin-odd-1").await?;
 
     let of = |container: &Option<Value>| container.as_ref().map(id);
