@@ -11,7 +11,7 @@ METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build images library demo clean-demo test test-docker lint fmt-check clippy doc deny bench chaos
+.PHONY: help needs run-tools tools build images library demo clean-demo docker-tools test test-docker lint fmt-check clippy doc deny bench chaos
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -55,11 +55,12 @@ clean-demo: ## remove the demo's library and data
 test: tools build ## run every test of every language
 	@$(WITH_NATS) $(WITH_PYTHON) $(WITH_HTTP) python3 deploy/tools/run_tests.py
 
-# Apart from `test`: they change the networks and the firewall of the machine's Docker engine.
-test-docker: tools build ## run the tests of containers and of compose.yaml on a real Docker engine
+docker-tools: needs ## get what tests of containers need: a Docker engine, docker-compose, debootstrap
 	timeout 300 deploy/tools/docker-engine.sh
 	timeout 300 deploy/tools/compose.sh
-	@$(WITH_NATS) METAFLEET_TEST_DOCKER=1 cargo test --workspace --locked --test it -- docker:: compose::
+
+test-docker: tools docker-tools build ## run the tests of containers and of compose.yaml alone
+	@$(WITH_NATS) cargo test --workspace --locked --test it -- docker:: compose::
 
 lint: fmt-check clippy doc ## formatting, clippy and documentation, without a warning
 

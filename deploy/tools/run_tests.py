@@ -93,7 +93,7 @@ def tell_docker(ran: int, skipped: list[str]) -> str:
     if not skipped:
         return text
     names = ", ".join(skipped)
-    return f"{text}\n*** NO DOCKER ENGINE for {len(skipped)} tests, which have shown NOTHING; `make test-docker` runs them: {names} ***"
+    return f"{text}\n*** NO DOCKER ENGINE for {len(skipped)} tests, which have shown NOTHING: {names} ***"
 
 
 def tell_compose(notes: list[str]) -> str:

@@ -35,12 +35,12 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// The engine; `None` where none answers or [`is_asked_for`] says no, which is told and counted.
+    /// The engine; `None` where none answers or [`is_allowed`] says no, which is told and counted.
     #[expect(clippy::print_stdout, reason = "it is shown where output is not captured")]
     pub async fn get(test: &str) -> anyhow::Result<Option<Self>> {
         let turn = TURN.lock().await;
         let api = Api::new("/var/run/docker.sock");
-        let answers = is_asked_for() && api.get("/_ping").await.is_ok();
+        let answers = is_allowed() && api.get("/_ping").await.is_ok();
         note(if answers { "ran" } else { "skipped" }, test)?;
         if !answers {
             println!("NO DOCKER ENGINE ANSWERS: {test} has shown nothing");
@@ -58,6 +58,14 @@ impl Docker {
         }
         for network in self.networks().await? {
             self.api.delete(&format!("/networks/{}", id(&network))).await?;
+        }
+        let rules = rules().await;
+        for rule in rules.lines().filter(|rule| rule.contains("metafleet:dt-")) {
+            let rule = rule.strip_prefix("-A ").context("a rule")?.replace('"', "");
+            let words = rule.split_whitespace();
+            let mut remove = Command::new("iptables");
+            let done = remove.args(["-w", "5", "-D"]).args(words).status().await?;
+            anyhow::ensure!(done.success(), "the rule stays: {rule}");
         }
         Ok(())
     }
@@ -79,7 +87,7 @@ impl Docker {
         let all = all.as_array().context("a list")?;
         let of_test = |network: &&Value| {
             let name = network["Name"].as_str().unwrap_or_default();
-            name.starts_with("metafleet-dt-") || name.starts_with("metafleet-test")
+            name.starts_with("metafleet-dt-")
         };
         Ok(all.iter().filter(of_test).cloned().collect())
     }
@@ -117,12 +125,16 @@ impl Docker {
         anyhow::ensure!(left.is_empty(), "containers are left: {left:?}");
         let networks = self.networks().await?;
         anyhow::ensure!(networks.is_empty(), "networks are left: {networks:?}");
-        let rules = Command::new("iptables").args(["-w", "5", "-S"]).output().await;
-        let rules = rules.map(|done| String::from_utf8_lossy(&done.stdout).into_owned());
-        let left = rules.unwrap_or_default().contains("metafleet:dt-");
+        let left = rules().await.contains("metafleet:dt-");
         anyhow::ensure!(!left, "rules of the firewall are left");
         Ok(())
     }
+}
+
+/// The rules of the firewall; none where it cannot be asked.
+async fn rules() -> String {
+    let listed = Command::new("iptables").args(["-w", "5", "-S"]).output().await;
+    listed.map(|done| String::from_utf8_lossy(&done.stdout).into_owned()).unwrap_or_default()
 }
 
 /// The identity of a container or network.
@@ -131,11 +143,11 @@ pub fn id(of: &Value) -> String {
     of["Id"].as_str().unwrap_or_default().to_owned()
 }
 
-/// Whether tests may use the machine's Docker engine: `make test-docker` says so. They change its
-/// networks and its firewall.
+/// Whether tests may use the machine's Docker engine, unless `METAFLEET_TEST_DOCKER=0` forbids it.
+/// They make containers, networks and rules of the firewall, all named as theirs, and remove them.
 #[must_use]
-pub fn is_asked_for() -> bool {
-    std::env::var_os("METAFLEET_TEST_DOCKER").is_some()
+pub fn is_allowed() -> bool {
+    std::env::var_os("METAFLEET_TEST_DOCKER").is_none_or(|said| said != "0")
 }
 
 /// The suite reads how many ran and how many showed nothing.
