@@ -99,6 +99,8 @@ pub struct BridgeOptions {
 pub struct Bridge {
     /// Where plugins reach it.
     pub urls: Urls,
+    /// Where it listens on this machine: callbacks and metadata.
+    pub listening: (SocketAddr, SocketAddr),
     pending: Arc<Pending>,
     boards: Troubles,
     serving: JoinSet<()>,
@@ -165,6 +167,7 @@ impl Bridge {
             api: addresses.api_url.unwrap_or_else(|| url_of(api.address())),
             kv: addresses.kv_url.unwrap_or_else(|| url_of(kv.address())),
         };
+        let listening = (reachable(api.address()), reachable(kv.address()));
         let (serve, stop) = (CancellationToken::new(), CancellationToken::new());
         let (mut serving, mut beneath) = (JoinSet::new(), JoinSet::new());
         beneath.spawn(api.run(stop.clone()));
@@ -192,7 +195,7 @@ impl Bridge {
             serving.spawn(serving_one.run(serve.clone()));
             beneath.spawn(look_after(bridged, board, stop.clone()));
         }
-        Ok(Self { urls, pending, boards, serving, serve, beneath, stop })
+        Ok(Self { urls, listening, pending, boards, serving, serve, beneath, stop })
     }
 
     /// Attempts that wait for a callback.
@@ -279,12 +282,15 @@ async fn look_after(mut bridged: Bridged, board: Arc<Board>, stop: CancellationT
 }
 
 fn url_of(address: SocketAddr) -> String {
-    let ip = address.ip();
-    // Everywhere is no address to connect to.
-    if ip.is_unspecified() {
-        return format!("http://127.0.0.1:{}", address.port());
+    format!("http://{}", reachable(address))
+}
+
+/// Everywhere is no address to connect to.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        return SocketAddr::from(([127, 0, 0, 1], address.port()));
     }
-    format!("http://{address}")
+    address
 }
 
 /// A name that no other bridge has, on this machine or another.

@@ -30,17 +30,19 @@ pub mod secrets;
 pub mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use broker_config::InstanceId;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use self::broker::Broker;
 pub use self::info::{ContainerInfo, ContainerState};
 use self::naming::FleetId;
 pub use self::runtime::{DockerRuntime, dry_run};
 pub use self::wanted::{Instances, Surroundings, Wanted, wanted};
+use crate::config::plugins::Protocol;
 
 /// How long a container may take to stop before the engine kills it.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -54,6 +56,8 @@ pub struct DockerOptions {
     pub fleet: FleetId,
     /// How they reach the broker; `Err` says why they cannot.
     pub broker: Result<Broker, String>,
+    /// Where the bridge listens, for HTTP plugins: callbacks and metadata.
+    pub bridge: Option<(SocketAddr, SocketAddr)>,
     /// Where secrets are kept for them.
     pub secrets: PathBuf,
     /// Where what they print at their end is kept.
@@ -66,6 +70,35 @@ pub struct DockerOptions {
     pub grace: Duration,
 }
 
+/// What the doors of a network lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// The broker: host and port.
+    Broker((String, u16)),
+    /// The bridge.
+    Bridge {
+        /// Where callbacks are taken.
+        api: SocketAddr,
+        /// Where metadata is.
+        kv: SocketAddr,
+    },
+}
+
+impl DockerOptions {
+    /// What the network of a plugin leads to.
+    pub(crate) fn behind(&self, protocol: Protocol) -> Result<Behind, String> {
+        match protocol {
+            Protocol::Nats => {
+                self.broker.as_ref().map(|broker| Behind::Broker(broker.address.clone())).map_err(Clone::clone)
+            }
+            Protocol::Http => match self.bridge {
+                Some((api, kv)) => Ok(Behind::Bridge { api, kv }),
+                None => Err("it speaks HTTP, and this fleet was started without such plugins; start the fleet again".to_owned()),
+            },
+        }
+    }
+}
+
 /// Who has given a sign of life lately; each message is one look.
 #[derive(Clone, Debug, Default)]
 pub struct Signs(pub BTreeSet<InstanceId>);
@@ -76,6 +109,7 @@ pub struct DockerHandle {
     wanted: watch::Sender<Instances>,
     board: watch::Receiver<BTreeMap<InstanceId, ContainerInfo>>,
     signs: watch::Sender<Signs>,
+    restarts: mpsc::Sender<InstanceId>,
 }
 
 impl DockerHandle {
@@ -94,6 +128,12 @@ impl DockerHandle {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BTreeMap<InstanceId, ContainerInfo>> {
         self.board.clone()
+    }
+
+    /// Takes names of instances that are to be started anew because they do not serve.
+    #[must_use]
+    pub fn restarts(&self) -> mpsc::Sender<InstanceId> {
+        self.restarts.clone()
     }
 
     /// Tells who has given a sign of life; to be called every [`memory::HEALTH_EVERY`].

@@ -175,6 +175,8 @@ impl Fleet {
         });
         let prepared = async {
             let boxed = containers::surroundings(&data_dir, names.prefix(), grace, &roots)?;
+            let docker = containers::options(&data_dir, &boxed, &surroundings.connection);
+            let (mut docker, containers) = DockerRuntime::new(docker);
             let plan = PluginPlan::make(&plugins, &surroundings, &boxed)?;
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
@@ -183,7 +185,11 @@ impl Fleet {
             let (bridge, followed) = if plan.http.is_empty() {
                 (None, Vec::new())
             } else {
-                let (plugins, followed) = plan.http.clone().split(&processes);
+                let mut http = http;
+                if plan.http.any_in_containers() {
+                    http::know_containers(&mut http);
+                }
+                let (plugins, followed) = plan.http.clone().split(&processes, &containers);
                 let options = BridgeOptions {
                     plugins,
                     addresses: http,
@@ -192,11 +198,14 @@ impl Fleet {
                     grace,
                     store: store.clone(),
                 };
-                (Some(Bridge::start(options).await?), followed)
+                let bridge = Bridge::start(options).await?;
+                docker.set_bridge(bridge.listening);
+                (Some(bridge), followed)
             };
-            Ok((plan, boxed, store, node, bridge, followed))
+            Ok((plan, boxed, docker, containers, store, node, bridge, followed))
         };
-        let (plan, boxed, store, node, bridge, followed) = match prepared.await {
+        let (plan, boxed, docker, containers, store, node, bridge, followed) = match prepared.await
+        {
             Ok(prepared) => prepared,
             Err(error) => {
                 base.stop().await;
@@ -217,13 +226,12 @@ impl Fleet {
         let troubles = bridge.as_ref().map(Bridge::watch_troubles).unwrap_or_default();
         let told = failing::tell(store.clone(), processes.watch(), troubles, process_drain.clone());
         processing.spawn(told);
-        processing.spawn(http::follow(followed, processes.watch(), process_drain.clone()));
-        let options = containers::options(&data_dir, &boxed, &surroundings.connection);
-        let (runtime, containers) = DockerRuntime::new(options);
+        let (watched, boxes) = (processes.watch(), containers.watch());
+        processing.spawn(http::follow(followed, watched, boxes, process_drain.clone()));
         let uses_containers = !plan.containers.is_empty();
         let runs_containers = uses_containers || containers::may_be_left(&data_dir);
         if runs_containers {
-            processing.spawn(runtime.run(process_drain.clone()));
+            processing.spawn(docker.run(process_drain.clone()));
             let (stop, none) = (process_drain.clone(), Troubles::default());
             processing.spawn(failing::tell(store.clone(), containers.watch(), none, stop));
             let stop = process_drain.clone();

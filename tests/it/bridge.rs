@@ -6,3 +6,5 @@ mod meta;
 mod outcomes;
 mod seed;
 mod server;
+
+pub(crate) use seed::tools;

@@ -1,6 +1,7 @@
 //! Plugins in containers, on a real engine; each test says so loudly when there is none.
 
 mod faults;
+mod http;
 mod kill;
 mod life;
 mod probe;

@@ -350,7 +350,7 @@ pub fn places(urls: &[BaseUrl], incarnation: u64) -> anyhow::Result<Places> {
     let mut places = BTreeMap::new();
     for (n, url) in (1..).zip(urls) {
         let name: InstanceId = format!("plugin-odd-{n}").parse()?;
-        places.insert(name, Place { url: url.clone(), incarnation });
+        places.insert(name, Place { url: url.clone(), incarnation, bridge: None });
     }
     Ok(places)
 }

@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 use worker_sdk::Settings;
 
+use super::urls::Urls;
 use crate::config::BaseUrl;
 
 /// Where one instance listens.
@@ -17,6 +18,8 @@ pub struct Place {
     pub url: BaseUrl,
     /// Another number each time it was started anew: it has forgotten its settings, and its tasks.
     pub incarnation: u64,
+    /// Where it reaches the bridge, if not at the bridge's own addresses.
+    pub bridge: Option<Urls>,
 }
 
 /// Where all instances of a plugin listen, as whoever runs them says.
@@ -84,8 +87,7 @@ pub(super) struct Board {
 pub(super) struct Hold {
     board: Arc<Board>,
     name: InstanceId,
-    pub(super) url: BaseUrl,
-    incarnation: u64,
+    pub(super) place: Place,
     /// Cancelled when the instance is gone.
     pub(super) life: CancellationToken,
     suspect: Arc<Notify>,
@@ -170,8 +172,7 @@ impl Board {
                 taken = Some(Hold {
                     board: self.clone(),
                     name: name.clone(),
-                    url: known.place.url.clone(),
-                    incarnation: known.place.incarnation,
+                    place: known.place.clone(),
                     life: known.life.clone(),
                     suspect: known.suspect.clone(),
                 });
@@ -246,7 +247,7 @@ pub(super) fn manifest_to_serve(
 impl Hold {
     /// The instance gave no answer: it gets nothing more until it was checked.
     pub(super) fn suspect(&self) {
-        self.board.update(&self.name, self.incarnation, |known| known.serves = false);
+        self.board.update(&self.name, self.place.incarnation, |known| known.serves = false);
         self.suspect.notify_one();
     }
 
@@ -257,7 +258,7 @@ impl Hold {
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        self.board.update(&self.name, self.incarnation, |known| {
+        self.board.update(&self.name, self.place.incarnation, |known| {
             known.running = known.running.saturating_sub(1);
         });
     }
@@ -283,7 +284,7 @@ mod tests {
     }
 
     fn serve(board: &Board, n: u32, manifest: &Arc<Manifest>, generation: u64) {
-        board.put(&name(n), Place { url: BaseUrl::usual(), incarnation: 0 });
+        board.put(&name(n), Place { url: BaseUrl::usual(), incarnation: 0, bridge: None });
         board.update(&name(n), 0, |known| {
             known.serves = true;
             known.manifest = Some(manifest.clone());
@@ -318,7 +319,7 @@ mod tests {
         hold.suspect();
         assert!(board.try_pick(&one).is_none());
         assert!(board.trouble(&one).is_some() && !hold.life.is_cancelled());
-        board.put(&name(1), Place { url: BaseUrl::usual(), incarnation: 1 });
+        board.put(&name(1), Place { url: BaseUrl::usual(), incarnation: 1, bridge: None });
         assert!(hold.life.is_cancelled());
         drop(hold);
         assert_eq!(board.watch().borrow()[&name(1)].running, 0);

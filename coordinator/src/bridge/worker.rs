@@ -127,13 +127,13 @@ impl Bridged {
             plugin: task.plugin_id.clone(),
             cid: task.cid.clone(),
         };
-        let (mut attempt, body) = match self.prepare(facts, ctx) {
+        let (mut attempt, body) = match self.prepare(facts, ctx, hold) {
             Ok(prepared) => prepared,
             Err(error) => return Tried::failed(error),
         };
         let asked = async {
             let bounds = Bounds { time: ctx.remaining() + PAST_DEADLINE, bytes: MAX_ANSWER };
-            match client::post(&hold.url, "/process", body, bounds).await {
+            match client::post(&hold.place.url, "/process", body, bounds).await {
                 Ok(answer) => {
                     let after = answer.retry_after();
                     match reply(answer.status, after, &answer.body, &task.task_id) {
@@ -167,7 +167,13 @@ impl Bridged {
         }
     }
 
-    fn prepare(&self, facts: Facts, ctx: &Context) -> std::io::Result<(Attempt, Bytes)> {
+    fn prepare(
+        &self,
+        facts: Facts,
+        ctx: &Context,
+        hold: &Hold,
+    ) -> std::io::Result<(Attempt, Bytes)> {
+        let urls = hold.place.bridge.as_ref().unwrap_or(&self.urls);
         let attempt = self.pending.open(facts)?;
         let task = ctx.task();
         let existing = ctx.existing().iter();
@@ -175,8 +181,8 @@ impl Bridged {
             task_id: task.task_id.as_str(),
             cid: task.cid.as_str(),
             file_path: &task.path.file_path,
-            callback_url: self.urls.callback(&attempt.token),
-            meta_core_url: self.urls.meta_core(&attempt.token),
+            callback_url: urls.callback(&attempt.token),
+            meta_core_url: urls.meta_core(&attempt.token),
             existing_meta: existing.map(|(key, value)| (key.as_str(), value.to_flat())).collect(),
         };
         let body = serde_json::to_vec(&request)?;

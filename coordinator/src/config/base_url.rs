@@ -26,6 +26,16 @@ impl BaseUrl {
         Self { host: "127.0.0.1".to_owned(), port: 8080, path: String::new() }
     }
 
+    /// Where one listens that has an address to itself, as each container has.
+    #[must_use]
+    pub fn usual_at(address: IpAddr) -> Self {
+        let host = match address {
+            IpAddr::V4(address) => address.to_string(),
+            IpAddr::V6(address) => format!("[{address}]"),
+        };
+        Self { host, ..Self::usual() }
+    }
+
     /// Host without brackets, and port.
     #[must_use]
     pub fn endpoint(&self) -> (&str, u16) {

@@ -11,6 +11,7 @@ use super::broker::{Broker, SECRETS_DIR};
 use super::isolation::{Asked, Isolation, isolate};
 use super::naming::{CONFIG_HASH, FleetId, IMAGE_MANIFEST, IMAGE_PERMISSIONS, INSTANCE, hash};
 use super::wanted::Wanted;
+use crate::bridge::urls::Urls;
 use crate::config::plugins::Mount;
 
 /// An image that the engine has.
@@ -24,15 +25,55 @@ pub struct Image {
     pub volumes: Vec<String>,
 }
 
-/// A network that the engine has, with a relay at its gateway.
+/// A network that the engine has, with doors at its gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Network {
     /// Its name.
     pub name: String,
     /// Its identity: one that was made anew has another.
     pub id: String,
-    /// Where the relay listens.
-    pub relay: (IpAddr, u16),
+    /// The address of this machine in it.
+    pub gateway: IpAddr,
+    /// Where it leads to.
+    pub doors: Doors,
+}
+
+/// The ports at the gateway of a network; there is nothing else to be reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Doors {
+    /// To the broker.
+    Broker {
+        /// The port.
+        port: u16,
+    },
+    /// To the bridge, for HTTP plugins.
+    Bridge {
+        /// The port for callbacks.
+        api: u16,
+        /// The port for metadata.
+        kv: u16,
+    },
+}
+
+/// What containers of HTTP plugins call this machine, as the document of the seed does.
+pub const BRIDGE_HOST: &str = "meta-sort";
+
+impl Doors {
+    /// The ports.
+    #[must_use]
+    pub fn ports(&self) -> Vec<u16> {
+        match self {
+            Self::Broker { port } => vec![*port],
+            Self::Bridge { api, kv } => vec![*api, *kv],
+        }
+    }
+}
+
+/// What HTTP plugins are told of the bridge behind these ports.
+#[must_use]
+pub fn bridge_urls(api: u16, kv: u16) -> Urls {
+    let url = |port| format!("http://{BRIDGE_HOST}:{port}");
+    Urls { api: url(api), kv: url(kv) }
 }
 
 /// A container to be made; two with the same hash are the same.
@@ -64,6 +105,9 @@ pub struct Description {
     pub network_id: String,
     /// How it is kept apart.
     pub isolation: Isolation,
+    /// Where it reaches the bridge; told with each task, so it may change.
+    #[serde(skip)]
+    pub bridge: Option<Urls>,
 }
 
 /// How containers of `wanted` are kept apart.
@@ -101,24 +145,48 @@ fn permissions_of(image: &Image) -> Result<Option<Vec<String>>, String> {
     }
 }
 
-/// Puts all parts together; `secrets` is the folder with those of the plugin.
+/// How a container reaches the fleet.
+#[derive(Clone, Copy, Debug)]
+pub enum Way<'a> {
+    /// It pulls its tasks from the broker.
+    Broker {
+        /// The broker.
+        broker: &'a Broker,
+        /// The port at the gateway that leads there.
+        port: u16,
+        /// The folder with the plugin's secrets.
+        secrets: &'a Path,
+    },
+    /// The bridge hands tasks to it; it has no business with the broker.
+    Bridge(&'a Urls),
+}
+
+/// Puts all parts together.
 #[must_use]
 pub fn describe(
     wanted: &Wanted,
     image: &Image,
     isolation: Isolation,
     network: &Network,
-    way: (&Broker, &Path),
+    way: Way<'_>,
 ) -> Description {
-    let (broker, secrets) = way;
     let mut env = wanted.env.clone();
-    env.insert("NATS_URL".to_owned(), broker.url(network.relay));
-    env.extend(broker.login.clone());
     let mut mounts = wanted.mounts.clone();
-    if !broker.secrets.is_empty() {
-        let target = PathBuf::from(SECRETS_DIR);
-        mounts.push(Mount { source: secrets.to_owned(), target, writable: false });
-    }
+    let (hosts, bridge) = match way {
+        Way::Broker { broker, port, secrets } => {
+            env.insert("NATS_URL".to_owned(), broker.url((network.gateway, port)));
+            env.extend(broker.login.clone());
+            if !broker.secrets.is_empty() {
+                let target = PathBuf::from(SECRETS_DIR);
+                mounts.push(Mount { source: secrets.to_owned(), target, writable: false });
+            }
+            (broker.hosts(network.gateway), None)
+        }
+        Way::Bridge(urls) => {
+            let hosts = BTreeMap::from([(BRIDGE_HOST.to_owned(), network.gateway)]);
+            (hosts, Some(urls.clone()))
+        }
+    };
     Description {
         name: wanted.name.clone(),
         plugin: wanted.plugin.clone(),
@@ -129,10 +197,11 @@ pub fn describe(
         mounts,
         volumes: image.volumes.clone(),
         labels: wanted.labels.clone(),
-        hosts: broker.hosts(network.relay.0),
+        hosts,
         network: network.name.clone(),
         network_id: network.id.clone(),
         isolation,
+        bridge,
     }
 }
 
@@ -159,13 +228,14 @@ impl Description {
 pub(crate) mod tests {
     use super::*;
     use crate::config::connection::{Origin, Tls};
-    use crate::config::plugins::Resources;
+    use crate::config::plugins::{Protocol, Resources};
     use crate::config::{Connection, Login, Secret};
 
     pub(crate) fn wanted(id: &str, n: u32) -> Wanted {
         Wanted {
             name: format!("plugin-{id}-{n}").parse().unwrap(),
             plugin: id.parse().unwrap(),
+            protocol: Protocol::Nats,
             image: "i".to_owned(),
             command: None,
             env: BTreeMap::new(),
@@ -178,7 +248,9 @@ pub(crate) mod tests {
     }
 
     fn network() -> Network {
-        Network { name: "n".to_owned(), id: "n1".to_owned(), relay: ([10, 0, 0, 1].into(), 4222) }
+        let (name, id) = ("n".to_owned(), "n1".to_owned());
+        let gateway = [10, 0, 0, 1].into();
+        Network { name, id, gateway, doors: Doors::Broker { port: 4222 } }
     }
 
     fn broker() -> Broker {
@@ -192,7 +264,26 @@ pub(crate) mod tests {
     pub(crate) fn description(wanted: &Wanted) -> Description {
         let image = Image { id: "sha256:1".to_owned(), ..Image::default() };
         let isolation = isolation_of(wanted, &image, (0, 0)).unwrap();
-        describe(wanted, &image, isolation, &network(), (&broker(), Path::new("/s")))
+        let way = Way::Broker { broker: &broker(), port: 4222, secrets: Path::new("/s") };
+        describe(wanted, &image, isolation, &network(), way)
+    }
+
+    #[test]
+    fn an_http_plugin_is_led_to_the_bridge_and_knows_nothing_of_the_broker() {
+        let wanted = Wanted { protocol: Protocol::Http, ..wanted("a", 1) };
+        let image = Image { id: "sha256:1".to_owned(), ..Image::default() };
+        let isolation = isolation_of(&wanted, &image, (0, 0)).unwrap();
+        let made = |urls: &Urls| {
+            describe(&wanted, &image, isolation.clone(), &network(), Way::Bridge(urls))
+        };
+
+        let first = made(&bridge_urls(8180, 9000));
+
+        assert!(first.env.is_empty() && first.mounts.is_empty(), "{first:?}");
+        assert_eq!(first.hosts["meta-sort"], IpAddr::from([10, 0, 0, 1]));
+        assert_eq!(first.bridge.as_ref().unwrap().kv, "http://meta-sort:9000");
+        // It is told with each task, so another port is no reason for another container.
+        assert_eq!(first.hash(), made(&bridge_urls(18_180, 19_000)).hash());
     }
 
     #[test]

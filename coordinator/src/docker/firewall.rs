@@ -37,7 +37,7 @@ impl Firewall {
         firewall.run(&words("-S INPUT")).await.map(|_| firewall)
     }
 
-    /// Lets containers behind `bridge` reach the relay on this machine and nothing else.
+    /// Lets containers behind `bridge` reach these ports of the gateway and nothing else of this machine.
     ///
     /// # Errors
     ///
@@ -45,10 +45,10 @@ impl Firewall {
     pub async fn close(
         &self,
         bridge: &str,
-        relay: (IpAddr, u16),
+        doors: &(IpAddr, Vec<u16>),
         is_open: bool,
     ) -> Result<(), String> {
-        for rule in rules(&self.fleet, bridge, relay, is_open) {
+        for rule in rules(&self.fleet, bridge, doors, is_open) {
             let (chain, rest) = rule.split_first().map_or(("", &[] as &[String]), |(c, r)| (c, r));
             let with = |verb: &str| [&[verb.to_owned(), chain.to_owned()], rest].concat();
             if self.run(&with("-C")).await.is_err() {
@@ -97,21 +97,22 @@ fn comment(fleet: &FleetId) -> String {
 fn rules(
     fleet: &FleetId,
     bridge: &str,
-    (gateway, port): (IpAddr, u16),
+    (gateway, ports): &(IpAddr, Vec<u16>),
     is_open: bool,
 ) -> Vec<Vec<String>> {
     let comment = comment(fleet);
     let rule = |text: String| words(&format!("{text} -m comment --comment {comment}"));
     // A network that leads outside still does not lead to the services of a cloud's own machines.
     let cloud = rule(format!("DOCKER-USER -d 169.254.0.0/16 -i {bridge} -j DROP"));
-    let all = [
-        cloud,
-        rule(format!("INPUT -i {bridge} -j DROP")),
-        rule(format!("INPUT -d {gateway}/32 -i {bridge} -p tcp --dport {port} -j ACCEPT")),
-        // Answers to connections that this machine began.
-        rule(format!("INPUT -i {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT")),
-    ];
-    all.into_iter().skip(usize::from(!is_open)).collect()
+    let door = |port: &u16| {
+        rule(format!("INPUT -d {gateway}/32 -i {bridge} -p tcp --dport {port} -j ACCEPT"))
+    };
+    let closed = rule(format!("INPUT -i {bridge} -j DROP"));
+    // Answers to connections that this machine began.
+    let answers =
+        rule(format!("INPUT -i {bridge} -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"));
+    let cloud = is_open.then_some(cloud).into_iter();
+    cloud.chain([closed]).chain(ports.iter().map(door)).chain([answers]).collect()
 }
 
 /// Commands that delete the fleet's rules of other bridges from what `iptables -S` has listed.
@@ -146,15 +147,15 @@ mod tests {
     }
 
     #[test]
-    fn only_the_relay_is_let_through() {
-        let rules = rules(&fleet(), "mf-1", ([172, 20, 0, 1].into(), 4222), true);
+    fn only_the_doors_are_let_through() {
+        let rules = rules(&fleet(), "mf-1", &([172, 20, 0, 1].into(), vec![8180, 9000]), true);
         let texts: Vec<String> = rules.iter().map(|rule| rule.join(" ")).collect();
         let end = "-m comment --comment metafleet:p-1";
         assert_eq!(texts[1], format!("INPUT -i mf-1 -j DROP {end}"));
-        assert_eq!(
-            texts[2],
-            format!("INPUT -d 172.20.0.1/32 -i mf-1 -p tcp --dport 4222 -j ACCEPT {end}")
-        );
+        for (text, port) in texts[2..4].iter().zip([8180, 9000]) {
+            let door = format!("INPUT -d 172.20.0.1/32 -i mf-1 -p tcp --dport {port} -j ACCEPT");
+            assert_eq!(*text, format!("{door} {end}"));
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What the engine has, as decisions need to know it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use broker_config::{InstanceId, PluginId};
@@ -27,6 +28,8 @@ pub struct Found {
     pub started: Option<Timestamp>,
     /// The identities of its networks.
     pub networks: BTreeSet<String>,
+    /// Its address there, while it runs.
+    pub address: Option<IpAddr>,
 }
 
 /// How a container is.

@@ -1,6 +1,7 @@
 //! What is known about one container, for people.
 
 use std::collections::BTreeMap;
+use std::hash::{Hash as _, Hasher as _};
 
 use broker_config::{InstanceId, PluginId};
 use jiff::Timestamp;
@@ -11,6 +12,8 @@ use super::found::{Found, State};
 use super::memory::{Memory, Moment};
 use super::reconcile::{Want, choose};
 use super::wanted::Instances;
+use crate::bridge::Place;
+use crate::config::BaseUrl;
 use crate::process::LastExit;
 
 /// One instance, as status shows it.
@@ -35,6 +38,9 @@ pub struct ContainerInfo {
     pub started: Option<Timestamp>,
     /// How it ended last.
     pub last_exit: Option<LastExit>,
+    /// Where an HTTP plugin listens, while it runs.
+    #[serde(skip)]
+    pub place: Option<Place>,
 }
 
 /// How an instance is.
@@ -55,14 +61,16 @@ pub enum ContainerState {
     Blocked,
 }
 
-/// Shows every instance that is wanted.
+/// All instances, as they are shown.
+pub(super) type Shown = BTreeMap<InstanceId, ContainerInfo>;
+
+/// Shows every instance that is wanted; `before` is what was shown last.
 pub(super) fn board(
     instances: &Instances,
-    wants: &BTreeMap<InstanceId, Want>,
-    look: &Look,
+    (wants, look): (&BTreeMap<InstanceId, Want>, &Look),
     memory: &BTreeMap<InstanceId, Memory>,
-    now: Moment,
-) -> BTreeMap<InstanceId, ContainerInfo> {
+    (before, now): (&Shown, Moment),
+) -> Shown {
     let nothing = Memory::default();
     let mut all = BTreeMap::new();
     for (name, wanted) in instances {
@@ -81,10 +89,26 @@ pub(super) fn board(
             restarts: memory.restarts,
             started: container.and_then(|found| found.started),
             last_exit: memory.last_exit.clone(),
+            place: container.and_then(|found| place(found, wants.get(name), before.get(name))),
         };
         all.insert(name.clone(), info);
     }
     all
+}
+
+/// Where the HTTP plugin in this container listens; each start of one is another incarnation.
+///
+/// What was known of the same incarnation holds while there is no telling what it should be.
+fn place(found: &Found, want: Option<&Want>, before: Option<&ContainerInfo>) -> Option<Place> {
+    let address = found.address.filter(|_| found.state == State::Running)?;
+    let mut incarnation = std::hash::DefaultHasher::new();
+    (&found.id, found.started).hash(&mut incarnation);
+    let incarnation = incarnation.finish();
+    if let Some(Want::Ready(description)) = want {
+        let bridge = description.bridge.clone()?;
+        return Some(Place { url: BaseUrl::usual_at(address), incarnation, bridge: Some(bridge) });
+    }
+    before?.place.clone().filter(|place| place.incarnation == incarnation)
 }
 
 fn state(
@@ -169,7 +193,9 @@ mod tests {
             let wants = BTreeMap::from([(name.clone(), want)]);
             let memory = BTreeMap::from([(name.clone(), memory.clone())]);
             let look = Look { found, foreign: [taken.to_owned()].into() };
-            let info = board(&instances, &wants, &look, &memory, now).remove(&name).unwrap();
+            let info = board(&instances, (&wants, &look), &memory, (&Shown::new(), now))
+                .remove(&name)
+                .unwrap();
             assert_eq!(info.state, state);
             match note {
                 None => assert_eq!(info.note, None),

@@ -101,6 +101,11 @@ impl Memory {
         self.silent = if is_alive { 0 } else { self.silent.saturating_add(1) };
     }
 
+    /// Takes in that somebody who knows has seen that it does not serve.
+    pub const fn give_up(&mut self) {
+        self.silent = HEALTH_FAILURES;
+    }
+
     /// Whether it has been silent for too long.
     #[must_use]
     pub fn is_unhealthy(&self) -> bool {
@@ -190,5 +195,7 @@ mod tests {
         }
         memory.started(true);
         assert_eq!((memory.is_unhealthy(), memory.restarts), (false, 1));
+        memory.give_up();
+        assert!(memory.is_unhealthy());
     }
 }

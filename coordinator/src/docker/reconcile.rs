@@ -231,6 +231,7 @@ pub(crate) mod tests {
             state: State::Running,
             started: None,
             networks: BTreeSet::from([description.network_id]),
+            address: Some([10, 0, 0, 2].into()),
         }
     }
 

@@ -1,4 +1,4 @@
-//! The only door of a plugin's network: a listener at its gateway that leads to the broker.
+//! A door of a plugin's network: a listener at its gateway that leads to the broker or the bridge.
 //!
 //! It listens on that one address, so nobody else reaches the broker through it. It ends with this
 //! process: containers that outlive us are cut off.
@@ -16,14 +16,21 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::debug;
 
-/// The port of the first relay at an address.
-pub const USUAL_PORT: u16 = 4222;
-/// The usual port, then others; the port is part of a container's configuration, so it should be
-/// the same after a restart.
-const PORTS: [u16; 4] = [USUAL_PORT, 14_222, 24_222, 34_222];
+use crate::bridge::{API_PORT, KV_PORT};
+
+/// Ports to listen on, the usual one first; the first that is free is taken.
+pub type Ports = [u16; 4];
+
+/// For the broker. The port is part of a container's configuration, so it should be the same after a
+/// restart.
+pub const BROKER_PORTS: Ports = [4222, 14_222, 24_222, 34_222];
+/// For callbacks of HTTP plugins.
+pub const API_PORTS: Ports = [API_PORT, 18_180, 28_180, 38_180];
+/// For metadata of HTTP plugins.
+pub const KV_PORTS: Ports = [KV_PORT, 19_000, 29_000, 39_000];
 /// Connections of one plugin at once.
 const CONNECTIONS: usize = 256;
-/// How long the broker may take to answer.
+/// How long the target may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Pause after an error of the listener.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -37,16 +44,19 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Opens a door at `gateway` to `broker`.
+    /// Opens a door at a gateway, at one of these ports, to `target`.
     ///
     /// # Errors
     ///
     /// What the operating system says, e.g. that the address is not one of this machine.
-    pub async fn open(gateway: IpAddr, broker: (String, u16)) -> io::Result<Self> {
+    pub async fn open(
+        (gateway, ports): (IpAddr, Ports),
+        target: (String, u16),
+    ) -> io::Result<Self> {
         let mut last = None;
-        for port in PORTS {
+        for port in ports {
             match TcpListener::bind((gateway, port)).await {
-                Ok(listener) => return Self::serve(listener, broker),
+                Ok(listener) => return Self::serve(listener, target),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
                 Err(error) => return Err(error),
             }
@@ -54,22 +64,22 @@ impl Relay {
         Err(last.unwrap_or_else(|| io::ErrorKind::AddrInUse.into()))
     }
 
-    fn serve(listener: TcpListener, broker: (String, u16)) -> io::Result<Self> {
+    fn serve(listener: TcpListener, target: (String, u16)) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let mut running = JoinSet::new();
-        running.spawn(accept(listener, Arc::new(broker), stop.clone()));
+        running.spawn(accept(listener, Arc::new(target), stop.clone()));
         Ok(Self { address, _open: stop.drop_guard(), _running: running })
     }
 
     /// Where it listens.
     #[must_use]
-    pub const fn address(&self) -> (IpAddr, u16) {
-        (self.address.ip(), self.address.port())
+    pub const fn port(&self) -> u16 {
+        self.address.port()
     }
 }
 
-async fn accept(listener: TcpListener, broker: Arc<(String, u16)>, stop: CancellationToken) {
+async fn accept(listener: TcpListener, target: Arc<(String, u16)>, stop: CancellationToken) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -83,9 +93,9 @@ async fn accept(listener: TcpListener, broker: Arc<(String, u16)>, stop: Cancell
             Ok((client, _)) => {
                 // One too many is closed at once; its client tries again.
                 if let Ok(place) = Arc::clone(&places).try_acquire_owned() {
-                    let broker = Arc::clone(&broker);
+                    let target = Arc::clone(&target);
                     connections.spawn(async move {
-                        if let Err(error) = carry(client, &broker).await {
+                        if let Err(error) = carry(client, &target).await {
                             debug!(%error, "a connection of a container has ended");
                         }
                         drop(place);
@@ -101,8 +111,8 @@ async fn accept(listener: TcpListener, broker: Arc<(String, u16)>, stop: Cancell
     connections.shutdown().await;
 }
 
-async fn carry(mut client: TcpStream, broker: &(String, u16)) -> io::Result<()> {
-    let (host, port) = broker;
+async fn carry(mut client: TcpStream, target: &(String, u16)) -> io::Result<()> {
+    let (host, port) = target;
     let mut server = timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await??;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
@@ -122,7 +132,7 @@ mod tests {
         let here = TcpListener::bind("127.0.0.1:0").await?;
         let relay = Relay::serve(here, broker)?;
 
-        let mut client = TcpStream::connect(relay.address()).await?;
+        let mut client = TcpStream::connect(("127.0.0.1", relay.port())).await?;
         client.write_all(b"ping").await?;
         let (mut met, _) = server.accept().await?;
         let mut read = [0; 4];

@@ -6,13 +6,14 @@ mod round;
 mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::Duration;
 
-use broker_config::{Chain, InstanceId};
+use broker_config::{Chain, InstanceId, PluginId};
 use futures_util::{FutureExt as _, Stream, StreamExt as _};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use tracing::{error, info, warn};
 pub use self::dry::dry_run;
 use self::networks::Networks;
 use self::work::Done;
+use super::broker::Broker;
 use super::engine::{Engine, EngineError};
 use super::firewall::Firewall;
 use super::info::ContainerInfo;
@@ -34,6 +36,8 @@ const LOOK: Duration = Duration::from_secs(10);
 const GATHER: Duration = Duration::from_millis(100);
 /// Pauses while the engine is away: the first and the longest.
 const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Instances that may wait to be started anew; whoever finds no place asks again later.
+const RESTARTS: usize = 64;
 /// How long stopping may take beyond what containers have.
 const DRAIN_MARGIN: Duration = Duration::from_secs(50);
 
@@ -45,6 +49,7 @@ pub struct DockerRuntime {
     options: DockerOptions,
     wanted: watch::Receiver<Instances>,
     signs: watch::Receiver<Signs>,
+    restarts: mpsc::Receiver<InstanceId>,
     board: watch::Sender<BTreeMap<InstanceId, ContainerInfo>>,
 }
 
@@ -65,7 +70,7 @@ struct Actor {
     told: BTreeMap<String, String>,
     /// Whether there ever was a container of the fleet.
     has_seen: bool,
-    /// What the last look found running, for the signs of life.
+    /// What the last look found running and should give signs of life on the broker.
     running: BTreeSet<InstanceId>,
 }
 
@@ -85,8 +90,19 @@ impl DockerRuntime {
         let (wanted_sender, wanted) = watch::channel(Instances::new());
         let (signs_sender, signs) = watch::channel(Signs::default());
         let (board, receiver) = watch::channel(BTreeMap::new());
-        let handle = DockerHandle { wanted: wanted_sender, board: receiver, signs: signs_sender };
-        (Self { options, wanted, signs, board }, handle)
+        let (restarts_sender, restarts) = mpsc::channel(RESTARTS);
+        let handle = DockerHandle {
+            wanted: wanted_sender,
+            board: receiver,
+            signs: signs_sender,
+            restarts: restarts_sender,
+        };
+        (Self { options, wanted, signs, restarts, board }, handle)
+    }
+
+    /// Says where the bridge listens, for HTTP plugins: callbacks and metadata.
+    pub const fn set_bridge(&mut self, bridge: (SocketAddr, SocketAddr)) {
+        self.options.bridge = Some(bridge);
     }
 
     /// Runs what is wanted until `drain` is cancelled, then stops and removes all and returns when
@@ -159,6 +175,7 @@ impl DockerRuntime {
                     let signs = self.signs.borrow_and_update().clone();
                     actor.sign(&signs);
                 }
+                Some(name) = self.restarts.recv() => actor.give_up(&name),
                 () = next(&mut engine) => {}
                 () = sleep_until(wake) => {}
             }
@@ -207,6 +224,13 @@ impl Actor {
         Ok(made)
     }
 
+    /// Takes in that an instance does not serve.
+    fn give_up(&mut self, name: &InstanceId) {
+        if let Some(memory) = self.memory.get_mut(name) {
+            memory.give_up();
+        }
+    }
+
     /// Takes in a look at the signs of life of what runs.
     fn sign(&mut self, signs: &Signs) {
         for name in &self.running {
@@ -228,10 +252,8 @@ impl Actor {
         }
     }
 
-    fn secrets_of(&self, plugin: &broker_config::PluginId) -> Result<std::path::PathBuf, String> {
-        let broker = self.options.broker.as_ref().map_err(Clone::clone)?;
-        let root: &Path = &self.options.secrets;
-        secrets::write(root, plugin, broker)
+    fn secrets_of(&self, plugin: &PluginId, broker: &Broker) -> Result<PathBuf, String> {
+        secrets::write(&self.options.secrets, plugin, broker)
             .map_err(|error| format!("could not write its secrets: {error}"))
     }
 }

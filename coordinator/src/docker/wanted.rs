@@ -7,8 +7,8 @@ use std::time::Duration;
 use broker_config::{InstanceId, PluginId, Prefix};
 
 use super::naming::{FleetId, container_name};
-use crate::config::plugins::{Mount, Resources};
-use crate::config::{PluginEntry, PluginsFile, Runtime, Vars};
+use crate::config::plugins::{Mount, Protocol, Resources};
+use crate::config::{BaseUrl, PluginEntry, PluginsFile, Runtime, Vars};
 use crate::process::Discovered;
 
 /// What of our own environment containers see; nothing of it is secret.
@@ -33,6 +33,8 @@ pub struct Wanted {
     pub name: InstanceId,
     /// The plugin.
     pub plugin: PluginId,
+    /// What it speaks, and so where its network leads to: the broker or the bridge.
+    pub protocol: Protocol,
     /// The image's name.
     pub image: String,
     /// Arguments; `None` = the image's.
@@ -117,6 +119,7 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
             let wanted = Wanted {
                 name: name.clone(),
                 plugin: id.clone(),
+                protocol: entry.protocol,
                 image: image.clone(),
                 command: entry.command.clone(),
                 env: env(id, &name, entry, shared),
@@ -150,7 +153,9 @@ fn env(
         ("TMPDIR", "/tmp".to_owned()),
     ];
     env.extend(own.map(|(name, value)| (name.to_owned(), value)));
-    if let Some(concurrency) = entry.concurrency {
+    if entry.protocol == Protocol::Http {
+        env.insert("PORT".to_owned(), BaseUrl::usual().endpoint().1.to_string());
+    } else if let Some(concurrency) = entry.concurrency {
         env.insert("METAFLEET_CONCURRENCY".to_owned(), concurrency.to_string());
     }
     env

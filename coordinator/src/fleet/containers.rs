@@ -57,6 +57,7 @@ pub fn options(
         address: engine::address(&Env),
         fleet: shared.fleet.clone(),
         broker: Broker::new(connection),
+        bridge: None,
         secrets: secrets_of(data_dir),
         log_dir: data_dir.log(),
         registry_config: credentials::config_file(&Env),

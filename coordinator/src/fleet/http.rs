@@ -1,4 +1,4 @@
-//! The HTTP plugins of a fleet: what the bridge is told of them, and where their processes listen.
+//! The HTTP plugins of a fleet: what the bridge is told of them, and where they listen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -7,9 +7,11 @@ use broker_config::{InstanceId, PluginId};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::bridge::{Bridged, Place, Places};
+use crate::bridge::{Addresses, Bridged, Place, Places};
 use crate::config::plugins::Protocol;
 use crate::config::{PluginEntry, PluginsFile, Runtime};
+use crate::docker::describe::BRIDGE_HOST;
+use crate::docker::{ContainerInfo, DockerHandle};
 use crate::process::wanted::url_of;
 use crate::process::{ProcessHandle, ProcessInfo, ProcessState};
 
@@ -17,7 +19,7 @@ use crate::process::{ProcessHandle, ProcessInfo, ProcessState};
 #[derive(Clone, Debug, Default)]
 pub(super) struct HttpPlugins(BTreeMap<PluginId, PluginEntry>);
 
-/// The processes of one plugin, and who wants to know where they listen.
+/// The instances of one plugin, and who wants to know where they listen.
 #[derive(Debug)]
 pub(super) struct Followed {
     plugin: PluginId,
@@ -52,17 +54,29 @@ impl HttpPlugins {
         self.0.keys()
     }
 
-    /// What the bridge is told, and what is to be kept up to date from the processes.
-    pub(super) fn split(self, processes: &ProcessHandle) -> (Vec<Bridged>, Vec<Followed>) {
+    /// Whether some of them run in containers, which know this machine by a name of its own.
+    pub(super) fn any_in_containers(&self) -> bool {
+        self.0.values().any(|entry| entry.runtime == Runtime::Docker)
+    }
+
+    /// What the bridge is told, and what is to be kept up to date from processes and containers.
+    pub(super) fn split(
+        self,
+        processes: &ProcessHandle,
+        containers: &DockerHandle,
+    ) -> (Vec<Bridged>, Vec<Followed>) {
         let (mut bridged, mut followed) = (Vec::new(), Vec::new());
         for (plugin, entry) in self.0 {
             let (places, receiver) = watch::channel(remote(&plugin, &entry));
-            let is_process = entry.runtime == Runtime::Process;
-            let instances = if is_process { entry.instances.get() } else { count(&entry) };
+            let (restarts, instances) = match entry.runtime {
+                Runtime::Process => (Some(processes.restarts()), entry.instances.get()),
+                Runtime::Docker => (Some(containers.restarts()), entry.instances.get()),
+                Runtime::Remote | Runtime::Internal => (None, count(&entry)),
+            };
             bridged.push(Bridged {
                 plugin: plugin.clone(),
                 places: receiver,
-                restarts: is_process.then(|| processes.restarts()),
+                restarts,
                 concurrency: entry.concurrency.and_then(usize_of),
                 instances: NonZeroU32::new(instances)
                     .and_then(usize_of)
@@ -74,32 +88,53 @@ impl HttpPlugins {
     }
 }
 
-/// Tells the bridge where processes listen, whenever one is started or ends, until `stop`.
+/// Lets containers speak to the bridge under the name that they have for this machine.
+pub(super) fn know_containers(addresses: &mut Addresses) {
+    for options in [&mut addresses.api, &mut addresses.kv] {
+        options.hosts.insert(BRIDGE_HOST.to_owned());
+    }
+}
+
+/// Tells the bridge where processes and containers listen, whenever one is started or ends, until
+/// `stop`.
 pub(super) async fn follow(
     followed: Vec<Followed>,
     mut processes: watch::Receiver<BTreeMap<InstanceId, ProcessInfo>>,
+    mut containers: watch::Receiver<BTreeMap<InstanceId, ContainerInfo>>,
     stop: CancellationToken,
 ) {
+    // Without containers there is no runtime that could say more of them.
+    let mut has_containers = true;
     loop {
         {
-            let all = processes.borrow_and_update();
+            let running = processes.borrow_and_update();
+            let boxed = containers.borrow_and_update();
             for Followed { plugin, entry, places } in &followed {
-                if entry.runtime == Runtime::Process {
-                    let now = listening(plugin, entry, &all);
-                    places.send_if_modified(|before| {
-                        let changed = *before != now;
-                        *before = now;
-                        changed
-                    });
-                }
+                let now = match entry.runtime {
+                    Runtime::Process => listening(plugin, entry, &running),
+                    Runtime::Docker => listening_in_containers(plugin, &boxed),
+                    Runtime::Remote | Runtime::Internal => continue,
+                };
+                places.send_if_modified(|before| {
+                    let changed = *before != now;
+                    *before = now;
+                    changed
+                });
             }
         }
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
             changed = processes.changed() => if changed.is_err() { return },
+            changed = containers.changed(), if has_containers => has_containers = changed.is_ok(),
         }
     }
+}
+
+/// Where the containers of a plugin listen.
+fn listening_in_containers(plugin: &PluginId, all: &BTreeMap<InstanceId, ContainerInfo>) -> Places {
+    let its = all.iter().filter(|(_, info)| info.plugin == *plugin);
+    its.filter_map(|(name, info)| Some((name.clone(), info.place.clone()?))).collect()
 }
 
 /// Where the processes of a plugin listen; each start of one is another incarnation.
@@ -113,7 +148,7 @@ fn listening(
         let info = all.get(&name).filter(|info| info.state == ProcessState::Running)?;
         let started = info.started.map_or(0, |at| at.as_microsecond().unsigned_abs());
         let incarnation = (started << 22) ^ u64::from(info.pid?);
-        Some((name, Place { url: url_of(entry, n)?, incarnation }))
+        Some((name, Place { url: url_of(entry, n)?, incarnation, bridge: None }))
     };
     (1..=entry.instances.get()).filter_map(place).collect()
 }
@@ -125,7 +160,7 @@ fn remote(plugin: &PluginId, entry: &PluginEntry) -> Places {
     }
     let urls = (1..).zip(&entry.urls);
     let place = |(n, url): (u32, &crate::config::BaseUrl)| {
-        Some((name_of(plugin, n)?, Place { url: url.clone(), incarnation: 0 }))
+        Some((name_of(plugin, n)?, Place { url: url.clone(), incarnation: 0, bridge: None }))
     };
     urls.filter_map(place).collect()
 }

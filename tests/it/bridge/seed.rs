@@ -29,7 +29,7 @@ async fn port_8080() -> anyhow::Result<MutexGuard<'static, ()>> {
 
 /// Where Flask, Fastify and their like are: the folder that `METAFLEET_TEST_HTTP` names, else the one
 /// that `make tools` made. Without one the tests fail; nothing is skipped.
-async fn tools() -> anyhow::Result<PathBuf> {
+pub(crate) async fn tools() -> anyhow::Result<PathBuf> {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/http-plugins");
     let tools = std::env::var_os("METAFLEET_TEST_HTTP").map_or(made, PathBuf::from);
     let tools = std::fs::canonicalize(&tools)

@@ -206,9 +206,8 @@ fn addresses(entry: &PluginEntry, twice: bool) -> Result<(), String> {
         (Protocol::Nats, _) if !entry.urls.is_empty() => {
             "`url` is for `protocol: http`; other plugins find the broker themselves"
         }
-        (Protocol::Http, Runtime::Docker) => {
-            "`protocol: http` is for processes and remote plugins; start its container yourself, with \
-             `runtime: remote` and its `url`"
+        (Protocol::Http, Runtime::Docker) if !entry.urls.is_empty() => {
+            "`url` is not for containers: in its container, an HTTP plugin listens on port 8080"
         }
         (Protocol::Http, Runtime::Internal) => "`protocol: http` is for plugins that are servers",
         (Protocol::Http, Runtime::Remote) if entry.urls.is_empty() => {

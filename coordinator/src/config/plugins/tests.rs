@@ -107,7 +107,7 @@ fn a_broken_rule_names_file_line_and_rule_and_spares_the_others() {
             "{protocol: http, urls: ['http://localhost:1', 'http://[::1]:2']}",
             "`urls` is for remote",
         ),
-        ("{protocol: http, image: i}", "`protocol: http` is for processes and remote plugins"),
+        ("{protocol: http, image: i, url: 'http://h:1'}", "`url` is not for containers"),
         ("{protocol: http, runtime: internal}", "`protocol: http` is for plugins that are servers"),
         (
             "{protocol: http, runtime: remote, url: 'http://a:1', urls: ['http://b:1']}",

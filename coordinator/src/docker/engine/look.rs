@@ -1,6 +1,7 @@
 //! One look at all containers: ours in full, the others by name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use bollard::models::{ContainerState, ContainerStateStatusEnum};
 use bollard::query_parameters::ListContainersOptionsBuilder;
@@ -52,8 +53,13 @@ impl Engine {
             let state = state_of(&state);
             let networks = inspected.network_settings.and_then(|settings| settings.networks);
             let networks = networks.unwrap_or_default().into_values();
-            let networks = networks.filter_map(|network| network.network_id).collect();
-            look.found.push(Found { id, name, instance, plugin, hash, state, started, networks });
+            let address = |text: &String| text.parse::<IpAddr>().ok();
+            let networks: Vec<_> = networks.collect();
+            let address = networks.iter().find_map(|network| address(network.ip_address.as_ref()?));
+            let networks = networks.into_iter().filter_map(|network| network.network_id).collect();
+            let found =
+                Found { id, name, instance, plugin, hash, state, started, networks, address };
+            look.found.push(found);
         }
         Ok(look)
     }

@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::super::DockerOptions;
-use super::super::describe::{Network, describe, isolation_of};
+use super::super::describe::{Doors, Network, Way, bridge_urls, describe, isolation_of};
 use super::super::engine::{Engine, EngineError};
 use super::super::memory::Moment;
 use super::super::naming::network_name;
 use super::super::reconcile::{Want, reconcile};
-use super::super::relay::USUAL_PORT;
+use super::super::relay::BROKER_PORTS;
 use super::super::wanted::Instances;
+use crate::bridge::{API_PORT, KV_PORT};
+use crate::config::plugins::Protocol;
 
 /// Lists what would be done to run `instances` and nothing else.
 ///
@@ -43,9 +45,11 @@ pub async fn dry_run(
                 continue;
             }
         };
-        let broker = match &options.broker {
-            Ok(broker) => broker,
-            Err(reason) => {
+        let broker = match (wanted.protocol, &options.broker) {
+            // The bridge is told where it listens when it does; any address stands for it here.
+            (Protocol::Http, _) => None,
+            (Protocol::Nats, Ok(broker)) => Some(broker),
+            (Protocol::Nats, Err(reason)) => {
                 lines.push(format!("not start {name}: {reason}"));
                 continue;
             }
@@ -57,9 +61,12 @@ pub async fn dry_run(
         }
         let (id, gateway) = found.map(|found| (found.id, found.gateway)).unwrap_or_default();
         let gateway = gateway.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
-        let network = Network { name: network, id, relay: (gateway, USUAL_PORT) };
-        let secrets = options.secrets.join(wanted.plugin.as_str());
-        let way = (broker, secrets.as_path());
+        let [port, ..] = BROKER_PORTS;
+        let network = Network { name: network, id, gateway, doors: Doors::Broker { port } };
+        let secrets = &options.secrets.join(wanted.plugin.as_str());
+        let urls = bridge_urls(API_PORT, KV_PORT);
+        let bridge = Way::Bridge(&urls);
+        let way = broker.map_or(bridge, |broker| Way::Broker { broker, port, secrets });
         let description = describe(wanted, &image, isolation, &network, way);
         wants.insert(name.clone(), Want::Ready(Box::new(description)));
     }

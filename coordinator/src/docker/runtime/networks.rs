@@ -1,16 +1,18 @@
-//! A network for each plugin, with the relay as its only door.
+//! A network for each plugin, with relays as its only doors.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
 
 use broker_config::PluginId;
 use tracing::debug;
 
-use super::super::broker::Broker;
-use super::super::describe::Network;
+use super::super::Behind;
+use super::super::describe::{Doors, Network};
 use super::super::engine::{Engine, EngineError};
 use super::super::firewall::Firewall;
 use super::super::naming::{FleetId, bridge_name, network_name};
-use super::super::relay::Relay;
+use super::super::relay::{API_PORTS, BROKER_PORTS, KV_PORTS, Relay};
 
 /// The networks of the fleet.
 pub(super) struct Networks {
@@ -25,7 +27,9 @@ pub(super) struct Networks {
 /// A network that is ready for containers.
 struct Door {
     network: Network,
-    relay: Relay,
+    /// What it was opened for.
+    behind: Behind,
+    _relays: Vec<Relay>,
 }
 
 /// A network cannot be had.
@@ -47,7 +51,7 @@ impl Networks {
         engine: &Engine,
         plugin: &PluginId,
         is_open: bool,
-        broker: &Broker,
+        behind: &Behind,
     ) -> Result<Network, NoNetwork> {
         let name = network_name(&self.fleet, plugin, is_open);
         let found = match engine.network(&name).await.map_err(NoNetwork::Engine)? {
@@ -67,6 +71,7 @@ impl Networks {
         }
         if let Some(door) = self.open.get(&name)
             && door.network.id == found.id
+            && door.behind == *behind
         {
             return Ok(door.network.clone());
         }
@@ -75,18 +80,20 @@ impl Networks {
         let gateway = found.gateway.ok_or_else(|| {
             NoNetwork::Other(format!("the network {name} has no gateway on this machine"))
         })?;
-        let relay = Relay::open(gateway, broker.address.clone()).await.map_err(|error| {
+        let (doors, relays) = open(gateway, behind).await.map_err(|error| {
             let what = format!("could not listen at {gateway}, the gateway of {name}: {error}");
             NoNetwork::Other(what)
         })?;
         if let Some(firewall) = &self.firewall {
-            let closed = firewall.close(&bridge_name(&name), relay.address(), is_open).await;
+            let ways = (gateway, doors.ports());
+            let closed = firewall.close(&bridge_name(&name), &ways, is_open).await;
             closed.map_err(|error| {
                 NoNetwork::Other(format!("could not close this machine to {name}: {error}"))
             })?;
         }
-        let network = Network { name: name.clone(), id: found.id, relay: relay.address() };
-        self.open.insert(name, Door { network: network.clone(), relay });
+        let network = Network { name: name.clone(), id: found.id, gateway, doors };
+        let door = Door { network: network.clone(), behind: behind.clone(), _relays: relays };
+        self.open.insert(name, door);
         Ok(network)
     }
 
@@ -106,7 +113,7 @@ impl Networks {
                 debug!(%error, "a network stays for now");
                 left.insert(name);
             } else if let Some(door) = self.open.remove(&name) {
-                debug!(network = name, port = door.relay.address().1, "a network is closed");
+                debug!(network = name, ports = ?door.network.doors.ports(), "a network is closed");
             }
         }
         self.open.retain(|name, _| left.contains(name));
@@ -125,6 +132,22 @@ impl Networks {
         self.open.clear();
         if let Some(firewall) = &self.firewall {
             firewall.keep(&[]).await;
+        }
+    }
+}
+
+/// Opens all doors of a network.
+async fn open(gateway: IpAddr, behind: &Behind) -> io::Result<(Doors, Vec<Relay>)> {
+    match behind {
+        Behind::Broker(address) => {
+            let relay = Relay::open((gateway, BROKER_PORTS), address.clone()).await?;
+            Ok((Doors::Broker { port: relay.port() }, vec![relay]))
+        }
+        Behind::Bridge { api, kv } => {
+            let to = |address: &SocketAddr| (address.ip().to_string(), address.port());
+            let api = Relay::open((gateway, API_PORTS), to(api)).await?;
+            let kv = Relay::open((gateway, KV_PORTS), to(kv)).await?;
+            Ok((Doors::Bridge { api: api.port(), kv: kv.port() }, vec![api, kv]))
         }
     }
 }

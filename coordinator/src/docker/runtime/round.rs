@@ -6,7 +6,7 @@ use std::time::Duration;
 use broker_config::{Chain, InstanceId};
 use tracing::warn;
 
-use super::super::describe::{Image, Network, describe, isolation_of};
+use super::super::describe::{Doors, Image, Network, Way, bridge_urls, describe, isolation_of};
 use super::super::engine::{Engine, EngineError, Look};
 use super::super::found::State;
 use super::super::info::{ContainerState, board};
@@ -18,6 +18,7 @@ use super::super::wanted::{Instances, Wanted};
 use super::networks::NoNetwork;
 use super::work::{Worker, pull};
 use super::{Actor, Events, Rest};
+use crate::config::plugins::Protocol;
 
 /// The longest pause before something is tried again while everything stops.
 const LAST_PAUSE: Duration = Duration::from_secs(1);
@@ -79,7 +80,11 @@ impl Actor {
                     failures = memory.failures, "a plugin container has ended"
                 );
             }
-            if found.state == State::Running {
+            // The bridge looks after HTTP plugins itself.
+            let is_native = |wanted: &Wanted| wanted.protocol == Protocol::Nats;
+            if found.state == State::Running
+                && instances.get(&found.instance).is_some_and(is_native)
+            {
                 self.running.insert(found.instance.clone());
             }
         }
@@ -147,15 +152,17 @@ impl Actor {
         isolation: Isolation,
         network: &Network,
     ) -> Want {
+        let ready = |way| Want::Ready(Box::new(describe(wanted, image, isolation, network, way)));
+        let port = match network.doors {
+            Doors::Bridge { api, kv } => return ready(Way::Bridge(&bridge_urls(api, kv))),
+            Doors::Broker { port } => port,
+        };
         let broker = match &self.options.broker {
             Ok(broker) => broker,
             Err(reason) => return Want::Refused(reason.clone()),
         };
-        match self.secrets_of(&wanted.plugin) {
-            Ok(secrets) => {
-                let way = (broker, secrets.as_path());
-                Want::Ready(Box::new(describe(wanted, image, isolation, network, way)))
-            }
+        match self.secrets_of(&wanted.plugin, broker) {
+            Ok(secrets) => ready(Way::Broker { broker, port, secrets: &secrets }),
             Err(problem) => Want::Unable(problem),
         }
     }
@@ -192,12 +199,12 @@ impl Actor {
         wanted: &Wanted,
         isolation: &Isolation,
     ) -> Result<Result<Network, Want>, EngineError> {
-        let broker = match &self.options.broker {
-            Ok(broker) => broker.clone(),
-            Err(reason) => return Ok(Err(Want::Refused(reason.clone()))),
+        let behind = match self.options.behind(wanted.protocol) {
+            Ok(behind) => behind,
+            Err(reason) => return Ok(Err(Want::Refused(reason))),
         };
         let plugin = &wanted.plugin;
-        match self.networks.ensure(engine, plugin, isolation.is_open, &broker).await {
+        match self.networks.ensure(engine, plugin, isolation.is_open, &behind).await {
             Ok(network) => Ok(Ok(network)),
             Err(NoNetwork::Engine(error)) if error.is_away() => Err(error),
             Err(NoNetwork::Engine(error)) => Ok(Err(Want::Unable(Chain(&error).to_string()))),
@@ -212,7 +219,7 @@ impl Actor {
         look: &Look,
         now: Moment,
     ) {
-        let board = board(instances, wants, look, &self.memory, now);
+        let board = board(instances, (wants, look), &self.memory, (&self.board.borrow(), now));
         for (name, info) in &board {
             // What only takes its time is no problem.
             let is_problem = info.state != ContainerState::Starting;
