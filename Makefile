@@ -55,9 +55,9 @@ clean-demo: ## remove the demo's library and data
 test: tools build ## run every test of every language
 	@$(WITH_NATS) $(WITH_PYTHON) $(WITH_HTTP) python3 deploy/tools/run_tests.py
 
-docker-tools: needs ## get what tests of containers need: a Docker engine, docker-compose, debootstrap
+docker-tools: needs ## get what tests of containers need: a Docker engine, docker-compose, debootstrap, a registry
 	timeout 300 deploy/tools/docker-engine.sh
-	timeout 300 deploy/tools/compose.sh
+	timeout 300 deploy/tools/docker-extras.sh
 
 test-docker: tools docker-tools build ## run the tests of containers and of compose.yaml alone
 	@$(WITH_NATS) cargo test --workspace --locked --test it -- docker:: compose::

@@ -5,6 +5,7 @@ mod http;
 mod kill;
 mod life;
 mod probe;
+mod pull;
 mod same;
 
 use anyhow::Context as _;

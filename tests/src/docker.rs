@@ -150,6 +150,11 @@ pub fn is_allowed() -> bool {
     std::env::var_os("METAFLEET_TEST_DOCKER").is_none_or(|said| said != "0")
 }
 
+/// Ends a test for which the machine lacks something; the suite tells it loudly.
+pub fn nothing_shown(test: &str, why: &str) -> anyhow::Result<()> {
+    note("skipped", &format!("{test} ({why})"))
+}
+
 /// The suite reads how many ran and how many showed nothing.
 fn note(how: &str, test: &str) -> anyhow::Result<()> {
     let path = root()?.join("target/tmp/docker-tests");
