@@ -7,6 +7,7 @@ use std::time::Duration;
 use broker_config::{InstanceId, PluginId};
 use jiff::Timestamp;
 
+use super::describe::Description;
 use super::naming::{CONFIG_HASH, FleetId, INSTANCE, PLUGIN_ID};
 
 /// A container of our fleet.
@@ -26,7 +27,7 @@ pub struct Found {
     pub state: State,
     /// When it was started last.
     pub started: Option<Timestamp>,
-    /// The identities of its networks.
+    /// The identities of its networks; Podman says their names instead.
     pub networks: BTreeSet<String>,
     /// Its address there, while it runs.
     pub address: Option<IpAddr>,
@@ -88,6 +89,12 @@ impl Exit {
 }
 
 impl Found {
+    /// Whether it is in the network that is described.
+    #[must_use]
+    pub fn is_in(&self, description: &Description) -> bool {
+        [&description.network_id, &description.network].iter().any(|it| self.networks.contains(*it))
+    }
+
     /// How long it has lived when it ended.
     #[must_use]
     pub fn lived(&self) -> Duration {
@@ -115,6 +122,8 @@ pub fn whose(
 
 #[cfg(test)]
 mod tests {
+    use super::super::describe::tests::{description, wanted};
+    use super::super::reconcile::tests::found;
     use super::*;
 
     #[test]
@@ -131,6 +140,15 @@ mod tests {
         }
         let reason = exit(137, true, "").reason();
         assert!(reason.starts_with("out of memory: ended by signal 9"), "{reason}");
+    }
+
+    #[test]
+    fn an_engine_may_call_a_network_by_its_identity_or_its_name() {
+        let description = description(&wanted("a", 1));
+        for (said, is_in) in [("n1", true), ("n", true), ("n2", false)] {
+            let networks = BTreeSet::from([said.to_owned()]);
+            assert_eq!(Found { networks, ..found("a", "1") }.is_in(&description), is_in, "{said}");
+        }
     }
 
     #[test]

@@ -187,8 +187,7 @@ fn step(
             return remove(Why::Changed);
         }
         Some(Want::Ready(description))
-            if found.state == State::Running
-                && !found.networks.contains(&description.network_id) =>
+            if found.state == State::Running && !found.is_in(description) =>
         {
             return remove(Why::CutOff);
         }

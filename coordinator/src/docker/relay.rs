@@ -8,8 +8,9 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt;
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -30,6 +31,8 @@ pub const API_PORTS: Ports = [API_PORT, 18_180, 28_180, 38_180];
 pub const KV_PORTS: Ports = [KV_PORT, 19_000, 29_000, 39_000];
 /// Connections of one plugin at once.
 const CONNECTIONS: usize = 256;
+/// Connections that may wait to be taken.
+const BACKLOG: u32 = 128;
 /// How long the target may take to answer.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Pause after an error of the listener.
@@ -48,14 +51,11 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// What the operating system says, e.g. that the address is not one of this machine.
-    pub async fn open(
-        (gateway, ports): (IpAddr, Ports),
-        target: (String, u16),
-    ) -> io::Result<Self> {
+    /// What the operating system says.
+    pub fn open((gateway, ports): (IpAddr, Ports), target: (String, u16)) -> io::Result<Self> {
         let mut last = None;
         for port in ports {
-            match TcpListener::bind((gateway, port)).await {
+            match listen((gateway, port).into()) {
                 Ok(listener) => return Self::serve(listener, target),
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse => last = Some(error),
                 Err(error) => return Err(error),
@@ -77,6 +77,20 @@ impl Relay {
     pub const fn port(&self) -> u16 {
         self.address.port()
     }
+}
+
+/// Listens at an address that may come later: Podman gives a network its address with the first
+/// container in it.
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if address.is_ipv4() {
+        sockopt::set_ip_freebind(&socket, true)?;
+    } else {
+        sockopt::set_ipv6_freebind(&socket, true)?;
+    }
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 async fn accept(listener: TcpListener, target: Arc<(String, u16)>, stop: CancellationToken) {
@@ -124,6 +138,14 @@ mod tests {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
+
+    #[tokio::test]
+    async fn it_listens_at_an_address_that_is_not_there_yet() -> anyhow::Result<()> {
+        // Nobody has it: RFC 5737.
+        let relay = Relay::open(([203, 0, 113, 1].into(), KV_PORTS), (String::new(), 1))?;
+        assert_eq!(relay.port(), KV_PORTS[0]);
+        Ok(())
+    }
 
     #[tokio::test]
     async fn it_carries_both_ways_and_ends_when_dropped() -> anyhow::Result<()> {

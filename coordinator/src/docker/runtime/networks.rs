@@ -80,7 +80,7 @@ impl Networks {
         let gateway = found.gateway.ok_or_else(|| {
             NoNetwork::Other(format!("the network {name} has no gateway on this machine"))
         })?;
-        let (doors, relays) = open(gateway, behind).await.map_err(|error| {
+        let (doors, relays) = open(gateway, behind).map_err(|error| {
             let what = format!("could not listen at {gateway}, the gateway of {name}: {error}");
             NoNetwork::Other(what)
         })?;
@@ -137,16 +137,16 @@ impl Networks {
 }
 
 /// Opens all doors of a network.
-async fn open(gateway: IpAddr, behind: &Behind) -> io::Result<(Doors, Vec<Relay>)> {
+fn open(gateway: IpAddr, behind: &Behind) -> io::Result<(Doors, Vec<Relay>)> {
     match behind {
         Behind::Broker(address) => {
-            let relay = Relay::open((gateway, BROKER_PORTS), address.clone()).await?;
+            let relay = Relay::open((gateway, BROKER_PORTS), address.clone())?;
             Ok((Doors::Broker { port: relay.port() }, vec![relay]))
         }
         Behind::Bridge { api, kv } => {
             let to = |address: &SocketAddr| (address.ip().to_string(), address.port());
-            let api = Relay::open((gateway, API_PORTS), to(api)).await?;
-            let kv = Relay::open((gateway, KV_PORTS), to(kv)).await?;
+            let api = Relay::open((gateway, API_PORTS), to(api))?;
+            let kv = Relay::open((gateway, KV_PORTS), to(kv))?;
             Ok((Doors::Bridge { api: api.port(), kv: kv.port() }, vec![api, kv]))
         }
     }
