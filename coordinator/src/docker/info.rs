@@ -1,6 +1,7 @@
 //! What is known about one container, for people.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use broker_config::{InstanceId, PluginId};
 use jiff::Timestamp;
@@ -35,6 +36,10 @@ pub struct ContainerInfo {
     pub started: Option<Timestamp>,
     /// How it ended last.
     pub last_exit: Option<LastExit>,
+    /// The identity of the image that it is made of, once that is here.
+    pub image_id: Option<String>,
+    /// Where the end of what it prints is kept when it is removed.
+    pub log: PathBuf,
 }
 
 /// How an instance is.
@@ -55,9 +60,14 @@ pub enum ContainerState {
     Blocked,
 }
 
+/// Where the end of what an instance prints is kept.
+pub(super) fn log_of(log_dir: &Path, name: &InstanceId) -> PathBuf {
+    log_dir.join(format!("{name}.log"))
+}
+
 /// Shows every instance that is wanted.
 pub(super) fn board(
-    instances: &Instances,
+    (instances, log_dir): (&Instances, &Path),
     wants: &BTreeMap<InstanceId, Want>,
     look: &Look,
     memory: &BTreeMap<InstanceId, Memory>,
@@ -81,6 +91,11 @@ pub(super) fn board(
             restarts: memory.restarts,
             started: container.and_then(|found| found.started),
             last_exit: memory.last_exit.clone(),
+            image_id: match wants.get(name) {
+                Some(Want::Ready(description)) => Some(description.image_id.clone()),
+                Some(Want::Refused(_) | Want::Unable(_) | Want::Preparing(_)) | None => None,
+            },
+            log: log_of(log_dir, name),
         };
         all.insert(name.clone(), info);
     }
@@ -169,7 +184,9 @@ mod tests {
             let wants = BTreeMap::from([(name.clone(), want)]);
             let memory = BTreeMap::from([(name.clone(), memory.clone())]);
             let look = Look { found, foreign: [taken.to_owned()].into() };
-            let info = board(&instances, &wants, &look, &memory, now).remove(&name).unwrap();
+            let info = board((&instances, Path::new("/log")), &wants, &look, &memory, now)
+                .remove(&name)
+                .unwrap();
             assert_eq!(info.state, state);
             match note {
                 None => assert_eq!(info.note, None),

@@ -212,7 +212,7 @@ impl Actor {
         look: &Look,
         now: Moment,
     ) {
-        let board = board(instances, wants, look, &self.memory, now);
+        let board = board((instances, &self.options.log_dir), wants, look, &self.memory, now);
         for (name, info) in &board {
             // What only takes its time is no problem.
             let is_problem = info.state != ContainerState::Starting;
