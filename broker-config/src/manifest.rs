@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::data::{DataField, DataType};
-pub use self::settings::{ConfigField, ConfigOption, ConfigType};
+pub use self::settings::{ConfigField, ConfigOption, ConfigType, SettingProblem};
 use crate::filter::Filter;
 use crate::id::PluginId;
 use crate::queue::Queue;

@@ -27,6 +27,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use broker_config::{InstanceId, PluginId, Prefix};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -84,6 +85,8 @@ pub struct BridgeOptions {
     pub plugins: Vec<Bridged>,
     /// Where it listens.
     pub addresses: Addresses,
+    /// What else is answered where callbacks are taken.
+    pub routes: Router,
     /// How workers reach the broker.
     pub connection: Connection,
     /// The fleet's prefix.
@@ -143,7 +146,8 @@ impl Default for Addresses {
             listen: SocketAddr::from(([127, 0, 0, 1], port)),
             ..HttpOptions::default()
         };
-        Self { api: on(API_PORT), kv: on(KV_PORT), api_url: None, kv_url: None }
+        let api = HttpOptions { or_any_port: true, ..on(API_PORT) };
+        Self { api, kv: on(KV_PORT), api_url: None, kv_url: None }
     }
 }
 
@@ -159,9 +163,11 @@ impl Bridge {
     ///
     /// [`BindError`] when an address cannot be listened on.
     pub async fn start(options: BridgeOptions) -> Result<Self, BindError> {
-        let BridgeOptions { plugins, addresses, connection, prefix, grace, store } = options;
+        let BridgeOptions { plugins, addresses, routes, connection, prefix, grace, store } =
+            options;
         let pending = Arc::new(Pending::default());
-        let api = Server::bind(&addresses.api, callback::routes(pending.clone())).await?;
+        let routes = routes.merge(callback::routes(pending.clone()));
+        let api = Server::bind(&addresses.api, routes).await?;
         let kv = Server::bind(&addresses.kv, meta::routes(store, pending.clone())).await?;
         let urls = Urls {
             api: addresses.api_url.unwrap_or_else(|| url_of(api.address())),
@@ -281,7 +287,8 @@ async fn look_after(mut bridged: Bridged, board: Arc<Board>, stop: CancellationT
     join(&mut tasks).await;
 }
 
-fn url_of(address: SocketAddr) -> String {
+/// How a server at this address is reached from this machine.
+pub(crate) fn url_of(address: SocketAddr) -> String {
     format!("http://{}", reachable(address))
 }
 

@@ -5,6 +5,8 @@
 //! nothing new is published → the bridge, which finishes what HTTP plugins hold → plugins, which finish
 //! what they hold → broker. Whatever dies in between, all state is in the broker's streams, and the next start goes on from there.
 
+mod api;
+mod base;
 pub mod containers;
 pub mod embedded;
 mod failing;
@@ -14,15 +16,13 @@ pub mod library;
 mod mark;
 pub mod plugins;
 mod reload;
+pub mod steer;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::Client;
-use broker_config::apply::{apply, check_server};
-use broker_config::topology::Topology;
-use broker_config::{ApplyError, Names};
+use broker_config::ApplyError;
 use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -30,17 +30,20 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+use self::base::{Base, prepare};
 use self::embedded::{EmbeddedBroker, EmbeddedError};
 use self::plugins::{PluginPlan, PluginSources};
 use self::reload::Reload;
+use self::steer::Steering;
 use crate::bridge::{Addresses, Bridge, BridgeOptions, Troubles};
 use crate::config::connection::{ConnectError, Origin};
-use crate::config::data_dir::{DataDirError, FleetLock};
+use crate::config::data_dir::DataDirError;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Connection, DataDir, Env, FleetFile};
-use crate::docker::{DockerHandle, DockerRuntime};
+use crate::docker::{self, DockerHandle, DockerRuntime};
 use crate::exec::Guard;
 use crate::http::BindError;
+use crate::http::api::{self as status, ApiOptions};
 use crate::process::restart::RestartPolicy;
 use crate::process::{ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
 use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions};
@@ -60,7 +63,7 @@ pub struct FleetOptions {
     pub connection: Option<Connection>,
     /// Where plugins are found, and what a person says of them.
     pub plugins: PluginSources,
-    /// Where HTTP plugins reach the fleet; nothing listens unless there is one.
+    /// Where the API listens and HTTP plugins reach the fleet.
     pub http: Addresses,
     /// Folders and files that plugins read: containers see nothing else of this machine.
     pub roots: Vec<PathBuf>,
@@ -93,6 +96,8 @@ pub struct Fleet {
     pub reload: Arc<Notify>,
     /// Serves HTTP plugins, if there are any.
     pub bridge: Option<Bridge>,
+    /// Where its API is; one that runs for one command only has none.
+    pub api: Option<String>,
     coordinating: JoinSet<Result<(), CoordinatorError>>,
     coordinator_drain: CancellationToken,
     processing: JoinSet<()>,
@@ -100,11 +105,15 @@ pub struct Fleet {
     base: Base,
 }
 
-/// What the rest stands on; the lock goes last.
-#[derive(Debug)]
-enum Base {
-    Own(Box<EmbeddedBroker>),
-    Existing(FleetLock),
+/// What has been made before anything runs.
+struct Started {
+    plan: PluginPlan,
+    boxed: docker::Surroundings,
+    store: Store,
+    service: Coordinator,
+    handle: CoordinatorHandle,
+    docker: DockerRuntime,
+    containers: DockerHandle,
 }
 
 /// A fleet could not be started.
@@ -128,8 +137,8 @@ pub enum FleetError {
     /// The list of plugins.
     #[error(transparent)]
     Plugins(#[from] ReadPluginsError),
-    /// The addresses for HTTP plugins.
-    #[error("HTTP plugins could not be served")]
+    /// The addresses of the API and for HTTP plugins.
+    #[error("the API or HTTP plugins could not be served")]
     Http(#[from] BindError),
 }
 
@@ -173,26 +182,51 @@ impl Fleet {
             grace,
             restart: RestartPolicy::default(),
         });
+        let coordinator_drain = CancellationToken::new();
         let prepared = async {
             let boxed = containers::surroundings(&data_dir, names.prefix(), grace, &roots)?;
-            let docker = containers::options(&data_dir, &boxed, &surroundings.connection);
-            let (mut docker, containers) = DockerRuntime::new(docker);
             let plan = PluginPlan::make(&plugins, &surroundings, &boxed)?;
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
             let store = Store::open(client, names.clone()).await?;
             let node = data_dir.node_id()?;
+            let coordinator = CoordinatorOptions {
+                node,
+                word: plan.word(),
+                drop_unexpected: true,
+                ..coordinator
+            };
+            let (service, handle) = Coordinator::new(store.client().clone(), coordinator);
+            let docker = containers::options(&data_dir, &boxed, &surroundings.connection);
+            let engine = docker.address.clone();
+            let (mut docker, containers) = DockerRuntime::new(docker);
+            let (steering, requests, shown) = Steering::new(plan.known.clone());
+            let routes = if temporary {
+                None
+            } else {
+                Some(status::routes(ApiOptions {
+                    token: api::token(&data_dir)?,
+                    store: store.clone(),
+                    coordinator: handle.clone(),
+                    processes: processes.clone(),
+                    containers: containers.clone(),
+                    engine,
+                    steering,
+                    stop: coordinator_drain.clone(),
+                }))
+            };
+            let mut http = http;
+            if plan.http.any_in_containers() {
+                http::know_containers(&mut http);
+            }
             let (bridge, followed) = if plan.http.is_empty() {
                 (None, Vec::new())
             } else {
-                let mut http = http;
-                if plan.http.any_in_containers() {
-                    http::know_containers(&mut http);
-                }
                 let (plugins, followed) = plan.http.clone().split(&processes, &containers);
                 let options = BridgeOptions {
                     plugins,
-                    addresses: http,
+                    addresses: http.clone(),
+                    routes: routes.clone().unwrap_or_default(),
                     connection: plugin_connection,
                     prefix: names.prefix().clone(),
                     grace,
@@ -202,9 +236,12 @@ impl Fleet {
                 docker.set_bridge(bridge.listening);
                 (Some(bridge), followed)
             };
-            Ok((plan, boxed, docker, containers, store, node, bridge, followed))
+            let of_bridge = bridge.as_ref().map(|bridge| bridge.listening.0);
+            let listening = api::listen(&http.api, of_bridge, routes).await?;
+            let started = Started { plan, boxed, store, service, handle, docker, containers };
+            Ok((started, bridge, followed, listening, requests, shown))
         };
-        let (plan, boxed, docker, containers, store, node, bridge, followed) = match prepared.await
+        let (started, bridge, followed, listening, requests, shown) = match Box::pin(prepared).await
         {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -212,11 +249,7 @@ impl Fleet {
                 return Err(error);
             }
         };
-
-        let options =
-            CoordinatorOptions { node, word: plan.word(), drop_unexpected: true, ..coordinator };
-        let (service, handle) = Coordinator::new(store.client().clone(), options);
-        let coordinator_drain = CancellationToken::new();
+        let Started { plan, boxed, store, service, handle, docker, containers } = started;
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(coordinator_drain.clone()));
 
@@ -250,8 +283,14 @@ impl Fleet {
             coordinator: handle.clone(),
             store: store.clone(),
             asked: reload.clone(),
+            requests,
+            shown,
         };
-        let problems = plan.problems.clone();
+        let mut problems = plan.problems.clone();
+        problems.extend(listening.problem);
+        if let Some(server) = listening.server {
+            processing.spawn(server.run(process_drain.clone()));
+        }
         processing.spawn(following.run(plan, process_drain.clone()));
 
         let fleet = Self {
@@ -263,6 +302,7 @@ impl Fleet {
             reload,
             has_plugins,
             bridge,
+            api: listening.url,
             coordinating,
             coordinator_drain,
             processing,
@@ -287,6 +327,7 @@ impl Fleet {
             prefix: self.store.names().prefix().clone(),
             started: Timestamp::now(),
             temporary,
+            api: self.api.clone(),
         })
     }
 
@@ -333,28 +374,6 @@ impl Fleet {
         self.store.close().await;
         self.base.stop().await;
     }
-}
-
-impl Base {
-    const fn lock(&self) -> &FleetLock {
-        match self {
-            Self::Own(broker) => &broker.lock,
-            Self::Existing(lock) => lock,
-        }
-    }
-
-    async fn stop(self) {
-        match self {
-            Self::Own(broker) => broker.stop().await,
-            Self::Existing(lock) => drop(lock),
-        }
-    }
-}
-
-async fn prepare(client: &Client, names: &Names, replicas: usize) -> Result<(), ApplyError> {
-    let js = async_nats::jetstream::new(client.clone());
-    check_server(&js, &client.server_info().version).await?;
-    apply(&js, &Topology::of(names, replicas)).await.map(drop)
 }
 
 /// The file that says which plugins run, when the command line names none.

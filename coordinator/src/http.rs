@@ -5,6 +5,7 @@
 //! another origin, are refused: that is how a page in a browser would reach us. Errors are
 //! `application/problem+json`.
 
+pub mod api;
 pub mod callback;
 mod guard;
 pub mod meta;
@@ -37,6 +38,8 @@ use self::problem::Problem;
 pub struct HttpOptions {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// Whether another port will do when this one is taken.
+    pub or_any_port: bool,
     /// Names it answers to, besides `localhost` and addresses.
     pub hosts: BTreeSet<String>,
     /// How patient it is.
@@ -66,6 +69,7 @@ impl Default for HttpOptions {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            or_any_port: false,
             hosts: BTreeSet::new(),
             limits: Limits::default(),
         }
@@ -118,9 +122,15 @@ impl Server {
     ///
     /// [`BindError`], e.g. when another program has it.
     pub async fn bind(options: &HttpOptions, routes: Router) -> Result<Self, BindError> {
-        let HttpOptions { listen, hosts, limits } = options.clone();
+        let HttpOptions { listen, or_any_port, hosts, limits } = options.clone();
         let failed = |source| BindError { address: listen, source };
-        let listener = TcpListener::bind(listen).await.map_err(failed)?;
+        let listener = match TcpListener::bind(listen).await {
+            Err(error) if or_any_port && error.kind() == io::ErrorKind::AddrInUse => {
+                let free = SocketAddr::new(listen.ip(), 0);
+                TcpListener::bind(free).await.map_err(failed)?
+            }
+            bound => bound.map_err(failed)?,
+        };
         let address = listener.local_addr().map_err(failed)?;
         let rules = Arc::new(guard::Rules { hosts, limits });
         let router = routes
@@ -130,7 +140,7 @@ impl Server {
         Ok(Self { listener, address, router, limits })
     }
 
-    /// Where it listens.
+    /// Where it listens; the port may be another than was asked for.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.address

@@ -31,5 +31,6 @@ pub mod signals;
 pub mod slots;
 pub mod source;
 pub mod spans;
+pub mod stats;
 pub mod store;
 pub mod strays;

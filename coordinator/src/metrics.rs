@@ -8,7 +8,9 @@ use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use broker_config::{PluginId, RecordStatus};
+use broker_config::{Cid, PluginId, Record, RecordStatus};
+
+use crate::stats::Stats;
 
 /// Upper bounds of the duration histogram, in seconds.
 pub const BUCKETS: [f64; 12] =
@@ -38,15 +40,36 @@ pub struct PluginMetrics {
 }
 
 /// All numbers of one coordinator.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Metrics {
+    since: String,
     plugins: Mutex<BTreeMap<PluginId, PluginMetrics>>,
+    stats: Mutex<BTreeMap<PluginId, Stats>>,
     settled: AtomicU64,
     open: AtomicU64,
     parked: AtomicU64,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            since: jiff::Timestamp::now().to_string(),
+            plugins: Mutex::default(),
+            stats: Mutex::default(),
+            settled: AtomicU64::default(),
+            open: AtomicU64::default(),
+            parked: AtomicU64::default(),
+        }
+    }
+}
+
 impl Metrics {
+    /// Since when it is counted, RFC 3339.
+    #[must_use]
+    pub fn since(&self) -> &str {
+        &self.since
+    }
+
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PluginId, PluginMetrics>> {
         self.plugins.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -72,6 +95,33 @@ impl Metrics {
             RecordStatus::Skipped => n.skipped += 1,
             RecordStatus::Failed => n.failed += 1,
         });
+    }
+
+    /// A record came, for the plugin's statistics.
+    pub fn ended(&self, plugin: &PluginId, record: &Record) {
+        self.note(plugin, |stats| {
+            stats.ended(record.status, record.duration_ms);
+            if let Some(error) = &record.error {
+                stats.erred(error, &record.cid, &record.finished_at);
+            }
+        });
+    }
+
+    /// An attempt has failed, for the plugin's statistics.
+    pub fn erred(&self, plugin: &PluginId, cid: &Cid, error: &str, at: &str) {
+        self.note(plugin, |stats| stats.erred(error, cid, at));
+    }
+
+    fn note(&self, plugin: &PluginId, note: impl FnOnce(&mut Stats)) {
+        let mut all = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        note(all.entry(plugin.clone()).or_default());
+    }
+
+    /// What became of the tasks of a plugin since the coordinator started.
+    #[must_use]
+    pub fn stats(&self, plugin: &PluginId) -> Stats {
+        let all = self.stats.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(plugin).cloned().unwrap_or_default()
     }
 
     /// An attempt took this long.

@@ -334,6 +334,7 @@ impl Coordinator {
                         if counts {
                             metrics.record(&plugin, record.status);
                             metrics.duration(&plugin, record.duration_ms);
+                            metrics.ended(&plugin, &record);
                         }
                         let fact = Fact::TaskSettled {
                             cid: cid.clone(),

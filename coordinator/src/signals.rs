@@ -29,7 +29,7 @@ pub async fn handle(
         tracing::warn!(subject = %message.subject, "a signal cannot be read");
         return true;
     };
-    let Signal { task_id, cid, queue, attempt, instance, what, .. } = signal;
+    let Signal { task_id, cid, queue, attempt, instance, at, what, .. } = signal;
     let trace = trace_of(message.headers.as_ref());
     match what {
         What::Failed { error, permanent, duration_ms, task } => {
@@ -58,6 +58,7 @@ pub async fn handle(
         What::Retrying { error, delay_ms, duration_ms } => {
             metrics.retried(&plugin);
             metrics.duration(&plugin, duration_ms);
+            metrics.erred(&plugin, &cid, &error, &at);
             journal.note(task_id.clone(), instance, error.clone());
             let id = format!("retrying.{task_id}.{attempt}");
             let plugin_id = plugin;

@@ -11,6 +11,7 @@ pub mod files;
 pub mod overview;
 pub mod paths;
 pub mod patience;
+pub mod pause;
 mod places;
 pub mod plugins;
 pub mod records;

@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "a test picks the one event it waits for")]
 #![expect(clippy::print_stdout, reason = "seeds and figures are shown when a test fails")]
 
+mod api;
 mod bridge;
 mod chaos;
 mod cli;

@@ -301,6 +301,7 @@ impl Bench {
                 instances: NonZeroUsize::new(urls.len()).context("an instance")?,
             }],
             addresses: Addresses { api: free.clone(), kv: free, api_url: None, kv_url: None },
+            routes: Router::new(),
             connection: Connection {
                 url: fleet.server.url(),
                 login: Login::Anonymous,

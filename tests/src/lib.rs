@@ -10,6 +10,7 @@
     reason = "a helper fails with what went wrong, and the test with it"
 )]
 
+pub mod api;
 pub mod bridge;
 pub mod chaos;
 pub mod cli;

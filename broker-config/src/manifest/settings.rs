@@ -60,6 +60,16 @@ pub struct ConfigOption {
     pub label: String,
 }
 
+/// A setting that breaks a rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {rule}")]
+pub struct SettingProblem {
+    /// Which.
+    pub key: String,
+    /// The rule; it never holds the value.
+    pub rule: String,
+}
+
 impl Manifest {
     /// Checks the operator's values and fills in the defaults.
     ///
@@ -67,25 +77,39 @@ impl Manifest {
     ///
     /// Everything that is wrong, by key. No text holds a value, because it may be a secret.
     pub fn settings(&self, given: &Map<String, Value>) -> Result<Map<String, Value>, Vec<String>> {
-        let mut problems: Vec<String> = given
+        self.checked_settings(given)
+            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    }
+
+    /// As [`Manifest::settings`], with the key of each problem for itself.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong.
+    pub fn checked_settings(
+        &self,
+        given: &Map<String, Value>,
+    ) -> Result<Map<String, Value>, Vec<SettingProblem>> {
+        let problem = |key: &str, rule: String| SettingProblem { key: key.to_owned(), rule };
+        let mut problems: Vec<SettingProblem> = given
             .keys()
             .filter(|key| !self.config_schema.contains_key(*key))
-            .map(|key| format!("{key}: {} has no such setting", self.id))
+            .map(|key| problem(key, format!("{} has no such setting", self.id)))
             .collect();
         let mut settings = Map::new();
         for (key, field) in &self.config_schema {
             let value = given.get(key).or(field.default.as_ref());
             match value {
                 Some(value) if field.required && value.as_str() == Some("") => {
-                    problems.push(format!("{key}: is required"));
+                    problems.push(problem(key, "is required".to_owned()));
                 }
                 Some(value) => match field.convert(value) {
                     Some(value) => {
                         settings.insert(key.clone(), value);
                     }
-                    None => problems.push(format!("{key}: must be {}", field.wanted())),
+                    None => problems.push(problem(key, format!("must be {}", field.wanted()))),
                 },
-                None if field.required => problems.push(format!("{key}: is required")),
+                None if field.required => problems.push(problem(key, "is required".to_owned())),
                 None => {}
             }
         }

@@ -9,17 +9,13 @@ use crate::bridge::{API_PORT, Addresses, KV_PORT};
 use crate::config::BaseUrl;
 use crate::http::HttpOptions;
 
-/// Where callbacks and metadata of HTTP plugins are taken; nothing listens unless there is one.
+/// Where the API listens, and metadata of HTTP plugins is read and written.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct HttpArgs {
-    /// Where callbacks of HTTP plugins are taken
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        env = "METAFLEET_API_LISTEN",
-        default_value_t = local(API_PORT)
-    )]
-    pub(crate) api_listen: SocketAddr,
+    /// Where the API listens and callbacks of HTTP plugins are taken [default: 127.0.0.1:8180, or
+    /// a free port when another program has that one]
+    #[arg(long, value_name = "ADDRESS", env = "METAFLEET_API_LISTEN")]
+    pub(crate) api_listen: Option<SocketAddr>,
     /// Where HTTP plugins read and write metadata
     #[arg(
         long,
@@ -42,7 +38,7 @@ fn local(port: u16) -> SocketAddr {
 
 impl Default for HttpArgs {
     fn default() -> Self {
-        Self { api_listen: local(API_PORT), kv_listen: local(KV_PORT), api_url: None, kv_url: None }
+        Self { api_listen: None, kv_listen: local(KV_PORT), api_url: None, kv_url: None }
     }
 }
 
@@ -53,8 +49,11 @@ impl HttpArgs {
             let hosts = url.iter().map(|url| url.endpoint().0.to_owned());
             HttpOptions { listen, hosts: hosts.collect::<BTreeSet<_>>(), ..HttpOptions::default() }
         };
+        let api = on(self.api_listen.unwrap_or_else(|| local(API_PORT)), &self.api_url);
+        // Who names an address, or tells plugins of one, relies on it.
+        let or_any_port = self.api_listen.is_none() && self.api_url.is_none();
         Addresses {
-            api: on(self.api_listen, &self.api_url),
+            api: HttpOptions { or_any_port, ..api },
             kv: on(self.kv_listen, &self.kv_url),
             api_url: self.api_url.as_ref().map(ToString::to_string),
             kv_url: self.kv_url.as_ref().map(ToString::to_string),

@@ -87,6 +87,7 @@ impl PluginArgs {
             file: Some(self.plugins.clone().unwrap_or_else(|| default_plugins_file(data_dir))),
             is_named: self.plugins.is_some(),
             dirs,
+            overrides: Some(data_dir.overrides()),
         }
     }
 }
@@ -118,10 +119,15 @@ impl Launch<'_> {
     /// Starts the fleet and says what is wrong with its plugins.
     pub(crate) async fn start(self, app: &App, data_dir: DataDir) -> Result<Fleet, Failure> {
         let look_around = self.look_around;
+        let token = data_dir.api_token();
         let fleet = Fleet::start(self.options(app, data_dir)).await?;
         for problem in &fleet.problems {
             // Also with -q: somebody wanted a plugin that does not run.
             complain(&format!("warning: {problem}"));
+        }
+        if let Some(api) = &fleet.api {
+            let token = token.display();
+            app.out.say(&format!("the API is at {api}, the token for it in {token}"));
         }
         if let Some(bridge) = &fleet.bridge {
             let urls = &bridge.urls;
@@ -176,7 +182,7 @@ impl From<FleetError> for Failure {
             FleetError::Store(error) => error.into(),
             FleetError::Http(error) => {
                 Self::new(Exit::Failure, broker_config::Chain(&error).to_string()).advise(
-                    "choose other addresses for HTTP plugins with --api-listen and --kv-listen; \
+                    "choose other addresses with --api-listen and --kv-listen; \
                      port 0 takes a free one",
                 )
             }
@@ -188,6 +194,7 @@ impl From<FleetError> for Failure {
                     }
                     ReadPluginsError::NoList(_) => failure
                         .advise("nothing was started; a file without plugins says `plugins: {}`"),
+                    ReadPluginsError::Overrides(_) => failure.advise("nothing was started"),
                 }
             }
         }

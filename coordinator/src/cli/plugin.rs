@@ -45,8 +45,10 @@ pub(crate) async fn run(app: &App, command: PluginCommand) -> Result<Exit, Failu
 
 /// The entry of a plugin that must be known.
 pub(crate) async fn known(store: &Store, id: &PluginId) -> Result<KnownPlugin, Failure> {
-    store.plugin(id).await?.ok_or_else(|| {
-        Failure::not_found(format!("no plugin `{id}` is known"))
-            .advise("`metafleet plugin list` shows all that have announced themselves")
-    })
+    store.plugin(id).await?.ok_or_else(|| unknown(id))
+}
+
+fn unknown(id: &PluginId) -> Failure {
+    Failure::not_found(format!("no plugin `{id}` is known"))
+        .advise("`metafleet plugin list` shows all that have announced themselves")
 }

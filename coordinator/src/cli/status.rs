@@ -7,7 +7,7 @@ use super::exit::{Exit, Failure};
 use super::output::Lines;
 use super::session;
 use super::table::Table;
-use crate::store::overview::{Overview, PluginNumbers};
+use crate::store::overview::Overview;
 
 #[derive(Debug, Args)]
 pub(crate) struct StatusArgs {}
@@ -56,11 +56,10 @@ fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
     let mut table =
         Table::new(&["PLUGIN", "VERSION", "STATE", ">INSTANCES", ">PENDING", ">RUNNING", ">DEAD"]);
     for plugin in &overview.plugins {
-        let state = state(plugin);
         table.row([
             plugin.id.clone(),
             plugin.version.clone(),
-            state.to_owned(),
+            plugin.state().as_str().to_owned(),
             plugin.instances.to_string(),
             plugin.pending.to_string(),
             plugin.running.to_string(),
@@ -70,56 +69,5 @@ fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
     lines.table(&table);
     for error in overview.plugins.iter().flat_map(|plugin| &plugin.errors) {
         lines.line(error);
-    }
-}
-
-/// In one word.
-fn state(plugin: &PluginNumbers) -> &'static str {
-    // One that dies before it has announced itself is known by its signs of life only.
-    let is_announced = !plugin.version.is_empty();
-    match plugin {
-        _ if is_announced && !plugin.enabled => "disabled",
-        _ if is_announced && plugin.paused => "paused",
-        _ if plugin.ready > 0 => "ready",
-        _ if plugin.failing > 0 => "failing",
-        _ if plugin.instances > 0 => "starting",
-        _ if is_announced => "not running",
-        _ => "unknown",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_plugin_is_in_one_state() {
-        let base = PluginNumbers {
-            id: "a".to_owned(),
-            version: "1.0.0".to_owned(),
-            enabled: true,
-            paused: false,
-            instances: 0,
-            ready: 0,
-            failing: 0,
-            errors: Vec::new(),
-            pending: 0,
-            running: 0,
-            dead: 0,
-        };
-        let unknown = || PluginNumbers { version: String::new(), enabled: false, ..base.clone() };
-        for (plugin, expected) in [
-            (base.clone(), "not running"),
-            (PluginNumbers { enabled: false, ready: 1, ..base.clone() }, "disabled"),
-            (PluginNumbers { paused: true, ready: 1, ..base.clone() }, "paused"),
-            (PluginNumbers { instances: 3, ready: 1, failing: 1, ..base.clone() }, "ready"),
-            (PluginNumbers { instances: 2, failing: 1, ..base.clone() }, "failing"),
-            (PluginNumbers { instances: 1, ..base.clone() }, "starting"),
-            (PluginNumbers { instances: 1, failing: 1, ..unknown() }, "failing"),
-            (PluginNumbers { instances: 1, ..unknown() }, "starting"),
-            (PluginNumbers { dead: 1, ..unknown() }, "unknown"),
-        ] {
-            assert_eq!(state(&plugin), expected, "{plugin:?}");
-        }
     }
 }

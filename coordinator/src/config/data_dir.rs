@@ -7,6 +7,8 @@
 //! nats/        the broker: configuration, passwords, port, store
 //! log/         what the broker and the plugins print
 //! bin/         programs that were fetched
+//! api-token    what whoever uses the API must know
+//! overrides.json   what was changed of plugins through the API
 //! ```
 //!
 //! The operating system drops the lock with its holder, however that ends, so what `fleet.json`
@@ -53,6 +55,9 @@ pub struct FleetFile {
     /// Whether it ends with the command that runs it; what outlives it needs another fleet.
     #[serde(default)]
     pub temporary: bool,
+    /// Where its API is, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<String>,
 }
 
 /// The right to run a fleet over a data folder; dropping it gives the right back.
@@ -135,6 +140,18 @@ impl DataDir {
     #[must_use]
     pub fn bin(&self) -> PathBuf {
         self.root.join("bin")
+    }
+
+    /// What was changed of plugins through the API.
+    #[must_use]
+    pub fn overrides(&self) -> PathBuf {
+        self.root.join("overrides.json")
+    }
+
+    /// What whoever uses the API must know.
+    #[must_use]
+    pub fn api_token(&self) -> PathBuf {
+        self.root.join("api-token")
     }
 
     /// Makes the folder and takes the right to run a fleet over it.
@@ -279,6 +296,7 @@ mod tests {
             prefix: Prefix::default(),
             started: Timestamp::UNIX_EPOCH,
             temporary: false,
+            api: Some("http://127.0.0.1:8180".to_owned()),
         }
     }
 

@@ -25,6 +25,8 @@ use super::problem::Problem;
 use super::vars::Vars;
 use super::yaml::{self, Value};
 
+pub use self::decode::MAX_INSTANCES;
+
 /// A file larger than this is not a list of plugins.
 const MAX_BYTES: u64 = 4 << 20;
 
@@ -174,6 +176,23 @@ impl Default for PluginEntry {
     }
 }
 
+impl PluginEntry {
+    /// Whether it can run when it is enabled; while it is not, the file may say anything.
+    ///
+    /// # Errors
+    ///
+    /// The rule that it breaks.
+    pub fn may_run(&self) -> Result<(), String> {
+        if !self.runtime.is_available() {
+            return Err("its `runtime` is not available in this version".to_owned());
+        }
+        if self.runtime == Runtime::Docker && self.image.is_none() {
+            return Err("`runtime: docker` needs an `image`".to_owned());
+        }
+        decode::addresses(self, false)
+    }
+}
+
 /// There is no list of plugins to be had from the file.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadPluginsError {
@@ -197,6 +216,9 @@ pub enum ReadPluginsError {
     /// It is no YAML, or YAML that lists no plugins.
     #[error("{0}")]
     NoList(Problem),
+    /// What was changed through the API cannot be read.
+    #[error(transparent)]
+    Overrides(#[from] super::overrides::OverridesError),
 }
 
 impl PluginsFile {
@@ -268,6 +290,12 @@ impl PluginsFile {
             return Err(file.problems.remove(0));
         }
         Ok(file)
+    }
+
+    /// Whether something is wrong with what it says of a plugin.
+    #[must_use]
+    pub fn is_broken(&self, id: &PluginId) -> bool {
+        self.problems.iter().any(|problem| problem.plugin.as_deref() == Some(id.as_str()))
     }
 
     fn add(&mut self, path: &Path, field: yaml::Field, vars: &dyn Vars) {

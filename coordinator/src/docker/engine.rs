@@ -11,11 +11,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use bollard::Docker;
+use bollard::container::LogOutput;
 use bollard::errors::Error;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, EventsOptionsBuilder, LogsOptionsBuilder,
     RemoveContainerOptionsBuilder, RenameContainerOptionsBuilder, StopContainerOptionsBuilder,
 };
+use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
@@ -277,6 +279,23 @@ impl Engine {
             Ok(all)
         };
         within(&what, CALL, read).await
+    }
+
+    /// What a container prints: so many lines from before, and those that come if it is to be
+    /// followed. Ends with the container, or with the first error.
+    pub fn follow(
+        &self,
+        id: &str,
+        last: usize,
+        follow: bool,
+    ) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + use<> {
+        let what = format!("read what the container {id} prints");
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(follow);
+        let options = options.tail(&last.to_string()).build();
+        let parts = self.docker.logs(id, Some(options));
+        parts.map(move |part| {
+            part.map(LogOutput::into_bytes).map_err(|error| EngineError::new(&what, error))
+        })
     }
 
     /// Yields once for everything that happens to a container of the fleet, until the engine goes.

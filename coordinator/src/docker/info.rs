@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{Hash as _, Hasher as _};
+use std::path::{Path, PathBuf};
 
 use broker_config::{InstanceId, PluginId};
 use jiff::Timestamp;
@@ -41,6 +42,10 @@ pub struct ContainerInfo {
     /// Where an HTTP plugin listens, while it runs.
     #[serde(skip)]
     pub place: Option<Place>,
+    /// The identity of the image that it is made of, once that is here.
+    pub image_id: Option<String>,
+    /// Where the end of what it prints is kept when it is removed.
+    pub log: PathBuf,
 }
 
 /// How an instance is.
@@ -64,9 +69,14 @@ pub enum ContainerState {
 /// All instances, as they are shown.
 pub(super) type Shown = BTreeMap<InstanceId, ContainerInfo>;
 
+/// Where the end of what an instance prints is kept.
+pub(super) fn log_of(log_dir: &Path, name: &InstanceId) -> PathBuf {
+    log_dir.join(format!("{name}.log"))
+}
+
 /// Shows every instance that is wanted; `before` is what was shown last.
 pub(super) fn board(
-    instances: &Instances,
+    (instances, log_dir): (&Instances, &Path),
     (wants, look): (&BTreeMap<InstanceId, Want>, &Look),
     memory: &BTreeMap<InstanceId, Memory>,
     (before, now): (&Shown, Moment),
@@ -90,6 +100,11 @@ pub(super) fn board(
             started: container.and_then(|found| found.started),
             last_exit: memory.last_exit.clone(),
             place: container.and_then(|found| place(found, wants.get(name), before.get(name))),
+            image_id: match wants.get(name) {
+                Some(Want::Ready(description)) => Some(description.image_id.clone()),
+                Some(Want::Refused(_) | Want::Unable(_) | Want::Preparing(_)) | None => None,
+            },
+            log: log_of(log_dir, name),
         };
         all.insert(name.clone(), info);
     }
@@ -193,9 +208,9 @@ mod tests {
             let wants = BTreeMap::from([(name.clone(), want)]);
             let memory = BTreeMap::from([(name.clone(), memory.clone())]);
             let look = Look { found, foreign: [taken.to_owned()].into() };
-            let info = board(&instances, (&wants, &look), &memory, (&Shown::new(), now))
-                .remove(&name)
-                .unwrap();
+            let all = (&instances, Path::new("/log"));
+            let info =
+                board(all, (&wants, &look), &memory, (&Shown::new(), now)).remove(&name).unwrap();
             assert_eq!(info.state, state);
             match note {
                 None => assert_eq!(info.note, None),

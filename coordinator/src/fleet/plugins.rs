@@ -1,13 +1,15 @@
 //! From plugin folders and `plugins.yml` to processes, containers and the coordinator's policies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use broker_config::PluginId;
+use broker_config::{Manifest, PluginId};
 
 use super::http::HttpPlugins;
+use crate::config::overrides::OverridesError;
 use crate::config::plugins::ReadPluginsError;
-use crate::config::{Env, PluginEntry, PluginsFile};
+use crate::config::{Env, Overrides, PluginEntry, PluginsFile, overrides};
 use crate::docker;
 use crate::process::{Instances, Surroundings, discover, wanted};
 use crate::registry::{PluginPolicy, Policies, Word};
@@ -21,6 +23,39 @@ pub struct PluginSources {
     pub is_named: bool,
     /// Plugin folders.
     pub dirs: Vec<PathBuf>,
+    /// What was changed through the API; `None` = nothing ever is.
+    pub overrides: Option<PathBuf>,
+}
+
+/// What a person says of plugins, and what is on disk.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What `plugins.yml` says, and of plugins on disk without an entry what goes without saying.
+    pub written: BTreeMap<PluginId, PluginEntry>,
+    /// The plugins that have an entry in `plugins.yml`.
+    pub listed: BTreeSet<PluginId>,
+    /// The same with what was changed through the API.
+    pub effective: BTreeMap<PluginId, PluginEntry>,
+    /// What was changed through the API.
+    pub overrides: Overrides,
+    /// What plugins on disk say about themselves.
+    pub manifests: BTreeMap<PluginId, Manifest>,
+}
+
+impl Known {
+    /// What is to hold for a plugin, also for one that nobody has said anything of.
+    #[must_use]
+    pub fn entry(&self, id: &PluginId) -> PluginEntry {
+        let blank = || overrides::blank(self.manifests.contains_key(id));
+        self.effective.get(id).cloned().unwrap_or_else(blank)
+    }
+
+    /// What `plugins.yml` says of a plugin, or what goes without saying.
+    #[must_use]
+    pub fn written(&self, id: &PluginId) -> PluginEntry {
+        let blank = || overrides::blank(self.manifests.contains_key(id));
+        self.written.get(id).cloned().unwrap_or_else(blank)
+    }
 }
 
 /// What is to run.
@@ -35,6 +70,19 @@ pub(super) struct PluginPlan {
     pub(super) problems: Vec<String>,
     /// Those of them that are in the file: the broken rule without its place, and as it is told.
     pub(super) broken: Vec<(String, String)>,
+    /// What it was made of.
+    pub(super) known: Arc<Known>,
+}
+
+impl PluginSources {
+    /// What was changed through the API.
+    ///
+    /// # Errors
+    ///
+    /// [`OverridesError`] when it cannot be read.
+    pub fn read_overrides(&self) -> Result<Overrides, OverridesError> {
+        self.overrides.as_deref().map_or_else(|| Ok(Overrides::default()), Overrides::read)
+    }
 }
 
 impl PluginPlan {
@@ -43,23 +91,37 @@ impl PluginPlan {
         surroundings: &Surroundings,
         containers: &docker::Surroundings,
     ) -> Result<Self, ReadPluginsError> {
+        let overrides = sources.read_overrides()?;
+        Self::make_with(sources, overrides, surroundings, containers)
+    }
+
+    /// As [`PluginPlan::make`] with these changes of `plugins.yml`.
+    pub(super) fn make_with(
+        sources: &PluginSources,
+        overrides: Overrides,
+        surroundings: &Surroundings,
+        containers: &docker::Surroundings,
+    ) -> Result<Self, ReadPluginsError> {
         let file = match &sources.file {
             Some(path) if sources.is_named || path.exists() => PluginsFile::read(path, &Env)?,
             _ => PluginsFile::default(),
         };
-        Ok(Self::of(&file, &sources.dirs, surroundings, containers))
+        Ok(Self::of((file, overrides), &sources.dirs, surroundings, containers))
     }
 
     pub(super) fn of(
-        file: &PluginsFile,
+        (mut file, overrides): (PluginsFile, Overrides),
         dirs: &[PathBuf],
         surroundings: &Surroundings,
         containers: &docker::Surroundings,
     ) -> Self {
         let mut found = discover(dirs);
-        found.add_named(file);
-        let mut plan = wanted(file, &found, surroundings);
-        let boxed = docker::wanted(file, &found, containers);
+        found.add_named(&file);
+        let written = file.entries.clone();
+        overrides.apply(&mut file, |id| found.plugins.contains_key(id));
+        let file = file;
+        let mut plan = wanted(&file, &found, surroundings);
+        let boxed = docker::wanted(&file, &found, containers);
         plan.problems.extend(boxed.problems);
         let problems = file.problems.iter().chain(&found.problems).map(ToString::to_string);
         let unable = plan.problems.iter().map(|(id, reason)| format!("plugin {id}: {reason}"));
@@ -67,13 +129,28 @@ impl PluginPlan {
             let rule = format!("{:?}: {}", problem.plugin, problem.rule);
             (rule, problem.to_string())
         });
+        let mut known = Known {
+            listed: written.keys().cloned().collect(),
+            written,
+            effective: file.entries.clone(),
+            overrides,
+            manifests: BTreeMap::new(),
+        };
+        for (id, found) in &found.plugins {
+            if !file.is_broken(id) {
+                known.written.entry(id.clone()).or_default();
+                known.effective.entry(id.clone()).or_default();
+            }
+            known.manifests.insert(id.clone(), found.manifest.clone());
+        }
         Self {
             problems: problems.chain(unable).collect(),
             broken: broken.collect(),
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
             instances: plan.instances,
             containers: boxed.instances,
-            http: HttpPlugins::of(file),
+            http: HttpPlugins::of(&file),
+            known: Arc::new(known),
         }
     }
 

@@ -5,6 +5,8 @@
 //! names the settings that its record is to be made with; so those whose settings change are stopped
 //! before the coordinator hears of the change, and started after it.
 
+mod ordered;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,12 +14,13 @@ use std::time::{Duration, SystemTime};
 
 use broker_config::wire::event::Fact;
 use broker_config::{Chain, InstanceId, PluginId};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::plugins::{PluginPlan, PluginSources};
+use super::plugins::{Known, PluginPlan, PluginSources};
+use super::steer::Request;
 use crate::docker::{self, DockerHandle};
 use crate::process::{ProcessHandle, Surroundings};
 use crate::registry::Policies;
@@ -43,6 +46,10 @@ pub(super) struct Reload {
     pub(super) store: Store,
     /// Somebody wants the file and the plugin folders to be read now.
     pub(super) asked: Arc<Notify>,
+    /// What somebody wants of single plugins.
+    pub(super) requests: mpsc::Receiver<Request>,
+    /// What is in effect, for others to see.
+    pub(super) shown: watch::Sender<Arc<Known>>,
 }
 
 /// What tells one state of a file from another; `None` = it is not there.
@@ -61,9 +68,10 @@ enum Verdict {
 
 impl Reload {
     /// Follows the file until `stop`; `plan` is in effect.
-    pub(super) async fn run(self, mut plan: PluginPlan, stop: CancellationToken) {
+    pub(super) async fn run(mut self, mut plan: PluginPlan, stop: CancellationToken) {
         let mut due = interval(LOOK);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let served = plan.http.clone();
         let mut known = self.stamp();
         let mut last = known;
         loop {
@@ -71,6 +79,13 @@ impl Reload {
                 biased;
                 () = stop.cancelled() => return,
                 () = self.asked.notified() => true,
+                Some(request) = self.requests.recv() => {
+                    let done = Box::pin(self.do_request(&mut plan, &served, request));
+                    if stop.run_until_cancelled(done).await.is_none() {
+                        return;
+                    }
+                    continue;
+                }
                 _ = due.tick() => false,
             };
             let stamp = self.stamp();
@@ -86,8 +101,10 @@ impl Reload {
         }
     }
 
-    fn stamp(&self) -> Stamp {
-        self.sources.file.as_deref().and_then(stamp)
+    /// Of both files: a person may write the second one, too.
+    fn stamp(&self) -> (Stamp, Stamp) {
+        let of = |path: &Option<std::path::PathBuf>| path.as_deref().and_then(stamp);
+        (of(&self.sources.file), of(&self.sources.overrides))
     }
 
     async fn read_again(&self, plan: &mut PluginPlan) {
@@ -99,13 +116,19 @@ impl Reload {
             }
         };
         match compare(plan, &new) {
-            Verdict::Same => {}
+            Verdict::Same => self.put(plan, new),
             Verdict::Refused(reasons) => self.refuse(reasons).await,
             Verdict::Applied { stop_first } => {
                 self.apply(plan, &new, &stop_first).await;
-                *plan = new;
+                self.put(plan, new);
             }
         }
+    }
+
+    /// The new plan is in effect.
+    fn put(&self, plan: &mut PluginPlan, new: PluginPlan) {
+        self.shown.send_replace(new.known.clone());
+        *plan = new;
     }
 
     async fn refuse(&self, reasons: Vec<String>) {
@@ -130,7 +153,7 @@ impl Reload {
         let plugin_ids: Vec<PluginId> = word.differs_for(&old.word()).into_iter().collect();
         self.coordinator.say(word);
         self.want(new, &BTreeSet::new());
-        info!(?plugin_ids, "a changed plugins.yml is in effect");
+        info!(?plugin_ids, "what is changed of plugins is in effect");
         self.tell(Fact::PluginsApplied { plugin_ids }).await;
     }
 
@@ -220,7 +243,7 @@ mod tests {
     use super::*;
     use crate::config::connection::{Login, Origin, Tls};
     use crate::config::vars::vars;
-    use crate::config::{Connection, PluginsFile};
+    use crate::config::{Connection, Overrides, PluginsFile};
     use crate::docker::naming::FleetId;
 
     fn plan(text: &str) -> PluginPlan {
@@ -235,7 +258,7 @@ mod tests {
         let fleet = FleetId::new(&Prefix::default(), "node");
         let boxed =
             docker::Surroundings::new(fleet, Prefix::default(), Duration::ZERO, &[], &vars(&[]));
-        PluginPlan::of(&file, &[], &shared, &boxed)
+        PluginPlan::of((file, Overrides::default()), &[], &shared, &boxed)
     }
 
     #[test]

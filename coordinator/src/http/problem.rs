@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use broker_config::Chain;
+use serde::Serialize;
 use serde_json::json;
 use tracing::warn;
 
@@ -13,13 +14,29 @@ use crate::store::StoreError;
 pub struct Problem {
     status: StatusCode,
     detail: String,
+    fields: Vec<FieldProblem>,
+}
+
+/// What is wrong with one field of a body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldProblem {
+    /// Where it is, as RFC 6901 has it.
+    pub pointer: String,
+    /// The rule that it breaks; never its value, which may be a secret.
+    pub detail: String,
 }
 
 impl Problem {
     /// A problem with a status.
     #[must_use]
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into() }
+        Self { status, detail: detail.into(), fields: Vec::new() }
+    }
+
+    /// The same with what is wrong with single fields.
+    #[must_use]
+    pub fn with_fields(self, fields: Vec<FieldProblem>) -> Self {
+        Self { fields, ..self }
     }
 
     /// The request cannot be understood.
@@ -56,10 +73,13 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let title = self.status.canonical_reason().unwrap_or("Error");
-        let body = json!({
+        let mut body = json!({
             "type": "about:blank", "title": title, "status": self.status.as_u16(),
             "detail": self.detail,
         });
+        if !self.fields.is_empty() {
+            body["errors"] = json!(self.fields);
+        }
         let kind = HeaderValue::from_static("application/problem+json");
         (self.status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response()
     }

@@ -121,10 +121,7 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
     let default = PluginEntry::default();
     let on_disk = found.plugins.keys();
     // An entry that is broken is not run as if it were not there.
-    let broken = |id: &PluginId| {
-        let named = file.problems.iter().any(|p| p.plugin.as_deref() == Some(id.as_str()));
-        named && !file.entries.contains_key(id)
-    };
+    let broken = |id: &PluginId| file.is_broken(id) && !file.entries.contains_key(id);
     let ids = on_disk.filter(|id| !file.entries.contains_key(*id) && !broken(id));
     let extra = ids.map(|id| (id, &default));
     for (id, entry) in file.entries.iter().chain(extra) {

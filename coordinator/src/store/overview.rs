@@ -79,6 +79,59 @@ pub struct PluginNumbers {
     pub dead: u64,
 }
 
+/// How a plugin is, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PluginState {
+    /// It takes no part in new runs.
+    Disabled,
+    /// Its tasks wait.
+    Paused,
+    /// An instance takes tasks.
+    Ready,
+    /// None does, and some cannot.
+    Failing,
+    /// None does as yet.
+    Starting,
+    /// It is known, and no instance gives a sign of life.
+    NotRunning,
+    /// Only something of it is left.
+    Unknown,
+}
+
+impl PluginState {
+    /// For people.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Paused => "paused",
+            Self::Ready => "ready",
+            Self::Failing => "failing",
+            Self::Starting => "starting",
+            Self::NotRunning => "not running",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl PluginNumbers {
+    /// How it is.
+    #[must_use]
+    pub fn state(&self) -> PluginState {
+        // One that dies before it has announced itself is known by its signs of life only.
+        let is_announced = !self.version.is_empty();
+        match self {
+            _ if is_announced && !self.enabled => PluginState::Disabled,
+            _ if is_announced && self.paused => PluginState::Paused,
+            _ if self.ready > 0 => PluginState::Ready,
+            _ if self.failing > 0 => PluginState::Failing,
+            _ if self.instances > 0 => PluginState::Starting,
+            _ if is_announced => PluginState::NotRunning,
+            _ => PluginState::Unknown,
+        }
+    }
+}
+
 impl Store {
     /// Reads all numbers.
     ///
@@ -158,4 +211,40 @@ fn at<'a>(numbers: &'a mut BTreeMap<String, PluginNumbers>, id: &str) -> &'a mut
     numbers
         .entry(id.to_owned())
         .or_insert_with(|| PluginNumbers { id: id.to_owned(), ..PluginNumbers::default() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_is_in_one_state() {
+        let base = PluginNumbers {
+            id: "a".to_owned(),
+            version: "1.0.0".to_owned(),
+            enabled: true,
+            paused: false,
+            instances: 0,
+            ready: 0,
+            failing: 0,
+            errors: Vec::new(),
+            pending: 0,
+            running: 0,
+            dead: 0,
+        };
+        let unknown = || PluginNumbers { version: String::new(), enabled: false, ..base.clone() };
+        for (plugin, expected) in [
+            (base.clone(), "not running"),
+            (PluginNumbers { enabled: false, ready: 1, ..base.clone() }, "disabled"),
+            (PluginNumbers { paused: true, ready: 1, ..base.clone() }, "paused"),
+            (PluginNumbers { instances: 3, ready: 1, failing: 1, ..base.clone() }, "ready"),
+            (PluginNumbers { instances: 2, failing: 1, ..base.clone() }, "failing"),
+            (PluginNumbers { instances: 1, ..base.clone() }, "starting"),
+            (PluginNumbers { instances: 1, failing: 1, ..unknown() }, "failing"),
+            (PluginNumbers { instances: 1, ..unknown() }, "starting"),
+            (PluginNumbers { dead: 1, ..unknown() }, "unknown"),
+        ] {
+            assert_eq!(plugin.state().as_str(), expected, "{plugin:?}");
+        }
+    }
 }

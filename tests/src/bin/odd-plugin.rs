@@ -39,6 +39,12 @@ impl Plugin for Odd {
             }
             "hangs" => pending().await,
             "floods" => flood().retryable()?,
+            "tells" => {
+                let setting = ctx.settings().get(&self.argument).and_then(|value| value.as_str());
+                let line = format!("its {} is {}", self.argument, setting.unwrap_or("not set"));
+                writeln!(io::stderr(), "{line}").retryable()?;
+                meta.text(&key, setting.map_or(0, str::len).to_string());
+            }
             "strays" => {
                 meta.text("elsewhere/key", "x");
             }

@@ -18,7 +18,7 @@ use super::super::yaml::{Field, Node, Value};
 use super::{Mount, PluginConfig, PluginEntry, Protocol, Resources, Runtime};
 
 /// No machine runs more of one plugin.
-const MAX_INSTANCES: u32 = 1_000;
+pub const MAX_INSTANCES: u32 = 1_000;
 /// Seven days, as in manifests.
 const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
@@ -200,7 +200,7 @@ fn address(value: &Json) -> Result<BaseUrl, String> {
 }
 
 /// What must hold between the protocol and the addresses.
-fn addresses(entry: &PluginEntry, twice: bool) -> Result<(), String> {
+pub(super) fn addresses(entry: &PluginEntry, twice: bool) -> Result<(), String> {
     let rule = match (entry.protocol, entry.runtime) {
         _ if twice => "`url` and `urls`: only one of them",
         (Protocol::Nats, _) if !entry.urls.is_empty() => {

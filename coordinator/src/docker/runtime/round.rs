@@ -219,7 +219,8 @@ impl Actor {
         look: &Look,
         now: Moment,
     ) {
-        let board = board(instances, (wants, look), &self.memory, (&self.board.borrow(), now));
+        let all = (instances, self.options.log_dir.as_path());
+        let board = board(all, (wants, look), &self.memory, (&self.board.borrow(), now));
         for (name, info) in &board {
             // What only takes its time is no problem.
             let is_problem = info.state != ContainerState::Starting;

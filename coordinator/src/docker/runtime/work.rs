@@ -11,6 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::super::credentials;
 use super::super::engine::{Engine, EngineError};
 use super::super::found::{Found, State};
+use super::super::info::log_of;
 use super::super::naming::FleetId;
 use super::super::reconcile::Action;
 use super::Actor;
@@ -82,7 +83,7 @@ impl Worker {
             return;
         }
         let Ok(output) = self.engine.output(&found.id).await else { return };
-        let mut log = InstanceLog::open(self.log_dir.join(format!("{}.log", found.instance)));
+        let mut log = InstanceLog::open(log_of(&self.log_dir, &found.instance));
         log.note(&format!("the last of the container {}", found.id));
         let mut lines = Lines::default();
         let now = Instant::now();

@@ -1,0 +1,103 @@
+//! Orders of the API: checked against a new plan, kept, and only then carried out.
+
+use std::collections::BTreeSet;
+
+use broker_config::{Chain, InstanceId, PluginId};
+use tokio::sync::oneshot;
+use tracing::info;
+
+use super::super::http::HttpPlugins;
+use super::super::plugins::PluginPlan;
+use super::super::steer::{Order, Request};
+use super::{Reload, Verdict, compare};
+use crate::config::overrides::{Change, Refusal};
+
+impl Reload {
+    /// Carries out an order; `served` are the HTTP plugins as the bridge knows them.
+    pub(super) async fn do_request(
+        &self,
+        plan: &mut PluginPlan,
+        served: &HttpPlugins,
+        request: Request,
+    ) {
+        let Request { order, answer } = request;
+        let (done, in_effect) = oneshot::channel();
+        // Whoever asked may have gone; the order stands.
+        match order {
+            Order::Restart(id) => {
+                let names = instances_of(plan, &id);
+                if names.is_empty() {
+                    let why = "none of its instances is started here".to_owned();
+                    answer.send(Err(Refusal::Conflict(why))).ok();
+                    return;
+                }
+                answer.send(Ok(in_effect)).ok();
+                info!(plugin.id = %id, instances = names.len(), "its instances are started anew");
+                self.want(plan, &names);
+                self.until_stopped(&names).await;
+                self.want(plan, &BTreeSet::new());
+            }
+            Order::Change(id, change) => match self.keep(plan, served, &id, &change) {
+                Err(refusal) => {
+                    answer.send(Err(refusal)).ok();
+                    return;
+                }
+                Ok((new, verdict)) => {
+                    answer.send(Ok(in_effect)).ok();
+                    if let Verdict::Applied { stop_first } = verdict {
+                        self.apply(plan, &new, &stop_first).await;
+                    }
+                    self.put(plan, *new);
+                }
+            },
+        }
+        done.send(()).ok();
+    }
+
+    /// Makes the plan that a change leads to, and keeps the change if that plan is valid.
+    fn keep(
+        &self,
+        plan: &PluginPlan,
+        served: &HttpPlugins,
+        id: &PluginId,
+        change: &Change,
+    ) -> Result<(Box<PluginPlan>, Verdict), Refusal> {
+        let failed =
+            |error: &(dyn std::error::Error + 'static)| Refusal::Failed(Chain(error).to_string());
+        let Some(path) = &self.sources.overrides else {
+            return Err(Refusal::Conflict("this fleet keeps no changes".to_owned()));
+        };
+        let mut overrides = self.sources.read_overrides().map_err(|error| failed(&error))?;
+        let changed = overrides.of(id).changed(change, &plan.known.written(id))?;
+        overrides.set(id, changed);
+        let (shared, boxed) = (&self.surroundings, &self.boxed);
+        let new = PluginPlan::make_with(&self.sources, overrides.clone(), shared, boxed)
+            .map_err(|error| Refusal::Conflict(Chain(&error).to_string()))?;
+        let verdict = compare(plan, &new);
+        if let Verdict::Refused(reasons) = &verdict {
+            let reasons = reasons.join("; ");
+            return Err(Refusal::Conflict(format!("plugins.yml is not valid now: {reasons}")));
+        }
+        if self.containers.is_none() && !new.containers.is_empty() {
+            let why = "this fleet was started without containers; enable it in plugins.yml and \
+                       start the fleet anew";
+            return Err(Refusal::Conflict(why.to_owned()));
+        }
+        let is_http = new.http.ids().any(|plugin| plugin == id);
+        if is_http && new.http.differs_for(served).contains(id) {
+            let why = "an HTTP plugin comes, goes or changes its number only when the fleet \
+                       starts; change it in plugins.yml";
+            return Err(Refusal::Conflict(why.to_owned()));
+        }
+        overrides.write(path).map_err(|error| failed(&error))?;
+        Ok((Box::new(new), verdict))
+    }
+}
+
+/// The instances of a plugin that are started here.
+fn instances_of(plan: &PluginPlan, id: &PluginId) -> BTreeSet<InstanceId> {
+    let processes = plan.instances.iter().map(|(name, wanted)| (name, &wanted.plugin));
+    let containers = plan.containers.iter().map(|(name, wanted)| (name, &wanted.plugin));
+    let its = processes.chain(containers).filter(|(_, plugin)| *plugin == id);
+    its.map(|(name, _)| name.clone()).collect()
+}

@@ -1,0 +1,127 @@
+//! What a person wants done with a plugin.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use broker_config::PluginId;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::super::meta::json_answer;
+use super::super::problem::{FieldProblem, Problem};
+use super::{Answer, Api, Shared};
+use crate::config::overrides::{Change, Refusal};
+use crate::config::plugins::MAX_INSTANCES;
+use crate::fleet::steer::{NotHeard, Order};
+use crate::store::pause::Paused;
+
+/// How long somebody waits for an order to be carried out; it goes on without them.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+pub(super) async fn enable(State(api): Shared, Path(id): Path<String>) -> Answer {
+    api.change(&id, Change::Enable(true)).await
+}
+
+pub(super) async fn disable(State(api): Shared, Path(id): Path<String>) -> Answer {
+    api.change(&id, Change::Enable(false)).await
+}
+
+pub(super) async fn reset(State(api): Shared, Path(id): Path<String>) -> Answer {
+    api.change(&id, Change::Reset).await
+}
+
+pub(super) async fn restart(State(api): Shared, Path(id): Path<String>) -> Answer {
+    let (id, _) = api.known(&id).await?;
+    api.order(&id, Order::Restart(id.clone())).await
+}
+
+/// The body of `scale`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scale {
+    instances: u32,
+}
+
+pub(super) async fn scale(State(api): Shared, Path(id): Path<String>, body: Bytes) -> Answer {
+    let detail = format!(
+        "a JSON object with `instances`, a whole number from 1 to {MAX_INSTANCES}; `disable` stops all"
+    );
+    let problem = || {
+        let field = FieldProblem {
+            pointer: "/instances".to_owned(),
+            detail: format!("must be a whole number from 1 to {MAX_INSTANCES}"),
+        };
+        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_fields(vec![field])
+    };
+    let wanted = serde_json::from_slice::<Scale>(&body).ok();
+    let count = wanted.and_then(|wanted| NonZeroU32::new(wanted.instances));
+    let count = count.filter(|count| count.get() <= MAX_INSTANCES).ok_or_else(problem)?;
+    api.change(&id, Change::Scale(count)).await
+}
+
+pub(super) async fn pause(State(api): Shared, Path(id): Path<String>) -> Answer {
+    api.pause(&id, true).await
+}
+
+pub(super) async fn resume(State(api): Shared, Path(id): Path<String>) -> Answer {
+    api.pause(&id, false).await
+}
+
+impl Api {
+    async fn pause(&self, id: &str, pause: bool) -> Answer {
+        let (id, _) = self.known(id).await?;
+        match self.options.store.pause(&id, pause).await? {
+            Paused::Changed | Paused::Same => Ok(done(&id, true)),
+            Paused::Unknown => {
+                let detail = format!("{id} has not announced itself yet; it has no tasks to wait");
+                Err(Problem::new(StatusCode::CONFLICT, detail))
+            }
+        }
+    }
+
+    async fn change(&self, id: &str, change: Change) -> Answer {
+        let (id, _) = self.known(id).await?;
+        self.order(&id, Order::Change(id.clone(), change)).await
+    }
+
+    /// Gives an order and waits for a while until it is carried out.
+    pub(super) async fn order(&self, id: &PluginId, order: Order) -> Answer {
+        let taken = self.options.steering.give(order).await.map_err(not_heard)?;
+        let in_effect = taken.map_err(refused)?;
+        Ok(done(id, matches!(timeout(PATIENCE, in_effect).await, Ok(Ok(())))))
+    }
+}
+
+/// 200 for what is in effect, 202 for what will be.
+fn done(id: &PluginId, in_effect: bool) -> Response {
+    let mut answer = json_answer(&json!({ "id": id, "inEffect": in_effect })).into_response();
+    if !in_effect {
+        *answer.status_mut() = StatusCode::ACCEPTED;
+    }
+    answer
+}
+
+fn not_heard(why: NotHeard) -> Problem {
+    Problem::new(StatusCode::SERVICE_UNAVAILABLE, why.to_string())
+}
+
+fn refused(refusal: Refusal) -> Problem {
+    match refusal {
+        Refusal::Conflict(why) => Problem::new(StatusCode::CONFLICT, why),
+        Refusal::Failed(why) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why),
+        Refusal::Settings(problems) => {
+            let fields = problems.iter().map(|problem| FieldProblem {
+                pointer: format!("/config/{}", problem.key.replace('~', "~0").replace('/', "~1")),
+                detail: problem.rule.clone(),
+            });
+            let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+            let detail = format!("the settings are not valid: {}", all.join("; "));
+            Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_fields(fields.collect())
+        }
+    }
+}
