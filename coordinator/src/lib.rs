@@ -6,6 +6,7 @@ pub mod cli;
 pub mod config;
 pub mod dispatcher;
 pub mod docker;
+pub mod doctor;
 pub mod durable;
 pub mod engine;
 pub mod exec;

@@ -174,7 +174,7 @@ impl Sandbox {
         }
         rustix::thread::set_no_new_privs(true).map_err(|error| failed("privileges", &error))?;
         files::restrict(self, &rules).map_err(|error| failed("Landlock", &error))?;
-        calls::restrict(&self.network).map_err(|error| failed("the system call filter", &error))
+        calls::restrict(self).map_err(|error| failed("the system call filter", &error))
     }
 }
 

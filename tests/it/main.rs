@@ -21,6 +21,7 @@ mod protocol;
 mod repair;
 mod restart;
 mod retry;
+mod sandbox;
 mod secrets;
 mod seed;
 mod takeover;

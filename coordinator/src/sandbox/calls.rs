@@ -8,7 +8,7 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch, apply_filter,
 };
 
-use super::Network;
+use super::{Network, Sandbox};
 
 /// Refused whatever the arguments are.
 const REFUSED: &[libc::c_long] = &[
@@ -85,6 +85,37 @@ const REFUSED_HERE: &[libc::c_long] = &[
 ];
 #[cfg(not(target_arch = "x86_64"))]
 const REFUSED_HERE: &[libc::c_long] = &[];
+/// Change owners, modes, times and attributes of files, which Landlock does not see; refused unless
+/// there is a folder that may be written to.
+const ATTRIBUTES: &[libc::c_long] = &[
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    // `fchmodat2`, `setxattrat` and `removexattrat`: the same number everywhere.
+    452,
+    463,
+    466,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_fremovexattr,
+    libc::SYS_fsetxattr,
+    libc::SYS_lremovexattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_removexattr,
+    libc::SYS_setxattr,
+    libc::SYS_utimensat,
+];
+/// The same, where only this processor has them.
+#[cfg(target_arch = "x86_64")]
+const ATTRIBUTES_HERE: &[libc::c_long] = &[
+    libc::SYS_chmod,
+    libc::SYS_chown,
+    libc::SYS_futimesat,
+    libc::SYS_lchown,
+    libc::SYS_utime,
+    libc::SYS_utimes,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const ATTRIBUTES_HERE: &[libc::c_long] = &[];
 /// Answered as if the kernel did not know them, so that programs take the way they took before these
 /// came: this filter cannot look into what they point to, and Landlock does not see what they do.
 const UNKNOWN: &[libc::c_long] = &[
@@ -116,10 +147,10 @@ const TYPE_MASK: u64 = 0xf;
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Applies the filters to this thread.
-pub(super) fn restrict(network: &Network) -> Result<(), Error> {
+pub(super) fn restrict(sandbox: &Sandbox) -> Result<(), Error> {
     // A processor for which filters cannot be made; `support` says so.
     let Ok(arch) = TargetArch::try_from(std::env::consts::ARCH) else { return Ok(()) };
-    for program in programs(network, arch)? {
+    for program in programs(sandbox, arch)? {
         match apply_filter(&program) {
             // A kernel without filters.
             Err(Error::Seccomp(error))
@@ -130,7 +161,7 @@ pub(super) fn restrict(network: &Network) -> Result<(), Error> {
     Ok(())
 }
 
-fn programs(network: &Network, arch: TargetArch) -> Result<[BpfProgram; 2], Error> {
+fn programs(sandbox: &Sandbox, arch: TargetArch) -> Result<[BpfProgram; 2], Error> {
     let errno = |code: libc::c_int| SeccompAction::Errno(code.unsigned_abs());
     let build = |rules, action| -> Result<BpfProgram, Error> {
         let filter = SeccompFilter::new(rules, SeccompAction::Allow, action, arch);
@@ -138,7 +169,7 @@ fn programs(network: &Network, arch: TargetArch) -> Result<[BpfProgram; 2], Erro
     };
     let unknown = UNKNOWN.iter().map(|call| (*call, Vec::new())).collect();
     Ok([
-        build(everywhere(refused(network)?), errno(libc::EPERM))?,
+        build(everywhere(refused(sandbox)?), errno(libc::EPERM))?,
         build(everywhere(unknown), errno(libc::ENOSYS))?,
     ])
 }
@@ -157,11 +188,17 @@ fn everywhere(rules: Rules) -> Rules {
 }
 
 /// A rule holds when all its conditions do; a call is refused when one of its rules holds.
-fn refused(network: &Network) -> Result<Rules, Error> {
+fn refused(sandbox: &Sandbox) -> Result<Rules, Error> {
     use SeccompCmpOp::{Eq, MaskedEq, Ne};
 
     let mut rules: Rules =
         REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Vec::new())).collect();
+    if sandbox.writes.is_empty() {
+        let attributes = ATTRIBUTES.iter().chain(ATTRIBUTES_HERE);
+        rules.extend(attributes.map(|call| (*call, Vec::new())));
+    }
+    // Limits of other programs.
+    rules.insert(libc::SYS_prlimit64, vec![rule(&[(0, Ne, 0)])?]);
     let flags = NAMESPACES.iter().map(|flag| {
         let flag = number(*flag);
         rule(&[(0, MaskedEq(flag), flag)])
@@ -177,7 +214,7 @@ fn refused(network: &Network) -> Result<Rules, Error> {
     let [inet, inet6, netlink] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(number);
     let [tcp, udp] = [libc::IPPROTO_TCP, libc::IPPROTO_UDP].map(number);
     let [stream, datagram] = [libc::SOCK_STREAM, libc::SOCK_DGRAM].map(number);
-    let uses_udp = match network {
+    let uses_udp = match &sandbox.network {
         Network::Open => true,
         Network::Ports { by_name, .. } => *by_name,
     };
@@ -224,8 +261,9 @@ mod tests {
         let closed = Network::default();
         let by_name = Network::Ports { connect: [4222].into(), by_name: true };
         for network in [closed, by_name, Network::Open] {
+            let sandbox = Sandbox { network, ..Sandbox::default() };
             for arch in [TargetArch::x86_64, TargetArch::aarch64, TargetArch::riscv64] {
-                let made = programs(&network, arch).unwrap();
+                let made = programs(&sandbox, arch).unwrap();
                 // The kernel takes no longer ones.
                 assert!(made.iter().all(|program| (10..4096).contains(&program.len())));
             }
@@ -234,12 +272,22 @@ mod tests {
 
     #[test]
     fn udp_is_for_those_who_look_up_names() {
-        let rules = |network: &Network| refused(network).unwrap()[&libc::SYS_socket].len();
         let by_name = Network::Ports { connect: [4222].into(), by_name: true };
-        let length = |network: &Network| {
-            programs(network, TargetArch::x86_64).unwrap().iter().map(Vec::len).sum::<usize>()
+        let length = |network: Network| {
+            let sandbox = Sandbox { network, ..Sandbox::default() };
+            programs(&sandbox, TargetArch::x86_64).unwrap().iter().map(Vec::len).sum::<usize>()
         };
-        assert_eq!(rules(&Network::Open), rules(&by_name));
-        assert!(length(&Network::default()) < length(&by_name));
+        assert_eq!(length(Network::Open), length(by_name.clone()));
+        assert!(length(Network::default()) < length(by_name));
+    }
+
+    #[test]
+    fn modes_are_for_those_who_may_write() {
+        let closed = refused(&Sandbox::default()).unwrap();
+        let writes = vec!["/out".into()];
+        let writing = refused(&Sandbox { writes, ..Sandbox::default() }).unwrap();
+        assert!(closed.contains_key(&libc::SYS_fchmodat));
+        assert!(!writing.contains_key(&libc::SYS_fchmodat));
+        assert!(writing.contains_key(&libc::SYS_ptrace));
     }
 }
