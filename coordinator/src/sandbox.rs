@@ -24,6 +24,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use self::support::Support;
+use crate::permission::Permission;
 
 /// What one process may do. All that is not here is the same for every one of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,12 +43,11 @@ pub struct Sandbox {
     pub network: Network,
     /// The one port that it may listen on.
     pub listens: Option<u16>,
-    /// Whether it sees graphics processors.
-    pub gpu: bool,
-    /// Whether it may run what it has written.
-    pub runs_written: bool,
-    /// Whether it keeps what root may do, where the fleet runs as root.
-    pub is_root: bool,
+    /// What it is allowed beyond the default, where that is not said by the fields above.
+    pub allowed: BTreeSet<Permission>,
+    /// Whether a person wrote its command line, so that files named there are meant to be read. What
+    /// the plugin itself says opens nothing.
+    pub trusts_arguments: bool,
 }
 
 /// What a process reads of people's files.
@@ -99,6 +99,7 @@ impl Sandbox {
         if let Some(port) = self.listens {
             say("--listen", port.to_string().into());
         }
+        self.allowed.iter().for_each(|permission| say("--allow", permission.as_str().into()));
         let (open, by_name) = match &self.network {
             Network::Open => (true, false),
             Network::Ports { by_name, .. } => (false, *by_name),
@@ -107,9 +108,7 @@ impl Sandbox {
             ("--anywhere", self.reads.anywhere),
             ("--open", open),
             ("--by-name", by_name),
-            ("--gpu", self.gpu),
-            ("--run-written", self.runs_written),
-            ("--root", self.is_root),
+            ("--trust-arguments", self.trusts_arguments),
         ];
         list.extend(flags.iter().filter(|(_, is)| *is).map(|(name, _)| OsString::from(name)));
         list
@@ -125,14 +124,14 @@ impl Sandbox {
         name: &str,
         mut next: impl FnMut() -> Option<OsString>,
     ) -> Result<(), &'static str> {
-        let mut path =
-            || next().map(PathBuf::from).ok_or("a path must follow an argument of the sandbox");
+        let no_path = "a path must follow an argument of the sandbox";
+        let path = |next: Option<OsString>| next.map(PathBuf::from).ok_or(no_path);
         match name {
-            "--read" => self.reads.below.push(path()?),
-            "--keep" => self.kept.push(path()?),
-            "--own" => self.own.push(path()?),
-            "--write" => self.writes.push(path()?),
-            "--scratch" => self.scratch = path()?,
+            "--read" => self.reads.below.push(path(next())?),
+            "--keep" => self.kept.push(path(next())?),
+            "--own" => self.own.push(path(next())?),
+            "--write" => self.writes.push(path(next())?),
+            "--scratch" => self.scratch = path(next())?,
             "--connect" => {
                 let port = port(next())?;
                 match &mut self.network {
@@ -148,9 +147,12 @@ impl Sandbox {
                     *by_name = true;
                 }
             }
-            "--gpu" => self.gpu = true,
-            "--run-written" => self.runs_written = true,
-            "--root" => self.is_root = true,
+            "--allow" => {
+                let text = next().and_then(|text| text.into_string().ok());
+                let permission = text.and_then(|text| text.parse().ok());
+                self.allowed.insert(permission.ok_or("a permission must follow --allow")?);
+            }
+            "--trust-arguments" => self.trusts_arguments = true,
             _ => return Err("there is no such argument of the sandbox"),
         }
         Ok(())
@@ -167,9 +169,10 @@ impl Sandbox {
         files::empty(&self.scratch).map_err(|error| {
             failed(&format!("the folder {} for temporary files", self.scratch.display()), &error)
         })?;
-        let needs = needs::look(program, arguments);
+        let named = if self.trusts_arguments { arguments } else { &[] };
+        let needs = needs::look(program, named);
         let rules = files::rules(self, &needs);
-        if !self.is_root {
+        if !self.allowed.contains(&Permission::Root) {
             limits::drop_capabilities().map_err(|error| failed("capabilities", &error))?;
         }
         rustix::thread::set_no_new_privs(true).map_err(|error| failed("privileges", &error))?;
@@ -208,9 +211,8 @@ mod tests {
                 scratch: "/s".into(),
                 network: ports(&[1, 65_535], true),
                 listens: Some(8080),
-                gpu: true,
-                runs_written: true,
-                is_root: true,
+                allowed: Permission::ALL.into(),
+                trusts_arguments: true,
             },
             Sandbox { network: Network::Open, ..Sandbox::default() },
         ] {

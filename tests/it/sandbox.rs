@@ -53,10 +53,10 @@ impl Machine {
         std::fs::create_dir_all(&dir)?;
         let victim = self.victim.id().context("a victim")?.to_string();
         let port = self.open.local_addr()?.port().to_string();
-        let socket = home.root().join("socket");
-        let mut entry = json!({"dir": dir, "command": [
-            self.program, what, home.root(), victim, port, socket,
-        ]});
+        let socket = home.root().join("socket").display().to_string();
+        let told = [&home.root().display().to_string(), &victim, &port, &socket];
+        std::fs::write(dir.join("arguments"), told.map(|line| format!("{line}\n")).concat())?;
+        let mut entry = json!({"dir": dir, "command": [self.program, what]});
         for (field, value) in change.as_object().context("fields")? {
             entry[field] = value.clone();
         }

@@ -1,9 +1,10 @@
 /*
  * A plugin process that means harm: tries what a sandbox must deny and says how each attempt ended.
  *
- *   probe all HOME VICTIM PORT SOCKET    attempts of all kinds
- *   probe mild HOME VICTIM PORT SOCKET   only those that do no harm where they are allowed
+ *   probe all    attempts of all kinds
+ *   probe mild   only those that do no harm where they are allowed
  *
+ * The file `arguments` in its folder has HOME, VICTIM, PORT and SOCKET, one on each line:
  * HOME has `library/film.txt`, `data`, `.ssh/id` and `other.txt`; VICTIM is the pid of a program of the
  * same user; on PORT of this machine and on SOCKET somebody listens.
  */
@@ -29,6 +30,20 @@ static const char *of_process(const char *pid, const char *name) {
 	static char path[128];
 	snprintf(path, sizeof path, "/proc/%s/%s", pid, name);
 	return path;
+}
+
+/* Leaves nothing behind where it is allowed. */
+static int writes_once(const char *path) {
+	int result = writes(path), error = errno;
+	if (result == 0)
+		unlink(path);
+	errno = error;
+	return result;
+}
+
+static int links(const char *path) {
+	char target[4096];
+	return readlink(path, target, sizeof target) > 0 ? 0 : -1;
 }
 
 static int lists(const char *path) {
@@ -72,7 +87,7 @@ static void attempts_on_files(const char *home, const char *scratch) {
 	const char *film = at(home, "library/film.txt");
 	printf("%s the library\n", reads(film) == 0 ? "reads" : "does not read");
 	printf("%s for temporary files\n", writes(at(scratch, "own")) == 0 ? "has room" : "has no room");
-	told("write into the library", writes(at(home, "library/harm")));
+	told("write into the library", writes_once(at(home, "library/harm")));
 	told("overwrite a file of the library", closes(open(film, O_WRONLY)));
 	told("empty a file of the library", truncate(film, 4));
 	told("change the modes of a file of the library", chmod(film, 0644));
@@ -81,9 +96,9 @@ static void attempts_on_files(const char *home, const char *scratch) {
 	told("attributes of a file of the library", setxattr(film, "user.harm", "1", 1, 0));
 	told("link a file of the library elsewhere", link(film, at(scratch, "link")));
 	told("a folder in the library", mkdir(at(home, "library/harmful"), 0755));
-	told("write into its own folder", writes("harm"));
-	told("write to /tmp", writes("/tmp/metafleet-harm"));
-	told("write to /dev/shm", writes("/dev/shm/metafleet-harm"));
+	told("write into its own folder", writes_once("harm"));
+	told("write to /tmp", writes_once("/tmp/metafleet-harm"));
+	told("write to /dev/shm", writes_once("/dev/shm/metafleet-harm"));
 	told("a file beside the library", reads(at(home, "other.txt")));
 	told("a key of the person", reads(at(home, ".ssh/id")));
 	told("how to reach the fleet", reads(at(home, "data/fleet.json")));
@@ -109,7 +124,7 @@ static void attempts_on_processes(const char *victim) {
 	told("the environment of another program", reads(of_process(victim, "environ")));
 	told("the environment of the fleet", reads(of_process(parent, "environ")));
 	told("the memory of another program", closes(open(of_process(victim, "mem"), O_RDONLY)));
-	told("open files of another program", lists(of_process(victim, "fd")));
+	told("open files of another program", links(of_process(victim, "fd/1")));
 	told("the root folder of another program", lists(of_process(victim, "root/tmp")));
 	told("the folder of another program", lists(of_process(victim, "cwd/.")));
 	told("watch another program", ptrace(PTRACE_SEIZE, pid, NULL, NULL));
@@ -193,12 +208,21 @@ static void attempts_on_kernel(const char *scratch) {
 }
 
 int main(int count, char **arguments) {
-	if (count != 6)
-		return 0;
+	static char lines[4][4096];
+	FILE *file = fopen("arguments", "r");
+	for (int n = 0; n < 4; n++) {
+		if (count != 2 || !file || !fgets(lines[n], sizeof lines[n], file))
+			return 0;
+		lines[n][strcspn(lines[n], "\n")] = 0;
+	}
+	fclose(file);
 	const char *scratch = getenv("TMPDIR") ? getenv("TMPDIR") : "/none";
-	attempts_on_files(arguments[2], scratch);
-	attempts_on_processes(arguments[3]);
-	attempts_on_network(atoi(arguments[4]), arguments[5]);
+	/* Looking whether a file is there is not denied; it comes last when a fleet starts. */
+	for (int n = 0; n < 300 && access(at(lines[0], "data/fleet.json"), F_OK) != 0; n++)
+		usleep(100000);
+	attempts_on_files(lines[0], scratch);
+	attempts_on_processes(lines[1]);
+	attempts_on_network(atoi(lines[2]), lines[3]);
 	if (strcmp(arguments[1], "all") == 0) {
 		/* Never without a sandbox: some of it would work. */
 		if (status_is("Seccomp:", "2") && status_is("NoNewPrivs:", "1"))

@@ -84,6 +84,7 @@ pub(super) struct Confined {
     isolation: Option<Isolation>,
     mounts: (Vec<PathBuf>, Vec<PathBuf>),
     protocol: Protocol,
+    has_command: bool,
 }
 
 /// What a plugin may do by its manifest and `plugins.yml`.
@@ -106,6 +107,7 @@ pub(super) fn confined(
         isolation: entry.isolation,
         mounts: (paths(readable), paths(writable)),
         protocol: entry.protocol,
+        has_command: entry.command.is_some(),
     })
 }
 
@@ -132,7 +134,6 @@ impl Confined {
         if !self.is_on(confines) {
             return None;
         }
-        let has = |permission| self.allowed.contains(&permission);
         let (readable, writable) = self.mounts.clone();
         let login = (self.protocol == Protocol::Nats && !confines.login.files.is_empty())
             .then(|| confines.login_dir.clone());
@@ -148,15 +149,14 @@ impl Confined {
             own: dir.into_iter().cloned().collect(),
             writes: writable,
             scratch: confines.scratch.join(name.as_str()),
-            network: if has(Permission::NetworkHttp) {
+            network: if self.allowed.contains(&Permission::NetworkHttp) {
                 Network::Open
             } else {
                 Network::Ports { connect: ports.0, by_name: ports.1 }
             },
             listens: port,
-            gpu: has(Permission::GpuAccess),
-            runs_written: has(Permission::SystemExec),
-            is_root: has(Permission::Root),
+            allowed: self.allowed.clone(),
+            trusts_arguments: self.has_command,
         })
     }
 }
@@ -210,11 +210,13 @@ pub(crate) mod tests {
         for (permission, expected) in [
             ("network.http", Sandbox { network: Network::Open, ..base.clone() }),
             ("filesystem.write", base.clone()),
-            ("gpu.access", Sandbox { gpu: true, ..base.clone() }),
+            ("gpu.access", base.clone()),
             ("memory.unlimited", base.clone()),
-            ("system.exec", Sandbox { runs_written: true, ..base.clone() }),
-            ("root", Sandbox { is_root: true, ..base.clone() }),
+            ("system.exec", base.clone()),
+            ("root", base.clone()),
         ] {
+            let allowed = [permission.parse().unwrap()].into();
+            let expected = Sandbox { allowed, ..expected };
             let granted = format!("{{permissions: [{permission}]}}");
             assert_eq!(sandbox(&granted, Some(&[permission])), Ok(Some(expected)));
             assert_eq!(sandbox(&granted, Some(&[])), Ok(Some(base.clone())), "{permission}");

@@ -13,6 +13,7 @@ use super::needs::{DEVICES, GPU_DEVICES, Needs, RESOLVERS, SYSTEM};
 use super::reach::{Entry, is_too_wide, reach};
 use super::{Network, Sandbox};
 use crate::config::private_file;
+use crate::permission::Permission;
 
 /// The newest rules that are asked for; of these the kernel applies those that it knows.
 const NEWEST: ABI = ABI::V9;
@@ -45,10 +46,17 @@ pub(super) fn rules(sandbox: &Sandbox, needs: &Needs) -> Rules {
     for path in SYSTEM.iter().map(Path::new).chain(needs.runs.iter().map(PathBuf::as_path)) {
         rules.run.extend(open(path));
     }
-    for (folder, file) in &needs.beside {
-        let folder = real(folder);
-        rules.run.insert(if is_too_wide(&folder, &kept) { real(file) } else { folder });
+    for folder in &needs.folders {
+        rules.run.extend(open(folder));
     }
+    for file in &needs.files {
+        let (file, folder) = (real(file), file.parent().map(real));
+        let narrow = folder.filter(|folder| !is_too_wide(folder, &kept));
+        rules.run.insert(narrow.unwrap_or(file));
+    }
+    // What the plugin chose itself opens nothing that is kept.
+    let chosen = needs.chosen.iter().map(|file| real(file));
+    rules.run.extend(chosen.filter(|file| !kept.iter().any(|kept| file.starts_with(kept))));
     for path in &sandbox.own {
         rules.run.extend(open(path));
     }
@@ -56,10 +64,10 @@ pub(super) fn rules(sandbox: &Sandbox, needs: &Needs) -> Rules {
     rules.write.insert(sandbox.scratch.clone());
     rules.write.extend(sandbox.writes.iter().cloned());
     rules.devices.extend(DEVICES.iter().map(PathBuf::from));
-    if sandbox.gpu {
+    if sandbox.allowed.contains(&Permission::GpuAccess) {
         rules.devices.extend(GPU_DEVICES.iter().map(PathBuf::from));
     }
-    if sandbox.runs_written {
+    if sandbox.allowed.contains(&Permission::SystemExec) {
         rules.run.insert(sandbox.scratch.clone());
     }
     rules
@@ -150,20 +158,20 @@ mod tests {
         };
         let script = root.join("script/x.py");
         let needs = Needs {
-            runs: Vec::new(),
-            beside: vec![
-                (root.join("script"), script),
-                // A script in a folder with the data: only the script.
-                (root.clone(), root.join("y.py")),
-            ],
+            // A script in a folder with the data: only the script.
+            files: vec![script, root.join("y.py")],
+            chosen: vec![root.join("interpreter"), root.join("data/secrets/key")],
+            ..Needs::default()
         };
 
         let found = rules(&sandbox, &needs);
 
         assert!(found.read.contains(&root.join("films")), "{found:?}");
-        for path in ["plugin", "script", "y.py"] {
+        for path in ["plugin", "script", "y.py", "interpreter"] {
             assert!(found.run.contains(&root.join(path)), "{path}: {found:?}");
         }
+        assert!(!found.run.iter().any(|path| root.join("data").starts_with(path)), "{found:?}");
+        assert!(!found.run.iter().any(|path| path.starts_with(root.join("data"))), "{found:?}");
         assert_eq!(found.write, [root.join("scratch")].into());
         let wide =
             Sandbox { reads: Reads { below: vec![root.clone()], anywhere: false }, ..sandbox };

@@ -59,11 +59,16 @@ const FIRST_LINE: u64 = 256;
 pub struct Needs {
     /// Folders of programs with what lies beside them for them, and single files.
     pub runs: Vec<PathBuf>,
-    /// Folders of scripts and other files that its arguments name: opened unless they are too wide.
-    pub beside: Vec<(PathBuf, PathBuf)>,
+    /// Folders that a person has named among its arguments.
+    pub folders: Vec<PathBuf>,
+    /// Files that a person has named: what they need lies beside them.
+    pub files: Vec<PathBuf>,
+    /// Files that the plugin itself has named, by a link or a first line: no more than these.
+    pub chosen: Vec<PathBuf>,
 }
 
-/// Looks at the program that is about to be run, with this process's folder and environment.
+/// Looks at the program that is about to be run, with this process's folder and environment;
+/// `arguments` are those that a person has written.
 #[must_use]
 pub fn look(program: &Path, arguments: &[OsString]) -> Needs {
     let mut needs = Needs::default();
@@ -82,14 +87,12 @@ pub fn look(program: &Path, arguments: &[OsString]) -> Needs {
         let path = Path::new(argument);
         let Ok(path) = std::path::absolute(path) else { continue };
         if path.is_dir() {
-            needs.beside.push((path.clone(), path));
-        } else if path.is_file()
-            && let Some(folder) = path.parent()
-        {
-            needs.beside.push((folder.to_owned(), path.clone()));
+            needs.folders.push(path);
+        } else if path.is_file() {
             // Node looks for packages in the folders above a script.
-            let above = folder.ancestors().map(|folder| folder.join("node_modules"));
+            let above = path.ancestors().skip(1).map(|folder| folder.join("node_modules"));
             needs.runs.extend(above.filter(|modules| modules.is_dir()));
+            needs.files.push(path);
         }
     }
     needs
@@ -104,7 +107,7 @@ impl Needs {
             if is_of_programs(folder) {
                 self.runs.extend(around(folder));
             } else {
-                self.beside.push((folder.to_owned(), path.clone()));
+                self.chosen.push(path.clone());
             }
             if let Ok(target) = std::fs::read_link(&path) {
                 return self.follow(&folder.join(target), folders, steps);
@@ -218,8 +221,8 @@ mod tests {
         for path in ["venv/bin", "venv/lib", "venv/pyvenv.cfg", "python/bin", "python/lib"] {
             assert!(needs.runs.contains(&root.join(path)), "{path}: {needs:?}");
         }
-        let beside = (root.join("plugin"), root.join("plugin/run"));
-        assert!(needs.beside.contains(&beside), "{needs:?}");
+        assert!(needs.chosen.contains(&root.join("plugin/run")), "{needs:?}");
+        assert!(!needs.runs.contains(&root.join("plugin")), "{needs:?}");
         Ok(())
     }
 }
