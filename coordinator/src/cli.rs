@@ -8,6 +8,7 @@ mod broker;
 mod completions;
 mod coordinator;
 mod dead;
+mod doctor;
 mod event;
 mod exit;
 mod file;
@@ -117,6 +118,8 @@ enum Short {
     /// Prepare a NATS of your own
     #[command(subcommand)]
     Broker(broker::BrokerCommand),
+    /// Say what this machine gives a fleet, what it lacks, and what to do about it
+    Doctor(doctor::DoctorArgs),
     /// Measure this machine beside the raw ceiling of the broker
     Bench(bench::BenchArgs),
     /// Print completions for a shell
@@ -227,6 +230,7 @@ async fn short(app: &App, command: Short) -> Result<Exit, Failure> {
         Short::Event(command) => event::run(app, command).await,
         Short::Dead(command) => dead::run(app, command).await,
         Short::Broker(command) => broker::run(app, command).await,
+        Short::Doctor(args) => doctor::run(app, &args).await,
         Short::Bench(args) => bench::run(app, &args).await,
         Short::Completions(args) => completions::run(app, &args),
     }

@@ -1,9 +1,9 @@
 //! Children that die with us, however we die.
 //!
-//! A child is started as `<this program> __exec <our pid> [--memory BYTES] -- program args…`. That
-//! process asks the kernel to be killed when its parent goes, looks whether the parent is still
-//! there (it may have gone before it asked), and then becomes `program`. So also a kill -9 of this
-//! process, which runs no code of ours, leaves nothing behind.
+//! A child is started as `<this program> __exec <our pid> [--memory BYTES] [--sandbox …] -- program
+//! args…`. That process asks the kernel to be killed when its parent goes, looks whether the parent is
+//! still there (it may have gone before it asked), enters the sandbox, and then becomes `program`. So
+//! also a kill -9 of this process, which runs no code of ours, leaves nothing behind.
 //!
 //! The kernel watches the *thread* that started the child: start children on threads that live as
 //! long as the process, which the runtime's workers do and those of `spawn_blocking` do not.
@@ -17,6 +17,8 @@ use std::process::ExitCode;
 
 use rustix::process::{Resource, Rlimit};
 use worker_sdk::die_with_parent;
+
+use crate::sandbox::{self, Sandbox};
 
 /// The first argument that makes this program a guard.
 pub const GUARD_ARGUMENT: &str = "__exec";
@@ -65,10 +67,24 @@ impl Guard {
     /// Arguments that are added are the program's.
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>, limits: Limits) -> tokio::process::Command {
+        self.command_in(None, program, limits)
+    }
+
+    /// The same in a sandbox.
+    #[must_use]
+    pub fn command_in(
+        &self,
+        sandbox: Option<&Sandbox>,
+        program: impl AsRef<OsStr>,
+        limits: Limits,
+    ) -> tokio::process::Command {
         let mut command = tokio::process::Command::new(&self.program);
         command.args(&self.arguments).arg(std::process::id().to_string());
         if let Some(memory) = limits.memory {
             command.arg("--memory").arg(memory.to_string());
+        }
+        if let Some(sandbox) = sandbox {
+            command.args(sandbox.arguments());
         }
         command.arg("--").arg(program).process_group(0).kill_on_drop(true);
         command
@@ -90,14 +106,17 @@ pub fn exec_main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     fail(NOT_STARTED, &format!("could not start {}: {error}", request.program.display()))
 }
 
-fn prepare(request: &Request) -> io::Result<()> {
-    die_with_parent(request.parent)?;
+fn prepare(request: &Request) -> Result<(), String> {
+    die_with_parent(request.parent).map_err(|error| error.to_string())?;
     if let Some(memory) = request.memory {
         let limit = Rlimit { current: Some(memory.get()), maximum: Some(memory.get()) };
         // Not the address space: runtimes reserve far more of it than they use.
-        rustix::process::setrlimit(Resource::Data, limit)?;
+        rustix::process::setrlimit(Resource::Data, limit).map_err(|error| error.to_string())?;
     }
-    Ok(())
+    match &request.sandbox {
+        Some(sandbox) => sandbox.enter(&request.program, &request.arguments),
+        None => Ok(()),
+    }
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
@@ -110,6 +129,7 @@ fn fail(code: u8, message: &str) -> ExitCode {
 struct Request {
     parent: u32,
     memory: Option<NonZeroU64>,
+    sandbox: Option<Sandbox>,
     program: PathBuf,
     arguments: Vec<OsString>,
 }
@@ -120,19 +140,24 @@ impl Request {
         let number = |text: Option<OsString>| text.and_then(|text| text.into_string().ok());
         let parent = number(args.next()).and_then(|text| text.parse().ok());
         let parent = parent.ok_or("the first argument must be the pid of the parent")?;
-        let mut memory = None;
+        let (mut memory, mut sandbox) = (None, None);
         loop {
             match args.next().as_ref().and_then(|arg| arg.to_str()) {
                 Some("--memory") => {
                     let bytes = number(args.next()).and_then(|text| text.parse().ok());
                     memory = Some(bytes.ok_or("--memory must be followed by bytes")?);
                 }
+                Some(sandbox::ARGUMENT) => sandbox = Some(Sandbox::default()),
                 Some("--") => break,
-                _ => return Err("the program must follow `--`"),
+                Some(name) => match &mut sandbox {
+                    Some(sandbox) => sandbox.take(name, || args.next())?,
+                    None => return Err("the program must follow `--`"),
+                },
+                None => return Err("the program must follow `--`"),
             }
         }
         let program = args.next().ok_or("the program must follow `--`")?.into();
-        Ok(Self { parent, memory, program, arguments: args.collect() })
+        Ok(Self { parent, memory, sandbox, program, arguments: args.collect() })
     }
 }
 
@@ -267,12 +292,22 @@ pub(crate) mod tests {
         let request = |memory, arguments: &[&str]| Request {
             parent: 7,
             memory: NonZeroU64::new(memory),
+            sandbox: None,
             program: "p".into(),
             arguments: arguments.iter().map(OsString::from).collect(),
         };
         assert_eq!(parse("7 -- p"), Ok(request(0, &[])));
         assert_eq!(parse("7 --memory 5 -- p -- --memory"), Ok(request(5, &["--", "--memory"])));
-        for text in ["", "x -- p", "7", "7 p", "7 --", "7 --memory -- p", "7 --memory 0 -- p"] {
+        for text in [
+            "",
+            "x -- p",
+            "7",
+            "7 p",
+            "7 --",
+            "7 --memory -- p",
+            "7 --memory 0 -- p",
+            "7 --open -- p",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -7,6 +7,7 @@
 
 mod api;
 mod base;
+mod confines;
 pub mod containers;
 pub mod embedded;
 mod failing;
@@ -38,14 +39,14 @@ use self::steer::Steering;
 use crate::bridge::{Addresses, Bridge, BridgeOptions, Troubles};
 use crate::config::connection::{ConnectError, Origin};
 use crate::config::data_dir::DataDirError;
-use crate::config::plugins::ReadPluginsError;
+use crate::config::plugins::{Isolation, ReadPluginsError};
 use crate::config::{Connection, DataDir, Env, FleetFile};
 use crate::docker::{self, DockerHandle, DockerRuntime};
 use crate::exec::Guard;
 use crate::http::BindError;
 use crate::http::api::{self as status, ApiOptions};
 use crate::process::restart::RestartPolicy;
-use crate::process::{ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
+use crate::process::{Confines, ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
 use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions};
 use crate::store::{Store, StoreError};
 
@@ -65,8 +66,11 @@ pub struct FleetOptions {
     pub plugins: PluginSources,
     /// Where the API listens and HTTP plugins reach the fleet.
     pub http: Addresses,
-    /// Folders and files that plugins read: containers see nothing else of this machine.
+    /// Folders and files that plugins read: containers see nothing else of this machine, and
+    /// processes nothing else of people's files unless there is none.
     pub roots: Vec<PathBuf>,
+    /// Whether processes are kept apart, where `plugins.yml` does not say.
+    pub isolation: Isolation,
     /// How long plugins may take to stop.
     pub grace: Duration,
     /// Whether it runs for one command only.
@@ -102,6 +106,7 @@ pub struct Fleet {
     coordinator_drain: CancellationToken,
     processing: JoinSet<()>,
     process_drain: CancellationToken,
+    confines: Confines,
     base: Base,
 }
 
@@ -151,18 +156,9 @@ impl Fleet {
     ///
     /// [`FleetError`] says which part does not start; the others have been stopped.
     pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
-        let FleetOptions {
-            data_dir,
-            connection,
-            plugins,
-            http,
-            roots,
-            grace,
-            temporary,
-            coordinator,
-        } = options;
-        let names = coordinator.names.clone();
-        let (base, connection, plugin_connection) = match connection {
+        let data_dir = options.data_dir.clone();
+        let names = options.coordinator.names.clone();
+        let (base, connection, plugin_connection) = match options.connection.clone() {
             Some(connection) => {
                 let lock = data_dir.lock().await?;
                 (Base::Existing(lock), connection.clone(), connection)
@@ -174,8 +170,11 @@ impl Fleet {
                 (Base::Own(Box::new(broker)), own, plugin)
             }
         };
-        let surroundings =
-            Surroundings::new(plugin_connection.clone(), names.prefix().clone(), grace, &Env);
+        let confines = confines::of(&options, &plugin_connection);
+        let FleetOptions { plugins, http, roots, grace, temporary, coordinator, .. } = options;
+        let prefix = names.prefix().clone();
+        let mut surroundings =
+            Surroundings::new(plugin_connection.clone(), prefix, grace, confines, &Env);
         let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
             guard: Guard::this_program(),
             log_dir: data_dir.log(),
@@ -185,7 +184,9 @@ impl Fleet {
         let coordinator_drain = CancellationToken::new();
         let prepared = async {
             let boxed = containers::surroundings(&data_dir, names.prefix(), grace, &roots)?;
-            let plan = PluginPlan::make(&plugins, &surroundings, &boxed)?;
+            let mut plan = PluginPlan::make(&plugins, &surroundings, &boxed)?;
+            confines::write_login(&data_dir, &surroundings.confines)?;
+            confines::tell(&surroundings.confines, &plan.instances);
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
             let store = Store::open(client, names.clone()).await?;
@@ -234,6 +235,8 @@ impl Fleet {
                 };
                 let bridge = Bridge::start(options).await?;
                 docker.set_bridge(bridge.listening);
+                let confines = &mut surroundings.confines;
+                confines::open_bridge(&bridge, confines, &mut plan.instances);
                 (Some(bridge), followed)
             };
             let of_bridge = bridge.as_ref().map(|bridge| bridge.listening.0);
@@ -245,6 +248,7 @@ impl Fleet {
         {
             Ok(prepared) => prepared,
             Err(error) => {
+                confines::remove_login(&surroundings.confines);
                 base.stop().await;
                 return Err(error);
             }
@@ -273,6 +277,7 @@ impl Fleet {
         let has_plugins = uses_containers || !plan.instances.is_empty() || bridge.is_some();
         processes.set_wanted(plan.instances.clone());
         containers.set_wanted(plan.containers.clone());
+        let confines = surroundings.confines.clone();
         let reload = Arc::new(Notify::new());
         let following = Reload {
             sources: plugins,
@@ -307,6 +312,7 @@ impl Fleet {
             coordinator_drain,
             processing,
             process_drain,
+            confines,
             base,
             store,
         };
@@ -371,6 +377,7 @@ impl Fleet {
                 error!(%error, "the keeper of the plugins failed");
             }
         }
+        confines::remove_login(&self.confines);
         self.store.close().await;
         self.base.stop().await;
     }

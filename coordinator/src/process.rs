@@ -10,6 +10,7 @@
 //! What is wanted can change at any time. An instance whose description changes is stopped and
 //! then started anew; the others are not touched. Nothing here talks to the broker.
 
+pub mod confine;
 pub mod discover;
 pub mod info;
 pub(crate) mod log;
@@ -30,6 +31,7 @@ use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
+pub use self::confine::Confines;
 pub use self::discover::{Discovered, discover};
 pub use self::info::{LastExit, ProcessInfo, ProcessState};
 use self::reconcile::{Action, Running, reconcile};
@@ -129,6 +131,7 @@ impl ProcessRuntime {
                 match action {
                     Action::Start(wanted) => {
                         let stop = CancellationToken::new();
+                        let wanted = *wanted;
                         let instance = self.instance(wanted.clone());
                         let id = tasks.spawn(instance.run(stop.clone())).id();
                         names.insert(id, wanted.name.clone());

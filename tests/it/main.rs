@@ -22,6 +22,7 @@ mod protocol;
 mod repair;
 mod restart;
 mod retry;
+mod sandbox;
 mod secrets;
 mod seed;
 mod takeover;

@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::http::HttpArgs;
 use super::output::complain;
 use super::time::duration;
-use crate::config::plugins::ReadPluginsError;
+use crate::config::plugins::{Isolation, ReadPluginsError};
 use crate::config::{Connection, DataDir};
 use crate::fleet::plugins::PluginSources;
 use crate::fleet::{Fleet, FleetError, FleetOptions, GRACE, default_plugins_file};
@@ -36,6 +36,15 @@ pub(crate) struct PluginArgs {
         value_delimiter = ':'
     )]
     pub(crate) plugin_dirs: Vec<PathBuf>,
+    /// Whether plugin processes are kept apart from the rest of the machine
+    #[arg(
+        long,
+        value_name = "on|off",
+        env = "METAFLEET_ISOLATION",
+        default_value = "on",
+        value_parser = isolation
+    )]
+    pub(crate) isolation: Isolation,
     #[command(flatten)]
     pub(crate) http: HttpArgs,
 }
@@ -58,6 +67,14 @@ pub(crate) struct TuningArgs {
     /// How long plugins may take to finish what they hold when the fleet stops
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) grace: Duration,
+}
+
+fn isolation(text: &str) -> Result<Isolation, &'static str> {
+    match text {
+        "on" => Ok(Isolation::On),
+        "off" => Ok(Isolation::Off),
+        _ => Err("must be on or off"),
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -157,6 +174,7 @@ impl Launch<'_> {
             data_dir,
             connection,
             roots: self.roots,
+            isolation: self.plugins.isolation,
             grace: self.tuning.grace,
             temporary: self.temporary,
             coordinator: CoordinatorOptions {

@@ -53,6 +53,8 @@ fn what_can_be_typed_is_as_documented() {
         ("metafleet broker check --replicas 3", true),
         ("metafleet broker apply --replicas 2", false),
         ("metafleet broker render --server --store-dir /x", true),
+        ("metafleet doctor --isolation off", true),
+        ("metafleet doctor --isolation some", false),
         ("metafleet bench --rounds 1", true),
         ("metafleet completions bash", true),
         ("metafleet scna /a", false),

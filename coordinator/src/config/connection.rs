@@ -6,6 +6,7 @@
 //! the context's.
 
 mod connect;
+pub mod files;
 #[cfg(test)]
 mod tests;
 

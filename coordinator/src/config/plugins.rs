@@ -77,13 +77,26 @@ pub struct PluginEntry {
     pub config: PluginConfig,
     /// What the person grants it.
     pub permissions: Vec<String>,
-    /// What of this machine its containers see.
+    /// What of this machine it sees besides the libraries.
     pub mounts: Vec<Mount>,
+    /// Whether its processes are kept apart; `None` = as the fleet does it.
+    pub isolation: Option<Isolation>,
     /// Labels of its containers.
     pub labels: BTreeMap<String, String>,
 }
 
-/// A folder or file of this machine that containers see.
+/// Whether processes are kept apart from the rest of the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// As far as the kernel can.
+    #[default]
+    On,
+    /// Not at all: they may do what the user of the fleet may.
+    Off,
+}
+
+/// A folder or file of this machine that a plugin sees.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Mount {
     /// Where it is.
@@ -171,6 +184,7 @@ impl Default for PluginEntry {
             config: PluginConfig::default(),
             permissions: Vec::new(),
             mounts: Vec::new(),
+            isolation: None,
             labels: BTreeMap::new(),
         }
     }
@@ -329,6 +343,13 @@ impl PluginsFile {
                         mount.source = base.join(&mount.source);
                     }
                 }
+                let is_process = entry.runtime == Runtime::Process;
+                if is_process && entry.mounts.iter().any(|mount| mount.source != mount.target) {
+                    let rule = "`mounts`: a process sees folders where they are, so both sides of \
+                                the `:` must be the same";
+                    self.problems.push(problem(line, rule.to_owned()));
+                    return;
+                }
                 if entry.enabled && !entry.runtime.is_available() {
                     let runtime = match entry.runtime {
                         Runtime::Internal => "internal",
@@ -337,7 +358,6 @@ impl PluginsFile {
                     let rule = format!("`runtime: {runtime}` is not available in this version");
                     self.problems.push(problem(line, rule));
                 }
-                let is_process = entry.runtime == Runtime::Process;
                 if entry.enabled && is_process && entry.resources.cpus.is_some() {
                     let rule = "`resources`: `cpus` does not limit a process, only a container";
                     self.problems.push(problem(line, rule.to_owned()));

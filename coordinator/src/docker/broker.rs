@@ -2,23 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::Path;
 
 use async_nats::ServerAddr;
 
-use crate::config::{Connection, Login, Secret};
+use crate::config::Connection;
+pub use crate::config::connection::files::Content;
+use crate::config::connection::files::LoginFiles;
 
 /// Where containers see their secrets.
 pub const SECRETS_DIR: &str = "/run/metafleet";
-
-/// What a file with a secret is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Content {
-    /// This text.
-    Text(Secret),
-    /// What this file holds.
-    CopyOf(PathBuf),
-}
 
 /// The broker as containers need to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,45 +47,13 @@ impl Broker {
             let rule = "containers need a broker with TLS to be named by a name, not by an address";
             return Err(rule.to_owned());
         }
-        let mut broker = Self {
+        let LoginFiles { variables, files } = connection.login_files(Path::new(SECRETS_DIR));
+        Ok(Self {
             address: (host.clone(), server.port()),
             tls_name: has_tls.then_some(host),
-            login: BTreeMap::new(),
-            secrets: BTreeMap::new(),
-        };
-        match &connection.login {
-            Login::Anonymous => {}
-            Login::User { name, password } => {
-                broker.login.insert("NATS_USER".to_owned(), name.clone());
-                broker.add("NATS_PASSWORD_FILE", "nats-password", Content::Text(password.clone()));
-            }
-            Login::Token(token) => {
-                broker.add("NATS_TOKEN_FILE", "nats-token", Content::Text(token.clone()));
-            }
-            Login::Credentials(path) => {
-                broker.add("NATS_CREDS", "nats.creds", Content::CopyOf(path.clone()));
-            }
-            Login::Nkey(seed) => {
-                let path = PathBuf::from(seed.reveal());
-                let is_file = path.components().count() > 1;
-                let content =
-                    if is_file { Content::CopyOf(path) } else { Content::Text(seed.clone()) };
-                broker.add("NATS_NKEY", "nats-nkey", content);
-            }
-        }
-        if let Some(ca) = &tls.ca {
-            broker.add("NATS_CA", "ca.pem", Content::CopyOf(ca.clone()));
-        }
-        if let Some((certificate, key)) = &tls.client {
-            broker.add("NATS_CERT", "cert.pem", Content::CopyOf(certificate.clone()));
-            broker.add("NATS_KEY", "key.pem", Content::CopyOf(key.clone()));
-        }
-        Ok(broker)
-    }
-
-    fn add(&mut self, variable: &str, file: &'static str, content: Content) {
-        self.login.insert(variable.to_owned(), format!("{SECRETS_DIR}/{file}"));
-        self.secrets.insert(file, content);
+            login: variables,
+            secrets: files,
+        })
     }
 
     /// The address for a container whose relay listens there.
@@ -117,6 +78,7 @@ impl Broker {
 mod tests {
     use super::*;
     use crate::config::connection::{Origin, Tls};
+    use crate::config::{Login, Secret};
 
     fn connection(url: &str, login: Login) -> Connection {
         Connection { url: url.to_owned(), login, tls: Tls::default(), origin: Origin::Fleet }

@@ -1,5 +1,6 @@
 //! The engine: the only module that speaks to it. Every call has a time limit.
 
+mod about;
 mod body;
 mod look;
 mod network;
@@ -25,6 +26,7 @@ use super::describe::{Description, Image};
 use super::naming::{FLEET_ID, FleetId, IMAGE_MANIFEST, IMAGE_PERMISSIONS};
 use crate::config::Vars;
 
+pub use self::about::About;
 pub use self::look::Look;
 pub use self::network::FoundNetwork;
 pub use self::pull::Login;

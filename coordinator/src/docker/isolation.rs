@@ -3,14 +3,13 @@
 //! Nothing else decides it: no field of a manifest and no label of an image reaches a container's
 //! host configuration but through [`isolate`].
 
-use std::collections::BTreeSet;
-use std::fmt;
 use std::num::NonZeroU64;
-use std::str::FromStr;
 
 use serde::Serialize;
 
 use crate::config::plugins::Resources;
+use crate::permission::effective;
+pub use crate::permission::{Asked, Permission};
 
 /// Memory of a container when nothing is said.
 pub const DEFAULT_MEMORY: u64 = 1 << 30;
@@ -22,83 +21,6 @@ pub const PIDS: i64 = 256;
 pub const TMP_BYTES: u64 = 64 << 20;
 /// The user and group of containers when this process is root: nobody.
 pub const NOBODY: u32 = 65_534;
-
-/// Something that a container is not allowed unless the person says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Permission {
-    /// Connections to the outside.
-    #[serde(rename = "network.http")]
-    NetworkHttp,
-    /// Writing into mounts that are given with `:rw`.
-    #[serde(rename = "filesystem.write")]
-    FilesystemWrite,
-    /// Graphics processors.
-    #[serde(rename = "gpu.access")]
-    GpuAccess,
-    /// No limit for memory.
-    #[serde(rename = "memory.unlimited")]
-    MemoryUnlimited,
-    /// Running programs that it has written into `/tmp`.
-    #[serde(rename = "system.exec")]
-    SystemExec,
-    /// The user that the image names, root if it names none.
-    #[serde(rename = "root")]
-    Root,
-}
-
-impl Permission {
-    /// All there are.
-    pub const ALL: [Self; 6] = [
-        Self::NetworkHttp,
-        Self::FilesystemWrite,
-        Self::GpuAccess,
-        Self::MemoryUnlimited,
-        Self::SystemExec,
-        Self::Root,
-    ];
-
-    /// As it stands in manifests and `plugins.yml`.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::NetworkHttp => "network.http",
-            Self::FilesystemWrite => "filesystem.write",
-            Self::GpuAccess => "gpu.access",
-            Self::MemoryUnlimited => "memory.unlimited",
-            Self::SystemExec => "system.exec",
-            Self::Root => "root",
-        }
-    }
-}
-
-impl fmt::Display for Permission {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for Permission {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|permission| permission.as_str() == text).ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL.iter().map(|permission| permission.as_str()).collect();
-            let text: String = text.escape_debug().take(64).collect();
-            format!("unknown permission `{text}`; known are {}", known.join(", "))
-        })
-    }
-}
-
-/// Who wants what.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked<'a> {
-    /// What the plugin wants; `None` = it says nothing, which a manifest or a label would.
-    pub declared: Option<&'a [String]>,
-    /// What the person grants.
-    pub granted: &'a [String],
-    /// Whether a mount is given that may be written to.
-    pub has_writable_mount: bool,
-}
 
 /// How a container is kept apart. All that is not here is the same for every one of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -129,26 +51,8 @@ pub fn isolate(
     resources: Resources,
     user: (u32, u32),
 ) -> Result<Isolation, String> {
-    let granted = parse(asked.granted)?;
-    let effective = match asked.declared {
-        None => granted,
-        Some(declared) => {
-            let declared = parse(declared)?;
-            let missing: Vec<&str> =
-                declared.difference(&granted).map(|permission| permission.as_str()).collect();
-            if !missing.is_empty() {
-                return Err(format!(
-                    "it wants `{}`, which plugins.yml does not grant it (`permissions`)",
-                    missing.join("`, `")
-                ));
-            }
-            declared
-        }
-    };
+    let effective = effective(asked)?;
     let has = |permission| effective.contains(&permission);
-    if asked.has_writable_mount && !has(Permission::FilesystemWrite) {
-        return Err("a mount with `:rw` needs the permission `filesystem.write`".to_owned());
-    }
     let default = NonZeroU64::new(DEFAULT_MEMORY);
     let memory = resources.memory.or(default).filter(|_| !has(Permission::MemoryUnlimited));
     Ok(Isolation {
@@ -159,10 +63,6 @@ pub fn isolate(
         nano_cpus: resources.cpus.map_or(DEFAULT_NANO_CPUS, nano_cpus),
         gpu: has(Permission::GpuAccess),
     })
-}
-
-fn parse(texts: &[String]) -> Result<BTreeSet<Permission>, String> {
-    texts.iter().map(|text| text.parse()).collect()
 }
 
 /// The user of this process reads what its own plugins read; root is never handed on.

@@ -101,8 +101,14 @@ pub async fn dry_run(options: &FleetOptions) -> Result<DryRun, FleetError> {
     };
     let connection = options.connection.clone().unwrap_or_else(own);
     let shared = surroundings(&options.data_dir, prefix, options.grace, &options.roots)?;
-    let around =
-        process::Surroundings::new(connection.clone(), prefix.clone(), options.grace, &Env);
+    let confines = super::confines::of(options, &connection);
+    let around = process::Surroundings::new(
+        connection.clone(),
+        prefix.clone(),
+        options.grace,
+        confines,
+        &Env,
+    );
     let plan = PluginPlan::make(&options.plugins, &around, &shared)?;
     let mut steps: Vec<String> =
         plan.instances.keys().map(|name| format!("start the process {name}")).collect();

@@ -151,6 +151,7 @@ mod tests {
             plugin: name.parse().unwrap(),
             version: None,
             pid: None,
+            isolated: true,
             state,
             restarts: 5,
             started: None,

@@ -197,6 +197,7 @@ mod tests {
             plugin: "p".parse().unwrap(),
             version: None,
             pid: Some(pid),
+            isolated: true,
             state,
             restarts: 0,
             started: Some(Timestamp::UNIX_EPOCH),

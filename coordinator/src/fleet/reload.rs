@@ -245,6 +245,7 @@ mod tests {
     use crate::config::vars::vars;
     use crate::config::{Connection, Overrides, PluginsFile};
     use crate::docker::naming::FleetId;
+    use crate::process::confine::tests::confines;
 
     fn plan(text: &str) -> PluginPlan {
         let connection = Connection {
@@ -253,7 +254,13 @@ mod tests {
             tls: Tls::default(),
             origin: Origin::Fleet,
         };
-        let shared = Surroundings::new(connection, Prefix::default(), Duration::ZERO, &vars(&[]));
+        let shared = Surroundings::new(
+            connection,
+            Prefix::default(),
+            Duration::ZERO,
+            confines(),
+            &vars(&[]),
+        );
         let file = PluginsFile::parse(Path::new("plugins.yml"), text, &vars(&[])).unwrap();
         let fleet = FleetId::new(&Prefix::default(), "node");
         let boxed =

@@ -18,6 +18,8 @@ pub struct ProcessInfo {
     pub version: Option<String>,
     /// The process, while there is one.
     pub pid: Option<u32>,
+    /// Whether it is kept apart from the rest of the machine.
+    pub isolated: bool,
     /// How it is.
     pub state: ProcessState,
     /// Times it was started again, since it is wanted as it is now.

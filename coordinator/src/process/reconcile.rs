@@ -23,7 +23,7 @@ pub enum Action {
     /// Tell it to stop.
     Stop(InstanceId),
     /// Start it.
-    Start(Wanted),
+    Start(Box<Wanted>),
 }
 
 /// Lists what turns `running` into `wanted`, stops first.
@@ -39,7 +39,7 @@ pub fn reconcile(wanted: &Instances, running: &BTreeMap<InstanceId, Running>) ->
     let start = wanted
         .iter()
         .filter(|(name, _)| !running.contains_key(*name))
-        .map(|(_, wanted)| Action::Start(wanted.clone()));
+        .map(|(_, wanted)| Action::Start(Box::new(wanted.clone())));
     stop.chain(start).collect()
 }
 
@@ -61,7 +61,7 @@ mod tests {
                 .map(|(name, wanted)| (name, Running { wanted, stop: CancellationToken::new() }))
                 .collect()
         };
-        let start = |wanted: &Wanted| Action::Start(wanted.clone());
+        let start = |wanted: &Wanted| Action::Start(Box::new(wanted.clone()));
         let stop = |wanted: &Wanted| Action::Stop(wanted.name.clone());
         for (case, wanted, running, expected) in [
             ("nothing", map(&[]), runs(&[]), vec![]),

@@ -85,6 +85,7 @@ impl Instance {
             plugin: self.wanted.plugin.clone(),
             version: self.wanted.version.clone(),
             pid: None,
+            isolated: self.wanted.sandbox.is_some(),
             state: ProcessState::Starting,
             restarts: 0,
             started: None,
@@ -117,6 +118,12 @@ impl Instance {
                 break;
             }
             self.board.update(&name, |info| info.restarts = info.restarts.saturating_add(1));
+        }
+        if let Some(sandbox) = &self.wanted.sandbox
+            && let Err(error) = tokio::fs::remove_dir_all(&sandbox.scratch).await
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            debug!(%error, "temporary files of a plugin are left");
         }
         self.board.update(&name, |info| {
             info.state = ProcessState::Stopped;
@@ -169,8 +176,8 @@ impl Instance {
     }
 
     fn spawn(&self) -> io::Result<Child> {
-        let Wanted { program, args, dir, env, limits, .. } = &self.wanted;
-        let mut command = self.options.guard.command(program, *limits);
+        let Wanted { program, args, dir, env, limits, sandbox, .. } = &self.wanted;
+        let mut command = self.options.guard.command_in(sandbox.as_ref(), program, *limits);
         command.args(args).env_clear().envs(env);
         if let Some(dir) = dir {
             command.current_dir(dir);

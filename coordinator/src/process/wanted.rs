@@ -8,10 +8,12 @@ use std::time::Duration;
 use broker_config::{InstanceId, PluginId, Prefix};
 
 use super::Instances;
+use super::confine::{Confined, Confines, confined};
 use super::discover::{Discovered, Found};
 use crate::config::plugins::Protocol;
 use crate::config::{BaseUrl, Connection, PluginEntry, PluginsFile, Runtime, Vars};
 use crate::exec::Limits;
+use crate::sandbox::Sandbox;
 
 /// What of our own environment plugins see.
 const INHERITED: [&str; 7] =
@@ -38,6 +40,8 @@ pub struct Wanted {
     pub env: BTreeMap<String, String>,
     /// What it may use.
     pub limits: Limits,
+    /// What it is kept apart by; `None` = it is not.
+    pub sandbox: Option<Sandbox>,
 }
 
 impl fmt::Debug for Wanted {
@@ -60,6 +64,8 @@ pub struct Surroundings {
     pub prefix: Prefix,
     /// How long a plugin may take to stop.
     pub grace: Duration,
+    /// What plugins are kept apart by.
+    pub confines: Confines,
     /// Variables that are passed on.
     inherited: BTreeMap<String, String>,
 }
@@ -68,13 +74,24 @@ impl Surroundings {
     /// Takes what is passed on from `vars`: where programs and homes are, log filters and the
     /// `OTEL_*` variables but the service's name, which is ours.
     #[must_use]
-    pub fn new(connection: Connection, prefix: Prefix, grace: Duration, vars: &dyn Vars) -> Self {
+    pub fn new(
+        connection: Connection,
+        prefix: Prefix,
+        grace: Duration,
+        mut confines: Confines,
+        vars: &dyn Vars,
+    ) -> Self {
         let mut inherited = vars.with_prefix("OTEL_");
         inherited.remove("OTEL_SERVICE_NAME");
         inherited.extend(
             INHERITED.iter().filter_map(|name| Some(((*name).to_owned(), vars.get(name)?))),
         );
-        Self { connection, prefix, grace, inherited }
+        for (name, url) in &inherited {
+            if name.ends_with("ENDPOINT") {
+                confines.servers = std::mem::take(&mut confines.servers).with_http(url);
+            }
+        }
+        Self { connection, prefix, grace, confines, inherited }
     }
 
     /// The environment of one instance; `port` is that of an HTTP plugin, which has no business
@@ -84,10 +101,17 @@ impl Surroundings {
         plugin: &PluginId,
         name: &InstanceId,
         port: Option<u16>,
+        sandbox: Option<&Sandbox>,
     ) -> BTreeMap<String, String> {
         let mut env = self.inherited.clone();
+        if let Some(sandbox) = sandbox {
+            env.insert("TMPDIR".to_owned(), sandbox.scratch.display().to_string());
+        }
         if let Some(port) = port {
             env.insert("PORT".to_owned(), port.to_string());
+        } else if sandbox.is_some() {
+            env.insert("NATS_URL".to_owned(), self.connection.url.clone());
+            env.extend(self.confines.login.variables.clone());
         } else {
             let shared = self.connection.variables();
             env.extend(shared.into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -128,10 +152,10 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
         if !entry.enabled || entry.runtime != Runtime::Process {
             continue;
         }
-        match program(entry, found.plugins.get(id)) {
+        match start(entry, found.plugins.get(id)) {
             Ok(start) => add(&mut plan.instances, id, entry, &start, shared),
             Err(reason) => {
-                plan.problems.insert(id.clone(), reason.to_owned());
+                plan.problems.insert(id.clone(), reason);
             }
         }
     }
@@ -154,9 +178,12 @@ struct Start {
     args: Vec<String>,
     dir: Option<PathBuf>,
     version: Option<String>,
+    confined: Confined,
 }
 
-fn program(entry: &PluginEntry, found: Option<&Found>) -> Result<Start, &'static str> {
+fn start(entry: &PluginEntry, found: Option<&Found>) -> Result<Start, String> {
+    let declared = found.map(|found| found.manifest.permissions.as_slice());
+    let confined = confined(entry, declared)?;
     let dir = found.map(|found| found.dir.clone()).or_else(|| entry.dir.clone());
     let version = found.map(|found| found.manifest.version.to_string());
     if let Some((program, args)) = entry.command.as_deref().and_then(<[String]>::split_first) {
@@ -165,11 +192,17 @@ fn program(entry: &PluginEntry, found: Option<&Found>) -> Result<Start, &'static
             Some(dir) if path.components().count() > 1 => dir.join(path),
             _ => path.to_owned(),
         };
-        return Ok(Start { program, args: args.to_vec(), dir, version });
+        return Ok(Start { program, args: args.to_vec(), dir, version, confined });
     }
     let found = found.ok_or("it is in no plugin folder, and there is no `command`")?;
     let entry = found.manifest.entry_point.as_ref().ok_or("its manifest has no entryPoint")?;
-    Ok(Start { program: found.dir.join(&entry.main), args: entry.args.clone(), dir, version })
+    Ok(Start {
+        program: found.dir.join(&entry.main),
+        args: entry.args.clone(),
+        dir,
+        version,
+        confined,
+    })
 }
 
 fn add(
@@ -183,7 +216,8 @@ fn add(
         // A plugin's id with a number behind it is always the name of an instance.
         let Ok(name) = format!("plugin-{id}-{n}").parse::<InstanceId>() else { continue };
         let port = url_of(entry, n).map(|url| url.endpoint().1);
-        let mut env = shared.env(id, &name, port);
+        let sandbox = start.confined.sandbox(&shared.confines, &name, start.dir.as_ref(), port);
+        let mut env = shared.env(id, &name, port, sandbox.as_ref());
         if let Some(concurrency) = entry.concurrency {
             env.insert("METAFLEET_CONCURRENCY".to_owned(), concurrency.to_string());
         }
@@ -195,7 +229,8 @@ fn add(
             args: start.args.clone(),
             dir: start.dir.clone(),
             env,
-            limits: Limits { memory: entry.resources.memory },
+            limits: Limits { memory: start.confined.memory(entry.resources) },
+            sandbox,
         };
         instances.insert(name, wanted);
     }
@@ -205,6 +240,7 @@ fn add(
 pub(crate) mod tests {
     use std::num::NonZeroU64;
 
+    use super::super::confine::tests::confines;
     use super::super::discover::discover;
     use super::super::discover::tests::plugin;
     use super::*;
@@ -223,6 +259,7 @@ pub(crate) mod tests {
             dir: None,
             env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
             limits: Limits::default(),
+            sandbox: None,
         }
     }
 
@@ -242,7 +279,10 @@ pub(crate) mod tests {
             ("OTEL_SERVICE_NAME", "us"),
             ("METAFLEET_LOG", "debug"),
         ]);
-        Surroundings::new(connection, "px".parse().unwrap(), Duration::from_secs(10), &vars)
+        let login = connection.login_files(Path::new("/data/login"));
+        let confines = Confines { login, ..confines() };
+        let prefix = "px".parse().unwrap();
+        Surroundings::new(connection, prefix, Duration::from_secs(10), confines, &vars)
     }
 
     fn file(text: &str) -> PluginsFile {
@@ -299,11 +339,12 @@ pub(crate) mod tests {
             ("METAFLEET_LOG", "debug"),
             ("METAFLEET_PLUGIN", "p"),
             ("METAFLEET_PREFIX", "px"),
-            ("NATS_PASSWORD", "hush"),
+            ("NATS_PASSWORD_FILE", "/data/login/nats-password"),
             ("NATS_URL", "nats://127.0.0.1:1"),
             ("NATS_USER", "plugin"),
             ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://o"),
             ("PATH", "/bin"),
+            ("TMPDIR", "/data/scratch/plugin-p-1"),
         ];
         let env: Vec<_> = wanted.env.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
         assert_eq!(env, expected);

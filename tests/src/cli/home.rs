@@ -181,6 +181,10 @@ impl Home {
         }
         let plugins =
             if self.has_own_plugins { self.root().join("plugins") } else { staged("plugins")? };
+        if self.has_own_plugins {
+            // They note what they do in their own folder, which no sandbox lets them.
+            command.env("METAFLEET_ISOLATION", "off");
+        }
         command
             .env("HOME", self.root())
             .env("METAFLEET_DATA_DIR", &self.data)

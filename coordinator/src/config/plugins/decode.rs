@@ -15,7 +15,7 @@ use super::super::base_url::BaseUrl;
 use super::super::substitute::{asks, substitute};
 use super::super::vars::Vars;
 use super::super::yaml::{Field, Node, Value};
-use super::{Mount, PluginConfig, PluginEntry, Protocol, Resources, Runtime};
+use super::{Isolation, Mount, PluginConfig, PluginEntry, Protocol, Resources, Runtime};
 
 /// No machine runs more of one plugin.
 pub const MAX_INSTANCES: u32 = 1_000;
@@ -24,7 +24,7 @@ const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
 const FIELDS: &str = "enabled, runtime, protocol, url, urls, command, dir, instances, concurrency, \
                       maxInFlight, queue, timeout, retry, onDependencyFailure, resources, image, \
-                      config, permissions, mounts, labels";
+                      config, permissions, mounts, labels, isolation";
 const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
 const RESOURCE_FIELDS: &str = "memory, cpus";
 
@@ -172,6 +172,19 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
             }
             Ok(())
         }
+        "isolation" => {
+            // Older YAML takes the words for true and false.
+            entry.isolation = Some(match &value.value {
+                Value::Bool(true) => Isolation::On,
+                Value::Bool(false) => Isolation::Off,
+                Value::Null
+                | Value::Number(_)
+                | Value::Text { .. }
+                | Value::List(_)
+                | Value::Map(_) => read(field, "on or off")?,
+            });
+            Ok(())
+        }
         "permissions" => read(field, "a list of texts").map(|value| entry.permissions = value),
         "mounts" => {
             let expected = "a list of texts like `/data:/data` or `/data:/data:rw`";
@@ -240,9 +253,27 @@ fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Findings) {
     if let (Runtime::Docker, None, Some(line)) = (entry.runtime, line_of(&["image"]), runtime) {
         found.push(Finding { line, rule: "`runtime: docker` needs an `image`".to_owned() });
     }
-    if let (true, Some(line)) = (entry.runtime != Runtime::Docker, line_of(&["mounts", "labels"])) {
-        let rule = "`mounts` and `labels` are for containers, and this is none".to_owned();
-        found.push(Finding { line, rule });
+    let rules = [
+        (
+            entry.runtime != Runtime::Docker,
+            "labels",
+            "`labels` are for containers, and this is none",
+        ),
+        (
+            !matches!(entry.runtime, Runtime::Docker | Runtime::Process),
+            "mounts",
+            "`mounts` are for containers and processes, and this is neither",
+        ),
+        (
+            entry.runtime != Runtime::Process,
+            "isolation",
+            "`isolation` is for processes, and this is none",
+        ),
+    ];
+    for (is_wrong, name, rule) in rules {
+        if let (true, Some(line)) = (is_wrong, line_of(&[name])) {
+            found.push(Finding { line, rule: rule.to_owned() });
+        }
     }
     let twice = line_of(&["url"]).is_some() && line_of(&["urls"]).is_some();
     if let (true, Err(rule), Some(line)) =

@@ -1,0 +1,112 @@
+//! What the processes of a fleet are kept apart by, as it is on this machine.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tracing::{info, warn};
+
+use super::FleetOptions;
+use crate::bridge::Bridge;
+use crate::config::connection::files::{Content, LoginFiles};
+use crate::config::data_dir::DataDirError;
+use crate::config::{Connection, DataDir, Env, Vars as _, private_file};
+use crate::process::confine::Servers;
+use crate::process::{Confines, Instances};
+use crate::sandbox::kept::kept;
+use crate::sandbox::{Network, Reads, Support};
+
+/// What processes are kept apart by; `connection` is theirs.
+#[must_use]
+pub(super) fn of(options: &FleetOptions, connection: &Connection) -> Confines {
+    let root = absolute(options.data_dir.root());
+    let login_dir = root.join("login");
+    Confines {
+        isolation: options.isolation,
+        reads: Reads { below: options.roots.clone(), anywhere: options.roots.is_empty() },
+        kept: kept(&root, &homes(), rustix::process::geteuid().is_root()),
+        scratch: root.join("scratch"),
+        login: connection.login_files(&login_dir),
+        login_dir,
+        servers: Servers::of_broker(&connection.url),
+        bridge: BTreeSet::new(),
+    }
+}
+
+/// Folders of persons, as far as they can be seen.
+fn homes() -> Vec<PathBuf> {
+    let others = fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path());
+    let own = Env.non_empty("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
+    let mut all: Vec<PathBuf> = others.chain(own).chain([PathBuf::from("/root")]).collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
+/// The operating system knows nothing of the folder we are in once it is left.
+fn absolute(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+/// Writes the login of plugins where only its owner and their processes read it.
+pub(super) fn write_login(data_dir: &DataDir, confines: &Confines) -> Result<(), DataDirError> {
+    let LoginFiles { files, .. } = &confines.login;
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| DataDirError::Io { path, source }
+    };
+    private_file::make_dir(data_dir.root()).map_err(failed(data_dir.root()))?;
+    private_file::make_dir(&confines.login_dir).map_err(failed(&confines.login_dir))?;
+    for (name, content) in files {
+        let path = confines.login_dir.join(name);
+        let text = match content {
+            Content::Text(secret) => secret.reveal().as_bytes().to_vec(),
+            Content::CopyOf(from) => fs::read(from).map_err(failed(from))?,
+        };
+        private_file::write(&path, &text).map_err(failed(&path))?;
+    }
+    Ok(())
+}
+
+/// Removes it.
+pub(super) fn remove_login(confines: &Confines) {
+    if let Err(error) = fs::remove_dir_all(&confines.login_dir)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        warn!(path = %confines.login_dir.display(), %error, "the login of plugins is left");
+    }
+}
+
+/// Notes where HTTP plugins reach the bridge, which is known only once it listens.
+pub(super) fn open_bridge(bridge: &Bridge, confines: &mut Confines, instances: &mut Instances) {
+    let servers = Servers::default().with_http(&bridge.urls.api).with_http(&bridge.urls.kv);
+    confines.bridge = servers.ports;
+    for sandbox in instances.values_mut().filter_map(|wanted| wanted.sandbox.as_mut()) {
+        if let (Some(_), Network::Ports { connect, .. }) = (sandbox.listens, &mut sandbox.network) {
+            connect.extend(&confines.bridge);
+        }
+    }
+}
+
+/// Says once what keeps processes apart here and what does not.
+pub(super) fn tell(confines: &Confines, instances: &Instances) {
+    let mut open: Vec<&str> = instances
+        .values()
+        .filter(|wanted| wanted.sandbox.is_none())
+        .map(|wanted| wanted.plugin.as_str())
+        .collect();
+    open.dedup();
+    if !open.is_empty() {
+        warn!(plugins = ?open, "these run without isolation, as plugins.yml or --isolation says");
+    }
+    if instances.values().any(|wanted| wanted.sandbox.is_some()) {
+        let missing = Support::look().missing();
+        if !missing.is_empty() {
+            warn!(?missing, "plugin processes are not fully kept apart; see `metafleet doctor`");
+        }
+        if confines.reads.anywhere {
+            info!("no library was named, so plugin processes read all but what is kept from them");
+        }
+    }
+}
