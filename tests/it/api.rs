@@ -4,6 +4,7 @@ mod commands;
 mod config;
 mod document;
 mod fleets;
+mod http;
 mod logs;
 mod plugins;
 
