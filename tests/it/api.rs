@@ -1,5 +1,6 @@
 //! The status API of a fleet, as a program of a person uses it.
 
+mod away;
 mod commands;
 mod config;
 mod document;
