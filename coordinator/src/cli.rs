@@ -3,6 +3,7 @@
 //! Data goes to standard output in the form chosen by `--output`, everything else to standard
 //! error. How a command ends is one of [`Exit`].
 
+mod api;
 mod bench;
 mod broker;
 mod completions;
@@ -100,7 +101,7 @@ enum Command {
 enum Short {
     /// Show how the fleet is doing
     Status(status::StatusArgs),
-    /// Look at plugins, pause and resume them
+    /// Look at plugins, change, pause and restart them
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
     /// Look at files

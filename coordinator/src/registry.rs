@@ -117,7 +117,8 @@ pub fn decide(
     let default = PluginPolicy::default();
     let policy = known.policies.get(plugin).unwrap_or(&default);
     if policy.disabled {
-        reasons.push(format!("{plugin} is disabled in plugins.yml"));
+        reasons
+            .push(format!("{plugin} is disabled in plugins.yml or by `metafleet plugin disable`"));
     }
     let settings = manifest.settings(&policy.config).unwrap_or_else(|problems| {
         reasons.extend(problems.into_iter().map(|problem| format!("settings: {problem}")));

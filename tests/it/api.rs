@@ -1,8 +1,11 @@
 //! The status API of a fleet, as a program of a person uses it.
 
+mod away;
+mod commands;
 mod config;
 mod document;
 mod fleets;
+mod http;
 mod logs;
 mod plugins;
 

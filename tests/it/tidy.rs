@@ -12,7 +12,7 @@ const LONGEST: usize = 400;
 
 /// Modules that decide and so hold no clock, no connection and no runtime, whether or not they say
 /// so themselves.
-const PURE: [&str; 37] = [
+const PURE: [&str; 43] = [
     "broker-config/src/codec.rs",
     "broker-config/src/delivery.rs",
     "broker-config/src/filter.rs",
@@ -26,6 +26,8 @@ const PURE: [&str; 37] = [
     "broker-config/src/queue.rs",
     "broker-config/src/retry.rs",
     "broker-config/src/topology.rs",
+    "coordinator/src/config/overrides.rs",
+    "coordinator/src/config/overrides/change.rs",
     "coordinator/src/config/plugins/decode.rs",
     "coordinator/src/config/substitute.rs",
     "coordinator/src/dispatcher.rs",
@@ -37,6 +39,9 @@ const PURE: [&str; 37] = [
     "coordinator/src/docker/wanted.rs",
     "coordinator/src/fingerprint.rs",
     "coordinator/src/graph.rs",
+    "coordinator/src/http/api/query.rs",
+    "coordinator/src/http/api/redact.rs",
+    "coordinator/src/http/api/view.rs",
     "coordinator/src/limits.rs",
     "coordinator/src/merge.rs",
     "coordinator/src/nats_server/render.rs",
@@ -48,6 +53,7 @@ const PURE: [&str; 37] = [
     "coordinator/src/source/diff.rs",
     "coordinator/src/source/glob.rs",
     "coordinator/src/source/sidecar.rs",
+    "coordinator/src/stats.rs",
     "worker-sdk/src/share.rs",
     "worker-sdk/src/standing.rs",
 ];

@@ -1,9 +1,12 @@
 //! `metafleet plugin …`
 
+mod config;
 mod list;
+mod logs;
 mod pause;
 mod remove;
 mod show;
+mod steer;
 
 use broker_config::PluginId;
 use clap::{Args, Subcommand};
@@ -23,6 +26,21 @@ pub(crate) enum PluginCommand {
     Pause(OnePlugin),
     /// Let the tasks of a plugin go on
     Resume(OnePlugin),
+    /// Let a plugin take part, whatever plugins.yml says
+    Enable(OnePlugin),
+    /// Stop a plugin and settle files without it, whatever plugins.yml says
+    Disable(OnePlugin),
+    /// Stop the instances of a plugin on this machine and start them anew
+    Restart(OnePlugin),
+    /// Run so many instances of a plugin, whatever plugins.yml says
+    Scale(steer::ScaleArgs),
+    /// Forget what was changed of a plugin by these commands or the API
+    Reset(OnePlugin),
+    /// Read and change the settings of a plugin
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Show what the instances of a plugin on this machine print
+    Logs(logs::LogsArgs),
     /// Forget a plugin; its records stay, and it comes back when an instance of it is started anew
     Remove(OnePlugin),
 }
@@ -39,6 +57,25 @@ pub(crate) async fn run(app: &App, command: PluginCommand) -> Result<Exit, Failu
         PluginCommand::Show(args) => show::run(app, &args).await,
         PluginCommand::Pause(args) => pause::run(app, &args, true).await,
         PluginCommand::Resume(args) => pause::run(app, &args, false).await,
+        PluginCommand::Enable(args) => {
+            let done = format!("{} takes part", args.id);
+            steer::order(app, &args.id, "enable", None, &done).await
+        }
+        PluginCommand::Disable(args) => {
+            let done = format!("{} takes no part any more", args.id);
+            steer::order(app, &args.id, "disable", None, &done).await
+        }
+        PluginCommand::Restart(args) => {
+            let done = format!("the instances of {} were started anew", args.id);
+            steer::order(app, &args.id, "restart", None, &done).await
+        }
+        PluginCommand::Scale(args) => steer::scale(app, &args).await,
+        PluginCommand::Reset(args) => {
+            let done = format!("{} is as plugins.yml says", args.id);
+            steer::order(app, &args.id, "reset", None, &done).await
+        }
+        PluginCommand::Config(command) => config::run(app, command).await,
+        PluginCommand::Logs(args) => logs::run(app, &args).await,
         PluginCommand::Remove(args) => remove::run(app, &args).await,
     }
 }

@@ -24,6 +24,8 @@ pub(crate) const CLIENT_NAME: &str = "metafleet";
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) store: Store,
+    /// Whether it is the fleet of the data folder, or what that has left.
+    pub(crate) is_of_data_dir: bool,
     private: Option<EmbeddedBroker>,
 }
 
@@ -39,7 +41,7 @@ pub(crate) async fn with<F>(app: &App, command: F) -> Result<Exit, Failure>
 where
     F: AsyncFnOnce(&Session) -> Result<Exit, Failure>,
 {
-    let (client, names, private) = reach(app).await?;
+    let (client, names, private, is_of_data_dir) = reach(app).await?;
     let store = match Store::open(client, names).await {
         Ok(store) => store,
         Err(error) => {
@@ -47,7 +49,7 @@ where
             return Err(error.into());
         }
     };
-    let session = Session { store, private };
+    let session = Session { store, is_of_data_dir, private };
     let ended = command(&session).await;
     session.store.close().await;
     stop(session.private).await;
@@ -59,7 +61,7 @@ pub(crate) async fn with_broker<F>(app: &App, command: F) -> Result<Exit, Failur
 where
     F: AsyncFnOnce(Client, Names) -> Result<Exit, Failure>,
 {
-    let (client, names, private) = reach(app).await?;
+    let (client, names, private, _) = reach(app).await?;
     let ended = command(client.clone(), names).await;
     client.drain().await.ok();
     stop(private).await;
@@ -72,11 +74,13 @@ async fn stop(private: Option<EmbeddedBroker>) {
     }
 }
 
-async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>), Failure> {
+/// The last says whether it is that of the data folder.
+async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>, bool), Failure> {
     let data_dir = app.data_dir()?;
     let running = async |running: Running| {
         let client = connect(&running.connection).await?;
-        Ok((client, running.names, None))
+        let is_of_data_dir = running.is_of_data_dir();
+        Ok((client, running.names, None, is_of_data_dir))
     };
     let otherwise = async || {
         if !has_data(&data_dir) {
@@ -85,7 +89,7 @@ async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>), Fai
         let names = Names::new(app.globals.prefix.clone().unwrap_or_default());
         let broker = EmbeddedBroker::start(data_dir.clone(), names.clone()).await?;
         match connect(&broker.handle.coordinator).await {
-            Ok(client) => Ok((client, names, Some(broker))),
+            Ok(client) => Ok((client, names, Some(broker), true)),
             Err(failure) => {
                 broker.stop().await;
                 Err(failure)

@@ -94,7 +94,8 @@ fn named(app: &App, fleet: Option<&FleetFile>) -> Result<Option<Running>, Failur
 }
 
 impl Running {
-    fn is_of_data_dir(&self) -> bool {
+    /// Whether it is the fleet of the data folder.
+    pub(crate) fn is_of_data_dir(&self) -> bool {
         self.connection.origin == Origin::Fleet
     }
 }

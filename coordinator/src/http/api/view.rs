@@ -341,3 +341,6 @@ fn source(known: &Known, id: &PluginId) -> Source {
         config: changed.config.0.into_keys().collect(),
     }
 }
+
+#[cfg(test)]
+mod tests;

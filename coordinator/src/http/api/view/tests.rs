@@ -1,0 +1,237 @@
+use std::path::Path;
+
+use broker_config::wire::instance::Instance;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::vars::vars;
+use crate::config::{Overrides, PluginsFile};
+
+fn known(text: &str, overrides: &Value) -> Known {
+    let mut file = PluginsFile::parse(Path::new("p.yml"), text, &vars(&[])).unwrap();
+    let written = file.entries.clone();
+    let overrides: Overrides = serde_json::from_value(overrides.clone()).unwrap();
+    overrides.apply(&mut file, |_| false);
+    Known {
+        listed: written.keys().cloned().collect(),
+        written,
+        effective: file.entries,
+        overrides,
+        manifests: BTreeMap::new(),
+    }
+}
+
+fn process(n: u32, state: ProcessState) -> ProcessInfo {
+    ProcessInfo {
+        name: format!("plugin-p-{n}").parse().unwrap(),
+        plugin: "p".parse().unwrap(),
+        version: None,
+        pid: Some(n),
+        state,
+        restarts: 2,
+        started: Some(Timestamp::UNIX_EPOCH),
+        next_start: None,
+        last_exit: Some(LastExit {
+            at: Timestamp::UNIX_EPOCH,
+            code: Some(3),
+            signal: None,
+            reason: "ended with exit code 3".to_owned(),
+            lines: vec!["hush".to_owned()],
+        }),
+        log: "/log".into(),
+    }
+}
+
+fn container(n: u32, state: ContainerState, note: Option<&str>) -> ContainerInfo {
+    ContainerInfo {
+        name: format!("plugin-p-{n}").parse().unwrap(),
+        plugin: "p".parse().unwrap(),
+        image: "i:1".to_owned(),
+        container: Some(format!("c{n}")),
+        state,
+        note: note.map(str::to_owned),
+        restarts: 0,
+        started: None,
+        last_exit: None,
+        image_id: Some("sha256:1".to_owned()),
+        log: "/log".into(),
+    }
+}
+
+fn sign(name: &str, state: &str, healthy: bool) -> Instance {
+    let sign = json!({
+        "type": "metafleet.instance.v1", "pluginId": "p", "instance": name, "state": state,
+        "version": "1.0.0", "healthy": healthy, "pid": 7, "host": "h",
+        "running": [{"taskId": "00000000-0000-4000-8000-000000000001", "cid": "c", "forMs": 1}],
+    });
+    serde_json::from_value(sign).unwrap()
+}
+
+fn numbers(ready: u64, failing: u64, instances: u64) -> PluginNumbers {
+    PluginNumbers {
+        id: "p".to_owned(),
+        version: "1.0.0".to_owned(),
+        enabled: true,
+        ready,
+        failing,
+        instances,
+        ..PluginNumbers::default()
+    }
+}
+
+struct Case {
+    known: Known,
+    numbers: PluginNumbers,
+    signs: Vec<Instance>,
+    processes: Vec<ProcessInfo>,
+    containers: Vec<ContainerInfo>,
+}
+
+impl Default for Case {
+    fn default() -> Self {
+        Self {
+            known: known("plugins: {p: {command: [x]}}", &json!({})),
+            numbers: numbers(0, 0, 0),
+            signs: Vec::new(),
+            processes: Vec::new(),
+            containers: Vec::new(),
+        }
+    }
+}
+
+fn shown(case: &Case) -> Value {
+    let id = "p".parse().unwrap();
+    let plugin = plugin(&Facts {
+        id: &id,
+        registered: None,
+        known: &case.known,
+        numbers: &case.numbers,
+        signs: &case.signs,
+        processes: &case.processes,
+        containers: &case.containers,
+        stats: &Stats::default(),
+        counted: PluginMetrics::default(),
+        since: "then",
+    });
+    serde_json::to_value(plugin).unwrap()
+}
+
+#[test]
+fn the_status_follows_the_table() {
+    let runs = || vec![process(1, ProcessState::Running)];
+    let loops = || vec![process(1, ProcessState::CrashLoop)];
+    let off = || known("plugins: {p: {command: [x], enabled: false}}", &json!({}));
+    let boxed = || known("plugins: {p: {image: i}}", &json!({}));
+    let is = |numbers| Case { numbers, ..Case::default() };
+    let paused = PluginNumbers { paused: true, ..numbers(1, 0, 1) };
+    let not_yet = PluginNumbers { enabled: false, ..numbers(0, 0, 0) };
+    for (name, case, expected) in [
+        ("ready", Case { processes: runs(), ..is(numbers(1, 0, 1)) }, "healthy"),
+        ("one cannot serve", is(numbers(1, 1, 2)), "degraded"),
+        (
+            "one is ill",
+            Case {
+                processes: runs(),
+                signs: vec![sign("plugin-p-1", "ready", false)],
+                ..is(numbers(1, 0, 1))
+            },
+            "degraded",
+        ),
+        ("none can serve", is(numbers(0, 1, 1)), "unhealthy"),
+        ("ends soon after each start", Case { processes: loops(), ..Case::default() }, "unhealthy"),
+        (
+            "is not started",
+            Case {
+                known: boxed(),
+                containers: vec![container(1, ContainerState::Blocked, Some("why"))],
+                ..Case::default()
+            },
+            "unhealthy",
+        ),
+        ("has announced itself", is(numbers(0, 0, 1)), "starting"),
+        ("was just started", Case { processes: runs(), ..Case::default() }, "starting"),
+        ("waits", Case { processes: runs(), ..is(paused) }, "paused"),
+        ("is off", Case { known: off(), ..is(numbers(1, 0, 1)) }, "disabled"),
+        ("is on again", Case { processes: runs(), ..is(not_yet) }, "starting"),
+        ("does not run", Case::default(), "stopped"),
+    ] {
+        assert_eq!(shown(&case)["status"], expected, "{name}");
+    }
+}
+
+#[test]
+fn every_instance_is_shown_once_whatever_runs_it() {
+    let signs = vec![sign("plugin-p-1", "ready", true), sign("far-1", "draining", true)];
+    let one = shown(&Case {
+        processes: vec![process(1, ProcessState::Running), process(2, ProcessState::Waiting)],
+        signs,
+        ..Case::default()
+    });
+    let seen = |plugin: &Value| -> Vec<Value> {
+        let containers = plugin["containers"].as_array().unwrap();
+        containers
+            .iter()
+            .map(|one| {
+                json!([one["name"], one["status"], one["runtime"], one["healthy"], one["inFlight"]])
+            })
+            .collect()
+    };
+    assert_eq!(
+        seen(&one),
+        [
+            json!(["plugin-p-1", "running", "process", true, 1]),
+            json!(["plugin-p-2", "waiting", "process", null, null]),
+            json!(["far-1", "stopping", "remote", true, 1]),
+        ]
+    );
+    assert_eq!(one["containers"][0]["lastExit"]["reason"], "ended with exit code 3");
+    assert!(!one.to_string().contains("hush"), "what it printed is in its log only");
+
+    let boxed = shown(&Case {
+        known: known("plugins: {p: {image: 'i:1', instances: 2}}", &json!({})),
+        containers: vec![
+            container(1, ContainerState::Running, None),
+            container(2, ContainerState::Unable, Some("no image")),
+        ],
+        ..Case::default()
+    });
+    assert_eq!((&boxed["image"], &boxed["imageDigest"]), (&json!("i:1"), &json!("sha256:1")));
+    assert_eq!((&boxed["runtime"], &boxed["instances"]), (&json!("docker"), &json!(2)));
+    assert_eq!(boxed["containers"][1]["note"], "no image");
+    assert_eq!(boxed["containers"][0]["containerId"], "c1");
+
+    let bridge = vec![sign("bridge-p-1", "ready", true)];
+    let http = known("plugins: {p: {protocol: http, command: [x]}}", &json!({}));
+    let http = Case {
+        known: http,
+        signs: bridge,
+        processes: vec![process(1, ProcessState::Running)],
+        ..Case::default()
+    };
+    assert_eq!(seen(&shown(&http)).len(), 1, "the bridge is none of its instances");
+}
+
+#[test]
+fn who_has_said_what_is_told() {
+    for (text, overrides, expected) in [
+        ("plugins: {p: {command: [x]}}", json!({}), json!(["plugins.yml", "plugins.yml", []])),
+        ("plugins: {}", json!({}), json!(["default", "default", []])),
+        (
+            "plugins: {p: {command: [x]}}",
+            json!({"plugins": {"p": {"instances": 2, "config": {"k": "hush"}}}}),
+            json!(["plugins.yml", "api", ["k"]]),
+        ),
+        (
+            "plugins: {}",
+            json!({"plugins": {"p": {"enabled": false}}}),
+            json!(["api", "default", []]),
+        ),
+    ] {
+        let case = Case { known: known(text, &overrides), ..Case::default() };
+        let shown = shown(&case);
+        let source = &shown["source"];
+        assert_eq!(json!([source["enabled"], source["instances"], source["config"]]), expected);
+        assert!(!shown.to_string().contains("hush"));
+    }
+}
