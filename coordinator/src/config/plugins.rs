@@ -116,7 +116,7 @@ pub enum Runtime {
     Remote,
     /// A container.
     Docker,
-    /// The coordinator itself.
+    /// The coordinator itself: a plugin that is part of this program.
     Internal,
 }
 
@@ -129,17 +129,6 @@ pub enum Protocol {
     Nats,
     /// It is an HTTP server; the bridge pulls its tasks.
     Http,
-}
-
-impl Runtime {
-    /// Whether this version can start it.
-    #[must_use]
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Process | Self::Remote | Self::Docker => true,
-            Self::Internal => false,
-        }
-    }
 }
 
 /// What one instance may use.
@@ -321,14 +310,6 @@ impl PluginsFile {
                                 the `:` must be the same";
                     self.problems.push(problem(line, rule.to_owned()));
                     return;
-                }
-                if entry.enabled && !entry.runtime.is_available() {
-                    let runtime = match entry.runtime {
-                        Runtime::Internal => "internal",
-                        Runtime::Process | Runtime::Remote | Runtime::Docker => "",
-                    };
-                    let rule = format!("`runtime: {runtime}` is not available in this version");
-                    self.problems.push(problem(line, rule));
                 }
                 if entry.enabled && is_process && entry.resources.cpus.is_some() {
                     let rule = "`resources`: `cpus` does not limit a process, only a container";

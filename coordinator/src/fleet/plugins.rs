@@ -9,6 +9,7 @@ use super::http::HttpPlugins;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, PluginEntry, PluginsFile};
 use crate::docker;
+use crate::internal::{self, Builtins};
 use crate::process::{Instances, Surroundings, discover, wanted};
 use crate::registry::{PluginPolicy, Policies, Word};
 
@@ -28,6 +29,7 @@ pub struct PluginSources {
 pub(super) struct PluginPlan {
     pub(super) instances: Instances,
     pub(super) containers: docker::Instances,
+    pub(super) internal: internal::Instances,
     pub(super) policies: Policies,
     /// Those that the bridge serves.
     pub(super) http: HttpPlugins,
@@ -42,12 +44,13 @@ impl PluginPlan {
         sources: &PluginSources,
         surroundings: &Surroundings,
         containers: &docker::Surroundings,
+        builtins: &Builtins,
     ) -> Result<Self, ReadPluginsError> {
         let file = match &sources.file {
             Some(path) if sources.is_named || path.exists() => PluginsFile::read(path, &Env)?,
             _ => PluginsFile::default(),
         };
-        Ok(Self::of(&file, &sources.dirs, surroundings, containers))
+        Ok(Self::of(&file, &sources.dirs, surroundings, containers, builtins))
     }
 
     pub(super) fn of(
@@ -55,12 +58,15 @@ impl PluginPlan {
         dirs: &[PathBuf],
         surroundings: &Surroundings,
         containers: &docker::Surroundings,
+        builtins: &Builtins,
     ) -> Self {
         let mut found = discover(dirs);
         found.add_named(file);
         let mut plan = wanted(file, &found, surroundings);
         let boxed = docker::wanted(file, &found, containers);
         plan.problems.extend(boxed.problems);
+        let inside = internal::wanted(file, builtins);
+        plan.problems.extend(inside.problems);
         let problems = file.problems.iter().chain(&found.problems).map(ToString::to_string);
         let unable = plan.problems.iter().map(|(id, reason)| format!("plugin {id}: {reason}"));
         let broken = file.problems.iter().map(|problem| {
@@ -73,6 +79,7 @@ impl PluginPlan {
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
             instances: plan.instances,
             containers: boxed.instances,
+            internal: inside.instances,
             http: HttpPlugins::of(file),
         }
     }
@@ -86,7 +93,8 @@ impl PluginPlan {
     pub(super) fn expected(&self) -> BTreeSet<PluginId> {
         let processes = self.instances.values().map(|wanted| &wanted.plugin);
         let containers = self.containers.values().map(|wanted| &wanted.plugin);
-        processes.chain(containers).chain(self.http.ids()).cloned().collect()
+        let internal = self.internal.values().map(|wanted| &wanted.plugin);
+        processes.chain(containers).chain(internal).chain(self.http.ids()).cloned().collect()
     }
 }
 
