@@ -305,7 +305,8 @@ fn name_of(plugin: &PluginId) -> Option<InstanceId> {
     format!("bridge-{plugin}-{:08x}", fastrand::u32(..)).parse().ok()
 }
 
-fn worker_options(connection: &Connection) -> WorkerOptions {
+/// What a worker in this process is told of its broker.
+pub(crate) fn worker_options(connection: &Connection) -> WorkerOptions {
     let credentials = match &connection.login {
         Login::Anonymous => Credentials::None,
         Login::User { name, password } => {

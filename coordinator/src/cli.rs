@@ -40,6 +40,7 @@ use self::exit::Failure;
 use self::output::{Format, Loudness, Output, complain};
 use crate::config::connection::ConnectionFlags;
 use crate::config::{DataDir, Env, Vars};
+use crate::internal::Builtins;
 use crate::shutdown::StopSignals;
 
 /// Runs plugins over files and keeps what they find.
@@ -132,17 +133,19 @@ enum Short {
 pub(crate) struct App {
     pub(crate) globals: Globals,
     pub(crate) out: Output,
+    /// The plugins that this program carries.
+    pub(crate) builtins: fn() -> Builtins,
 }
 
 impl App {
-    fn new(globals: Globals) -> Self {
+    fn new(globals: Globals, builtins: fn() -> Builtins) -> Self {
         let loudness = match (globals.quiet, globals.verbose) {
             (true, _) => Loudness::Quiet,
             (false, 0) => Loudness::Normal,
             (false, _) => Loudness::Verbose,
         };
         let out = Output::new(globals.output, loudness, &|name| Env.get(name));
-        Self { globals, out }
+        Self { globals, out, builtins }
     }
 
     pub(crate) fn data_dir(&self) -> Result<DataDir, Failure> {
@@ -169,8 +172,9 @@ impl App {
     }
 }
 
-/// Runs what the command line says and returns how it ended.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Runs what the command line says and returns how it ended; `builtins` are the plugins that the
+/// program carries.
+pub fn main(args: impl IntoIterator<Item = OsString>, builtins: fn() -> Builtins) -> ExitCode {
     let cli = match Cli::try_parse_from(args) {
         Ok(cli) => cli,
         Err(error) => {
@@ -179,7 +183,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if error.use_stderr() { Exit::Usage } else { Exit::Ok }.into();
         }
     };
-    let app = App::new(cli.globals);
+    let app = App::new(cli.globals, builtins);
     let _telemetry = telemetry::init_with("metafleet", app.log_filter(&cli.command));
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -30,13 +30,14 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
+use worker_sdk::WorkerOptions;
 
 use self::base::{Base, prepare};
 use self::embedded::{EmbeddedBroker, EmbeddedError};
 use self::plugins::{PluginPlan, PluginSources};
 use self::reload::Reload;
 use self::steer::Steering;
-use crate::bridge::{Addresses, Bridge, BridgeOptions, Troubles};
+use crate::bridge::{Addresses, Bridge, BridgeOptions, Troubles, worker_options};
 use crate::config::connection::{ConnectError, Origin};
 use crate::config::data_dir::DataDirError;
 use crate::config::plugins::{Isolation, ReadPluginsError};
@@ -45,6 +46,7 @@ use crate::docker::{self, DockerHandle, DockerRuntime};
 use crate::exec::Guard;
 use crate::http::BindError;
 use crate::http::api::{self as status, ApiOptions};
+use crate::internal::{Builtins, InternalHandle, InternalOptions, InternalRuntime};
 use crate::process::restart::RestartPolicy;
 use crate::process::{Confines, ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
 use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions};
@@ -71,6 +73,8 @@ pub struct FleetOptions {
     pub roots: Vec<PathBuf>,
     /// Whether processes are kept apart, where `plugins.yml` does not say.
     pub isolation: Isolation,
+    /// Plugins that this program carries.
+    pub builtins: Builtins,
     /// How long plugins may take to stop.
     pub grace: Duration,
     /// Whether it runs for one command only.
@@ -90,6 +94,8 @@ pub struct Fleet {
     pub coordinator: CoordinatorHandle,
     /// What the plugin processes are doing.
     pub processes: ProcessHandle,
+    /// What the built-in plugins are doing.
+    pub internal: InternalHandle,
     /// What the plugin containers are doing.
     pub containers: DockerHandle,
     /// What is wrong with plugins or `plugins.yml`; each was passed over.
@@ -171,7 +177,8 @@ impl Fleet {
             }
         };
         let confines = confines::of(&options, &plugin_connection);
-        let FleetOptions { plugins, http, roots, grace, temporary, coordinator, .. } = options;
+        let FleetOptions { plugins, http, roots, grace, temporary, coordinator, builtins, .. } =
+            options;
         let prefix = names.prefix().clone();
         let mut surroundings =
             Surroundings::new(plugin_connection.clone(), prefix, grace, confines, &Env);
@@ -184,7 +191,7 @@ impl Fleet {
         let coordinator_drain = CancellationToken::new();
         let prepared = async {
             let boxed = containers::surroundings(&data_dir, names.prefix(), grace, &roots)?;
-            let mut plan = PluginPlan::make(&plugins, &surroundings, &boxed)?;
+            let mut plan = PluginPlan::make(&plugins, &surroundings, &boxed, &builtins)?;
             confines::write_login(&data_dir, &surroundings.confines)?;
             confines::tell(&surroundings.confines, &plan.instances);
             let client = connection.connect("metafleet-coordinator").await?;
@@ -265,6 +272,18 @@ impl Fleet {
         processing.spawn(told);
         let (watched, boxes) = (processes.watch(), containers.watch());
         processing.spawn(http::follow(followed, watched, boxes, process_drain.clone()));
+        let (runtime, internal) = InternalRuntime::new(InternalOptions {
+            builtins: builtins.clone(),
+            worker: WorkerOptions {
+                prefix: names.prefix().clone(),
+                ..worker_options(&surroundings.connection)
+            },
+            grace,
+            restart: RestartPolicy::default(),
+        });
+        processing.spawn(runtime.run(process_drain.clone()));
+        let (stop, none) = (process_drain.clone(), Troubles::default());
+        processing.spawn(failing::tell(store.clone(), internal.watch(), none, stop));
         let uses_containers = !plan.containers.is_empty();
         let runs_containers = uses_containers || containers::may_be_left(&data_dir);
         if runs_containers {
@@ -274,7 +293,11 @@ impl Fleet {
             let stop = process_drain.clone();
             processing.spawn(containers::tell_signs(store.clone(), containers.clone(), stop));
         }
-        let has_plugins = uses_containers || !plan.instances.is_empty() || bridge.is_some();
+        let has_plugins = uses_containers
+            || !plan.instances.is_empty()
+            || !plan.internal.is_empty()
+            || bridge.is_some();
+        internal.set_wanted(plan.internal.clone());
         processes.set_wanted(plan.instances.clone());
         containers.set_wanted(plan.containers.clone());
         let confines = surroundings.confines.clone();
@@ -284,6 +307,8 @@ impl Fleet {
             surroundings,
             boxed,
             processes: processes.clone(),
+            builtins,
+            internal: internal.clone(),
             containers: runs_containers.then(|| containers.clone()),
             coordinator: handle.clone(),
             store: store.clone(),
@@ -302,6 +327,7 @@ impl Fleet {
             connection,
             coordinator: handle,
             processes,
+            internal,
             containers,
             problems,
             reload,

@@ -15,6 +15,7 @@ pub mod fingerprint;
 pub mod fleet;
 pub mod graph;
 pub mod http;
+pub mod internal;
 pub mod journal;
 pub mod lease;
 pub mod limits;

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use coordinator::{cli, exec};
 
+mod builtin;
+
 /// A fifth of a busy coordinator's time went into allocation; this one takes a third of that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,5 +16,5 @@ fn main() -> ExitCode {
     if std::env::args_os().nth(1).is_some_and(|first| first == exec::GUARD_ARGUMENT) {
         return exec::exec_main(args.by_ref().skip(2));
     }
-    cli::main(args)
+    cli::main(args, builtin::all)
 }

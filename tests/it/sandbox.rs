@@ -130,3 +130,28 @@ async fn without_isolation_the_same_attempts_succeed() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_permission_that_is_not_granted_keeps_a_process_from_starting() -> anyhow::Result<()> {
+    let mut home = Home::new()?;
+    home.write("a.txt", "a")?;
+    let program = Path::new(env!("CARGO_BIN_EXE_odd-plugin"));
+    home.add_plugin("odd", program, &["same"], &json!({}))?;
+    let wants = json!({"permissions": ["network.http", "gpu.access"]});
+    home.add_plugin("eager", program, &["same"], &wants)?;
+    let library = home.file("");
+
+    let plugins = docker::plugins_file(&home, &json!({"eager": {"permissions": ["gpu.access"]}}))?;
+    let arguments = ["scan", &library, "--wait", &plugins[0], &plugins[1]];
+    let done = home.run(&arguments).await?;
+
+    done.says("plugin eager: it wants `network.http`, which plugins.yml does not grant it")?;
+    assert!(!home.data().join("log/plugin-eager-1.log").exists(), "it was started");
+    assert!(home.data().join("log/plugin-odd-1.log").exists(), "the other one was not");
+
+    let granted = json!({"eager": {"permissions": ["gpu.access", "network.http"]}});
+    docker::plugins_file(&home, &granted)?;
+    home.run(&arguments).await?.ok()?;
+    assert_eq!(home.calls("eager")?.len(), 1, "it has run");
+    Ok(())
+}

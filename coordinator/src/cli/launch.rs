@@ -175,6 +175,7 @@ impl Launch<'_> {
             connection,
             roots: self.roots,
             isolation: self.plugins.isolation,
+            builtins: (app.builtins)(),
             grace: self.tuning.grace,
             temporary: self.temporary,
             coordinator: CoordinatorOptions {

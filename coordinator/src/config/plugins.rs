@@ -118,7 +118,7 @@ pub enum Runtime {
     Remote,
     /// A container.
     Docker,
-    /// The coordinator itself.
+    /// The coordinator itself: a plugin that is part of this program.
     Internal,
 }
 
@@ -131,17 +131,6 @@ pub enum Protocol {
     Nats,
     /// It is an HTTP server; the bridge pulls its tasks.
     Http,
-}
-
-impl Runtime {
-    /// Whether this version can start it.
-    #[must_use]
-    pub fn is_available(self) -> bool {
-        match self {
-            Self::Process | Self::Remote | Self::Docker => true,
-            Self::Internal => false,
-        }
-    }
 }
 
 /// What one instance may use.
@@ -197,9 +186,6 @@ impl PluginEntry {
     ///
     /// The rule that it breaks.
     pub fn may_run(&self) -> Result<(), String> {
-        if !self.runtime.is_available() {
-            return Err("its `runtime` is not available in this version".to_owned());
-        }
         if self.runtime == Runtime::Docker && self.image.is_none() {
             return Err("`runtime: docker` needs an `image`".to_owned());
         }
@@ -349,14 +335,6 @@ impl PluginsFile {
                                 the `:` must be the same";
                     self.problems.push(problem(line, rule.to_owned()));
                     return;
-                }
-                if entry.enabled && !entry.runtime.is_available() {
-                    let runtime = match entry.runtime {
-                        Runtime::Internal => "internal",
-                        Runtime::Process | Runtime::Remote | Runtime::Docker => "",
-                    };
-                    let rule = format!("`runtime: {runtime}` is not available in this version");
-                    self.problems.push(problem(line, rule));
                 }
                 if entry.enabled && is_process && entry.resources.cpus.is_some() {
                     let rule = "`resources`: `cpus` does not limit a process, only a container";

@@ -109,9 +109,10 @@ pub async fn dry_run(options: &FleetOptions) -> Result<DryRun, FleetError> {
         confines,
         &Env,
     );
-    let plan = PluginPlan::make(&options.plugins, &around, &shared)?;
+    let plan = PluginPlan::make(&options.plugins, &around, &shared, &options.builtins)?;
     let mut steps: Vec<String> =
         plan.instances.keys().map(|name| format!("start the process {name}")).collect();
+    steps.extend(plan.internal.keys().map(|name| format!("run {name} in this process")));
     let mut problems = plan.problems;
     if !plan.containers.is_empty() || may_be_left(&options.data_dir) {
         let docker = self::options(&options.data_dir, &shared, &connection);

@@ -20,6 +20,7 @@ use tracing::debug;
 
 use crate::bridge::Troubles;
 use crate::docker::{ContainerInfo, ContainerState};
+use crate::internal::InternalInfo;
 use crate::process::{ProcessInfo, ProcessState};
 use crate::store::Store;
 
@@ -88,6 +89,16 @@ impl MayFail for ProcessInfo {
         // Not what it printed: that may be a secret.
         let error = format!("crash loop: {reason}; see {}", self.log.display());
         Some(failed(&self.plugin, &self.name, error, self.started))
+    }
+}
+
+impl MayFail for InternalInfo {
+    fn sign(&self) -> Option<Instance> {
+        if self.state != ProcessState::CrashLoop {
+            return None;
+        }
+        let reason = self.last_error.as_deref().unwrap_or("ended");
+        Some(failed(&self.plugin, &self.name, format!("crash loop: {reason}"), self.started))
     }
 }
 

@@ -29,9 +29,7 @@ pub(super) struct Followed {
 
 impl HttpPlugins {
     pub(super) fn of(file: &PluginsFile) -> Self {
-        let served = |entry: &PluginEntry| {
-            entry.enabled && entry.protocol == Protocol::Http && entry.runtime.is_available()
-        };
+        let served = |entry: &PluginEntry| entry.enabled && entry.protocol == Protocol::Http;
         let entries = file.entries.iter().filter(|(_, entry)| served(entry));
         Self(entries.map(|(id, entry)| (id.clone(), entry.clone())).collect())
     }

@@ -11,6 +11,7 @@ use crate::config::overrides::OverridesError;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, Overrides, PluginEntry, PluginsFile, overrides};
 use crate::docker;
+use crate::internal::{self, Builtins};
 use crate::process::{Instances, Surroundings, discover, wanted};
 use crate::registry::{PluginPolicy, Policies, Word};
 
@@ -63,6 +64,7 @@ impl Known {
 pub(super) struct PluginPlan {
     pub(super) instances: Instances,
     pub(super) containers: docker::Instances,
+    pub(super) internal: internal::Instances,
     pub(super) policies: Policies,
     /// Those that the bridge serves.
     pub(super) http: HttpPlugins,
@@ -90,9 +92,10 @@ impl PluginPlan {
         sources: &PluginSources,
         surroundings: &Surroundings,
         containers: &docker::Surroundings,
+        builtins: &Builtins,
     ) -> Result<Self, ReadPluginsError> {
         let overrides = sources.read_overrides()?;
-        Self::make_with(sources, overrides, surroundings, containers)
+        Self::make_with(sources, overrides, surroundings, containers, builtins)
     }
 
     /// As [`PluginPlan::make`] with these changes of `plugins.yml`.
@@ -101,12 +104,13 @@ impl PluginPlan {
         overrides: Overrides,
         surroundings: &Surroundings,
         containers: &docker::Surroundings,
+        builtins: &Builtins,
     ) -> Result<Self, ReadPluginsError> {
         let file = match &sources.file {
             Some(path) if sources.is_named || path.exists() => PluginsFile::read(path, &Env)?,
             _ => PluginsFile::default(),
         };
-        Ok(Self::of((file, overrides), &sources.dirs, surroundings, containers))
+        Ok(Self::of((file, overrides), &sources.dirs, surroundings, containers, builtins))
     }
 
     pub(super) fn of(
@@ -114,6 +118,7 @@ impl PluginPlan {
         dirs: &[PathBuf],
         surroundings: &Surroundings,
         containers: &docker::Surroundings,
+        builtins: &Builtins,
     ) -> Self {
         let mut found = discover(dirs);
         found.add_named(&file);
@@ -123,6 +128,8 @@ impl PluginPlan {
         let mut plan = wanted(&file, &found, surroundings);
         let boxed = docker::wanted(&file, &found, containers);
         plan.problems.extend(boxed.problems);
+        let inside = internal::wanted(&file, builtins);
+        plan.problems.extend(inside.problems);
         let problems = file.problems.iter().chain(&found.problems).map(ToString::to_string);
         let unable = plan.problems.iter().map(|(id, reason)| format!("plugin {id}: {reason}"));
         let broken = file.problems.iter().map(|problem| {
@@ -150,6 +157,7 @@ impl PluginPlan {
             instances: plan.instances,
             containers: boxed.instances,
             http: HttpPlugins::of(&file),
+            internal: inside.instances,
             known: Arc::new(known),
         }
     }
@@ -163,7 +171,8 @@ impl PluginPlan {
     pub(super) fn expected(&self) -> BTreeSet<PluginId> {
         let processes = self.instances.values().map(|wanted| &wanted.plugin);
         let containers = self.containers.values().map(|wanted| &wanted.plugin);
-        processes.chain(containers).chain(self.http.ids()).cloned().collect()
+        let internal = self.internal.values().map(|wanted| &wanted.plugin);
+        processes.chain(containers).chain(internal).chain(self.http.ids()).cloned().collect()
     }
 }
 

@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 use super::plugins::{Known, PluginPlan, PluginSources};
 use super::steer::Request;
 use crate::docker::{self, DockerHandle};
+use crate::internal::{Builtins, InternalHandle};
 use crate::process::{ProcessHandle, Surroundings};
 use crate::registry::Policies;
 use crate::service::CoordinatorHandle;
@@ -40,6 +41,8 @@ pub(super) struct Reload {
     pub(super) surroundings: Surroundings,
     pub(super) boxed: docker::Surroundings,
     pub(super) processes: ProcessHandle,
+    pub(super) builtins: Builtins,
+    pub(super) internal: InternalHandle,
     /// `None` when this fleet was started without containers.
     pub(super) containers: Option<DockerHandle>,
     pub(super) coordinator: CoordinatorHandle,
@@ -108,7 +111,12 @@ impl Reload {
     }
 
     async fn read_again(&self, plan: &mut PluginPlan) {
-        let new = match PluginPlan::make(&self.sources, &self.surroundings, &self.boxed) {
+        let new = match PluginPlan::make(
+            &self.sources,
+            &self.surroundings,
+            &self.boxed,
+            &self.builtins,
+        ) {
             Ok(new) => new,
             Err(error) => {
                 let reason = Chain(&error).to_string();
@@ -162,6 +170,9 @@ impl Reload {
         let mut processes = plan.instances.clone();
         processes.retain(|name, _| !except.contains(name));
         self.processes.set_wanted(processes);
+        let mut internal = plan.internal.clone();
+        internal.retain(|name, _| !except.contains(name));
+        self.internal.set_wanted(internal);
         let mut containers = plan.containers.clone();
         containers.retain(|name, _| !except.contains(name));
         match &self.containers {
@@ -174,12 +185,13 @@ impl Reload {
     async fn until_stopped(&self, names: &BTreeSet<InstanceId>) {
         let limit = self.surroundings.grace + MARGIN;
         let processes = gone(self.processes.watch(), names);
+        let internal = gone(self.internal.watch(), names);
         let containers = async {
             if let Some(handle) = &self.containers {
                 gone(handle.watch(), names).await;
             }
         };
-        let stopped = async { tokio::join!(processes, containers) };
+        let stopped = async { tokio::join!(processes, internal, containers) };
         if timeout(limit, stopped).await.is_err() {
             warn!(?limit, "instances with the settings before do not stop; going on without them");
         }
@@ -214,7 +226,9 @@ fn compare(old: &PluginPlan, new: &PluginPlan) -> Verdict {
         return Verdict::Refused(reasons);
     }
     let is_served_alike = new.http.differs_for(&old.http).is_empty();
-    let runs_alike = old.instances == new.instances && old.containers == new.containers;
+    let runs_alike = old.instances == new.instances
+        && old.containers == new.containers
+        && old.internal == new.internal;
     if old.policies == new.policies && runs_alike && is_served_alike {
         return Verdict::Same;
     }
@@ -232,7 +246,8 @@ fn with_other_settings(old: &PluginPlan, new: &PluginPlan) -> BTreeSet<InstanceI
     };
     let processes = old.instances.iter().map(|(name, wanted)| (name, &wanted.plugin));
     let containers = old.containers.iter().map(|(name, wanted)| (name, &wanted.plugin));
-    let all = processes.chain(containers);
+    let internal = old.internal.iter().map(|(name, wanted)| (name, &wanted.plugin));
+    let all = processes.chain(containers).chain(internal);
     all.filter(|(_, plugin)| differs(plugin)).map(|(name, _)| name.clone()).collect()
 }
 
@@ -265,7 +280,7 @@ mod tests {
         let fleet = FleetId::new(&Prefix::default(), "node");
         let boxed =
             docker::Surroundings::new(fleet, Prefix::default(), Duration::ZERO, &[], &vars(&[]));
-        PluginPlan::of((file, Overrides::default()), &[], &shared, &boxed)
+        PluginPlan::of((file, Overrides::default()), &[], &shared, &boxed, &Builtins::new())
     }
 
     #[test]

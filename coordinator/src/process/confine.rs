@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use async_nats::ServerAddr;
 use broker_config::InstanceId;
 
 use crate::config::PluginEntry;
@@ -45,24 +44,28 @@ pub struct Servers {
 }
 
 impl Servers {
-    /// Notes the servers of a broker, with commas between.
+    /// Those of a broker, with commas between.
     #[must_use]
     pub fn of_broker(url: &str) -> Self {
-        let mut servers = Self::default();
-        let addresses = url.split(',').filter_map(|part| part.trim().parse::<ServerAddr>().ok());
-        addresses.for_each(|address| servers.add(address.host(), address.port()));
-        servers
+        url.split(',').fold(Self::default(), |servers, part| servers.with(part.trim(), 4222))
     }
 
-    /// Notes the address of an OTLP collector.
+    /// With the one at an address of HTTP.
     #[must_use]
-    pub fn with_http(mut self, url: &str) -> Self {
-        let (scheme, rest) = url.split_once("://").unwrap_or(("http", url));
+    pub fn with_http(self, url: &str) -> Self {
+        let usual = if url.starts_with("https:") { 443 } else { 80 };
+        self.with(url, usual)
+    }
+
+    fn with(mut self, url: &str, usual: u16) -> Self {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
         let authority = rest.split('/').next().unwrap_or_default();
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-        let usual = if scheme == "https" { 443 } else { 80 };
         let (host, port) = match authority.rsplit_once(':') {
-            Some((host, port)) if !host.ends_with(':') => (host, port.parse().unwrap_or(usual)),
+            // Else the colon is one of an address of IPv6.
+            Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+                (host, port.parse().unwrap_or(usual))
+            }
             _ => (authority, usual),
         };
         if !host.is_empty() {
@@ -251,6 +254,8 @@ pub(crate) mod tests {
             ("nats://localhost", &[4222][..], false),
             ("nats://10.0.0.1:1,tls://nas.lan:2", &[1, 2][..], true),
             ("nats://[::1]:5", &[5][..], false),
+            ("nats://u:p@10.0.0.1", &[4222][..], false),
+            ("10.0.0.1:7", &[7][..], false),
         ] {
             let servers = Servers::of_broker(url);
             let expected = Servers { ports: ports.iter().copied().collect(), by_name };

@@ -214,12 +214,19 @@ fn refused(sandbox: &Sandbox) -> Result<Rules, Error> {
     let [inet, inet6, netlink] = [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK].map(number);
     let [tcp, udp] = [libc::IPPROTO_TCP, libc::IPPROTO_UDP].map(number);
     let [stream, datagram] = [libc::SOCK_STREAM, libc::SOCK_DGRAM].map(number);
+    // Servers ask for their own address by UDP, and those in Node speak with their parts by sockets
+    // of the machine; refused, they would not start.
+    let is_server = sandbox.listens.is_some();
     let uses_udp = match &sandbox.network {
         Network::Open => true,
-        Network::Ports { by_name, .. } => *by_name,
+        Network::Ports { by_name, .. } => *by_name || is_server,
     };
     // Other families: those of the machine itself (Docker's socket), of packets, of devices.
-    let mut sockets = vec![rule(&[(0, Ne, inet), (0, Ne, inet6), (0, Ne, netlink)])?];
+    let mut others = vec![(0, Ne, inet), (0, Ne, inet6), (0, Ne, netlink)];
+    if is_server {
+        others.push((0, Ne, number(libc::AF_UNIX)));
+    }
+    let mut sockets = vec![rule(&others)?];
     // Netlink only for what names and addresses are looked up with.
     sockets.push(rule(&[(0, Eq, netlink), (2, Ne, 0)])?);
     for family in [inet, inet6] {
@@ -279,6 +286,11 @@ mod tests {
         };
         assert_eq!(length(Network::Open), length(by_name.clone()));
         assert!(length(Network::default()) < length(by_name));
+        let sockets = |listens| {
+            let sandbox = Sandbox { listens, ..Sandbox::default() };
+            programs(&sandbox, TargetArch::x86_64).unwrap().iter().map(Vec::len).sum::<usize>()
+        };
+        assert!(sockets(None) < sockets(Some(8080)), "a server has more");
     }
 
     #[test]

@@ -22,7 +22,7 @@ pub const MAX_INSTANCES: u32 = 1_000;
 /// Seven days, as in manifests.
 const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
-const FIELDS: &str = "enabled, runtime, protocol, url, urls, command, dir, instances, concurrency, \
+const FIELDS: &str = "enabled, runtime, type, protocol, url, urls, command, dir, instances, concurrency, \
                       maxInFlight, queue, timeout, retry, onDependencyFailure, resources, image, \
                       config, permissions, mounts, labels, isolation";
 const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
@@ -113,6 +113,16 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
         "enabled" => read(field, "true or false").map(|value| entry.enabled = value),
         "runtime" => {
             read(field, "process, remote, docker or internal").map(|value| entry.runtime = value)
+        }
+        // As in MetaMesh, where there was nothing else to choose.
+        "type" => {
+            let word: String = read(field, "container or internal")?;
+            entry.runtime = match word.as_str() {
+                "container" => Runtime::Docker,
+                "internal" => Runtime::Internal,
+                _ => return Err(rule(field, "container or internal")),
+            };
+            Ok(())
         }
         "protocol" => read(field, "nats or http").map(|value| entry.protocol = value),
         "url" => address(&value.to_json()).map(|url| entry.urls = vec![url]),
@@ -243,7 +253,7 @@ fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Findings) {
     let line_of = |names: &[&str]| {
         fields.iter().find(|field| names.contains(&field.key.as_str())).map(|field| field.line)
     };
-    let runtime = line_of(&["runtime"]);
+    let runtime = line_of(&["runtime", "type"]);
     if line_of(&["image"]).is_some() && runtime.is_none() {
         entry.runtime = Runtime::Docker;
     }
@@ -263,6 +273,21 @@ fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Findings) {
             !matches!(entry.runtime, Runtime::Docker | Runtime::Process),
             "mounts",
             "`mounts` are for containers and processes, and this is neither",
+        ),
+        (
+            line_of(&["runtime"]).is_some(),
+            "type",
+            "`type` is the older word for `runtime`; only one of them",
+        ),
+        (
+            entry.runtime == Runtime::Internal,
+            "command",
+            "`command` and `dir` are for programs; a built-in plugin is none",
+        ),
+        (
+            entry.runtime == Runtime::Internal,
+            "dir",
+            "`command` and `dir` are for programs; a built-in plugin is none",
         ),
         (
             entry.runtime != Runtime::Process,

@@ -71,8 +71,10 @@ impl Reload {
         let changed = overrides.of(id).changed(change, &plan.known.written(id))?;
         overrides.set(id, changed);
         let (shared, boxed) = (&self.surroundings, &self.boxed);
-        let new = PluginPlan::make_with(&self.sources, overrides.clone(), shared, boxed)
-            .map_err(|error| Refusal::Conflict(Chain(&error).to_string()))?;
+        let overrides_now = overrides.clone();
+        let new =
+            PluginPlan::make_with(&self.sources, overrides_now, shared, boxed, &self.builtins)
+                .map_err(|error| Refusal::Conflict(Chain(&error).to_string()))?;
         let verdict = compare(plan, &new);
         if let Verdict::Refused(reasons) = &verdict {
             let reasons = reasons.join("; ");

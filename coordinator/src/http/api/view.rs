@@ -175,10 +175,10 @@ pub fn plugin(facts: &Facts<'_>) -> Plugin {
 fn wanted(entry: &PluginEntry, numbers: &PluginNumbers) -> u64 {
     match entry.runtime {
         _ if !entry.enabled => 0,
-        Runtime::Process | Runtime::Docker => u64::from(entry.instances.get()),
+        Runtime::Process | Runtime::Docker | Runtime::Internal => u64::from(entry.instances.get()),
         Runtime::Remote if !entry.urls.is_empty() => entry.urls.len() as u64,
         // Nobody but whoever starts them knows.
-        Runtime::Remote | Runtime::Internal => numbers.instances,
+        Runtime::Remote => numbers.instances,
     }
 }
 

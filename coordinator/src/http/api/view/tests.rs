@@ -39,6 +39,7 @@ fn process(n: u32, state: ProcessState) -> ProcessInfo {
             reason: "ended with exit code 3".to_owned(),
             lines: vec!["hush".to_owned()],
         }),
+        isolated: true,
         log: "/log".into(),
     }
 }
@@ -54,6 +55,7 @@ fn container(n: u32, state: ContainerState, note: Option<&str>) -> ContainerInfo
         restarts: 0,
         started: None,
         last_exit: None,
+        place: None,
         image_id: Some("sha256:1".to_owned()),
         log: "/log".into(),
     }
