@@ -14,7 +14,9 @@ pub mod library;
 mod mark;
 pub mod plugins;
 mod reload;
+pub mod scaling;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,8 @@ use tracing::error;
 use self::embedded::{EmbeddedBroker, EmbeddedError};
 use self::plugins::{PluginPlan, PluginSources};
 use self::reload::Reload;
+use self::scaling::selection::Selection;
+use self::scaling::{ScaleHandle, Scaling};
 use crate::bridge::{Addresses, Bridge, BridgeOptions, Troubles};
 use crate::config::connection::{ConnectError, Origin};
 use crate::config::data_dir::{DataDirError, FleetLock};
@@ -43,6 +47,7 @@ use crate::exec::Guard;
 use crate::http::BindError;
 use crate::process::restart::RestartPolicy;
 use crate::process::{ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
+use crate::scale::Pace;
 use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions};
 use crate::store::{Store, StoreError};
 
@@ -66,6 +71,8 @@ pub struct FleetOptions {
     pub roots: Vec<PathBuf>,
     /// How long plugins may take to stop.
     pub grace: Duration,
+    /// How soon the number of instances follows the work.
+    pub pace: Pace,
     /// Whether it runs for one command only.
     pub temporary: bool,
     /// The coordinator's options; names, node and all about plugins are filled in.
@@ -85,6 +92,8 @@ pub struct Fleet {
     pub processes: ProcessHandle,
     /// What the plugin containers are doing.
     pub containers: DockerHandle,
+    /// How many instances there are of plugins.
+    pub scaling: ScaleHandle,
     /// What is wrong with plugins or `plugins.yml`; each was passed over.
     pub problems: Vec<String>,
     /// Whether any plugin is started here.
@@ -149,6 +158,7 @@ impl Fleet {
             http,
             roots,
             grace,
+            pace,
             temporary,
             coordinator,
         } = options;
@@ -204,8 +214,12 @@ impl Fleet {
             }
         };
 
-        let options =
-            CoordinatorOptions { node, word: plan.word(), drop_unexpected: true, ..coordinator };
+        let options = CoordinatorOptions {
+            node: node.clone(),
+            word: plan.word(),
+            drop_unexpected: true,
+            ..coordinator
+        };
         let (service, handle) = Coordinator::new(store.client().clone(), options);
         let coordinator_drain = CancellationToken::new();
         let mut coordinating = JoinSet::new();
@@ -230,8 +244,18 @@ impl Fleet {
             processing.spawn(containers::tell_signs(store.clone(), containers.clone(), stop));
         }
         let has_plugins = uses_containers || !plan.instances.is_empty() || bridge.is_some();
-        processes.set_wanted(plan.instances.clone());
-        containers.set_wanted(plan.containers.clone());
+        let selection =
+            Selection::new(processes.clone(), runs_containers.then(|| containers.clone()));
+        selection.plan(plan.planned(), &BTreeSet::new());
+        let scaling = Scaling {
+            store: store.clone(),
+            node,
+            coordinator: handle.clone(),
+            selection: selection.clone(),
+            pace,
+        };
+        processing.spawn(scaling.run(process_drain.clone()));
+        let scaling = ScaleHandle::new(selection.clone());
         let reload = Arc::new(Notify::new());
         let following = Reload {
             sources: plugins,
@@ -239,6 +263,7 @@ impl Fleet {
             boxed,
             processes: processes.clone(),
             containers: runs_containers.then(|| containers.clone()),
+            selection,
             coordinator: handle.clone(),
             store: store.clone(),
             asked: reload.clone(),
@@ -251,6 +276,7 @@ impl Fleet {
             coordinator: handle,
             processes,
             containers,
+            scaling,
             problems,
             reload,
             has_plugins,

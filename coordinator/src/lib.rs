@@ -25,6 +25,7 @@ pub mod presence;
 pub mod process;
 pub mod registry;
 pub mod run;
+pub mod scale;
 pub mod service;
 pub mod shutdown;
 pub mod signals;

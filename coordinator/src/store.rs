@@ -14,6 +14,7 @@ pub mod patience;
 mod places;
 pub mod plugins;
 pub mod records;
+pub mod scale;
 pub mod submit;
 #[cfg(test)]
 pub(crate) mod testing;

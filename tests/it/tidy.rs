@@ -12,7 +12,7 @@ const LONGEST: usize = 400;
 
 /// Modules that decide and so hold no clock, no connection and no runtime, whether or not they say
 /// so themselves.
-const PURE: [&str; 37] = [
+const PURE: [&str; 44] = [
     "broker-config/src/codec.rs",
     "broker-config/src/delivery.rs",
     "broker-config/src/filter.rs",
@@ -27,6 +27,7 @@ const PURE: [&str; 37] = [
     "broker-config/src/retry.rs",
     "broker-config/src/topology.rs",
     "coordinator/src/config/plugins/decode.rs",
+    "coordinator/src/config/plugins/decode/amounts.rs",
     "coordinator/src/config/substitute.rs",
     "coordinator/src/dispatcher.rs",
     "coordinator/src/docker/describe.rs",
@@ -36,6 +37,8 @@ const PURE: [&str; 37] = [
     "coordinator/src/docker/reconcile.rs",
     "coordinator/src/docker/wanted.rs",
     "coordinator/src/fingerprint.rs",
+    "coordinator/src/fleet/scaling/mind.rs",
+    "coordinator/src/fleet/scaling/pools.rs",
     "coordinator/src/graph.rs",
     "coordinator/src/limits.rs",
     "coordinator/src/merge.rs",
@@ -45,6 +48,10 @@ const PURE: [&str; 37] = [
     "coordinator/src/process/wanted.rs",
     "coordinator/src/registry.rs",
     "coordinator/src/run.rs",
+    "coordinator/src/scale.rs",
+    "coordinator/src/scale/cap.rs",
+    "coordinator/src/scale/drain.rs",
+    "coordinator/src/scale/number.rs",
     "coordinator/src/source/diff.rs",
     "coordinator/src/source/glob.rs",
     "coordinator/src/source/sidecar.rs",

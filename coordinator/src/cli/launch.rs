@@ -16,6 +16,7 @@ use crate::config::plugins::ReadPluginsError;
 use crate::config::{Connection, DataDir};
 use crate::fleet::plugins::PluginSources;
 use crate::fleet::{Fleet, FleetError, FleetOptions, GRACE, default_plugins_file};
+use crate::scale::Pace;
 use crate::service::{CoordinatorError, CoordinatorOptions};
 
 /// For so long files are not opened while a plugin that was started does not announce itself; one
@@ -58,6 +59,15 @@ pub(crate) struct TuningArgs {
     /// How long plugins may take to finish what they hold when the fleet stops
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) grace: Duration,
+    /// For how long fewer instances must have been enough before a plugin with `scale` has fewer
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "METAFLEET_SHRINK_AFTER",
+        default_value = "60s",
+        value_parser = duration
+    )]
+    pub(crate) shrink_after: Duration,
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {
@@ -72,6 +82,7 @@ impl Default for TuningArgs {
             no_task_events: false,
             replicas: 1,
             grace: GRACE,
+            shrink_after: Pace::default().shrink_after,
         }
     }
 }
@@ -152,6 +163,7 @@ impl Launch<'_> {
             connection,
             roots: self.roots,
             grace: self.tuning.grace,
+            pace: Pace { shrink_after: self.tuning.shrink_after, ..Pace::default() },
             temporary: self.temporary,
             coordinator: CoordinatorOptions {
                 names,

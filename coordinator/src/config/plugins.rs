@@ -24,6 +24,7 @@ use super::base_url::BaseUrl;
 use super::problem::Problem;
 use super::vars::Vars;
 use super::yaml::{self, Value};
+use crate::scale::{Bounds, Cap};
 
 /// A file larger than this is not a list of plugins.
 const MAX_BYTES: u64 = 4 << 20;
@@ -33,6 +34,8 @@ const MAX_BYTES: u64 = 4 << 20;
 pub struct PluginsFile {
     /// The valid entries.
     pub entries: BTreeMap<PluginId, PluginEntry>,
+    /// What all plugins together may use of this machine.
+    pub cap: Cap,
     /// What is wrong, in the order of the file.
     pub problems: Vec<Problem>,
 }
@@ -53,8 +56,8 @@ pub struct PluginEntry {
     pub command: Option<Vec<String>>,
     /// Its folder, with `manifest.json`; `None` = the one found in the plugin folders.
     pub dir: Option<PathBuf>,
-    /// How many of it run.
-    pub instances: NonZeroU32,
+    /// How many of it run, or between how many and how many.
+    pub instances: Bounds,
     /// Tasks that one instance runs at once; overrides the manifest.
     pub concurrency: Option<NonZeroU32>,
     /// Tasks at once over the whole fleet; overrides the manifest.
@@ -157,7 +160,7 @@ impl Default for PluginEntry {
             urls: Vec::new(),
             command: None,
             dir: None,
-            instances: NonZeroU32::MIN,
+            instances: Bounds::fixed(NonZeroU32::MIN),
             concurrency: None,
             max_in_flight: None,
             queue: None,
@@ -241,6 +244,13 @@ impl PluginsFile {
             }
         };
         let mut has_list = false;
+        // What it says decides on what the plugins below may say.
+        if let Some(field) = fields.iter().find(|field| field.key == "fleet") {
+            let (cap, findings) = decode::fleet(field, vars);
+            file.cap = cap;
+            let found = findings.into_iter().map(|found| problem(Some(found.line), found.rule));
+            file.problems.extend(found);
+        }
         for field in fields {
             match (field.key.as_str(), field.node.value) {
                 ("plugins", Value::Map(entries)) => {
@@ -254,11 +264,13 @@ impl PluginsFile {
                     let rule = "`plugins` must map the id of each plugin to its fields";
                     return Err(problem(Some(field.line), rule.to_owned()));
                 }
+                ("fleet", _) => {}
                 // Compose's place for pieces that are used by anchor.
                 (key, _) if key.starts_with("x-") => {}
                 (key, _) => {
                     let key = key.escape_debug();
-                    let rule = format!("unknown field `{key}`; there is only `plugins`");
+                    let rule =
+                        format!("unknown field `{key}`; there are only `plugins` and `fleet`");
                     file.problems.push(problem(Some(field.line), rule));
                 }
             }
@@ -310,7 +322,8 @@ impl PluginsFile {
                     self.problems.push(problem(line, rule));
                 }
                 let is_process = entry.runtime == Runtime::Process;
-                if entry.enabled && is_process && entry.resources.cpus.is_some() {
+                let counts = self.cap.millicpus.is_some();
+                if entry.enabled && is_process && entry.resources.cpus.is_some() && !counts {
                     let rule = "`resources`: `cpus` does not limit a process, only a container";
                     self.problems.push(problem(line, rule.to_owned()));
                 }

@@ -1,16 +1,19 @@
 //! From plugin folders and `plugins.yml` to processes, containers and the coordinator's policies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use broker_config::PluginId;
+use broker_config::{InstanceId, PluginId};
 
 use super::http::HttpPlugins;
+use super::scaling::pools::{Pool, pools};
+use super::scaling::selection::Planned;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, PluginEntry, PluginsFile};
 use crate::docker;
 use crate::process::{Instances, Surroundings, discover, wanted};
 use crate::registry::{PluginPolicy, Policies, Word};
+use crate::scale::Cap;
 
 /// Where plugins are found, and what a person says of them.
 #[derive(Clone, Debug, Default)]
@@ -28,6 +31,9 @@ pub struct PluginSources {
 pub(super) struct PluginPlan {
     pub(super) instances: Instances,
     pub(super) containers: docker::Instances,
+    /// How many of each run, and what they may use together.
+    pub(super) pools: BTreeMap<PluginId, Pool>,
+    pub(super) cap: Cap,
     pub(super) policies: Policies,
     /// Those that the bridge serves.
     pub(super) http: HttpPlugins,
@@ -67,7 +73,11 @@ impl PluginPlan {
             let rule = format!("{:?}: {}", problem.plugin, problem.rule);
             (rule, problem.to_string())
         });
+        let processes = plan.instances.values().map(|wanted| &wanted.plugin);
+        let started = processes.chain(boxed.instances.values().map(|wanted| &wanted.plugin));
         Self {
+            pools: pools(started, file, &found),
+            cap: file.cap,
             problems: problems.chain(unable).collect(),
             broken: broken.collect(),
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
@@ -79,7 +89,31 @@ impl PluginPlan {
 
     /// What the coordinator is to know of it.
     pub(super) fn word(&self) -> Word {
-        Word { policies: self.policies.clone(), expected: self.expected() }
+        let declared = self.pools.iter().filter(|(_, pool)| pool.bounds.min() == 0);
+        let declared = declared.filter_map(|(id, pool)| Some((id.clone(), pool.manifest.clone()?)));
+        Word {
+            policies: self.policies.clone(),
+            expected: self.expected(),
+            declared: declared.collect(),
+        }
+    }
+
+    /// What may run, as the number of instances is decided.
+    pub(super) fn planned(&self) -> Planned {
+        Planned {
+            instances: self.instances.clone(),
+            containers: self.containers.clone(),
+            pools: self.pools.clone(),
+            cap: self.cap,
+        }
+    }
+
+    /// Whose instances these are.
+    pub(super) fn plugins_of(&self, names: &BTreeSet<InstanceId>) -> BTreeSet<PluginId> {
+        let processes = self.instances.iter().map(|(name, wanted)| (name, &wanted.plugin));
+        let containers = self.containers.iter().map(|(name, wanted)| (name, &wanted.plugin));
+        let all = processes.chain(containers).filter(|(name, _)| names.contains(*name));
+        all.map(|(_, plugin)| plugin.clone()).collect()
     }
 
     /// Plugins that this fleet starts or serves.

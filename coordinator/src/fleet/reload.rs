@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::plugins::{PluginPlan, PluginSources};
+use super::scaling::selection::Selection;
 use crate::docker::{self, DockerHandle};
 use crate::process::{ProcessHandle, Surroundings};
 use crate::registry::Policies;
@@ -39,6 +40,8 @@ pub(super) struct Reload {
     pub(super) processes: ProcessHandle,
     /// `None` when this fleet was started without containers.
     pub(super) containers: Option<DockerHandle>,
+    /// Decides how many of what is planned run.
+    pub(super) selection: Selection,
     pub(super) coordinator: CoordinatorHandle,
     pub(super) store: Store,
     /// Somebody wants the file and the plugin folders to be read now.
@@ -123,29 +126,18 @@ impl Reload {
             warn!(plugin.id = %plugin, "an HTTP plugin comes, goes or moves at the next start only");
         }
         if !stop_first.is_empty() {
-            self.want(new, stop_first);
-            self.until_stopped(stop_first).await;
+            let plugins = old.plugins_of(stop_first);
+            let running = self.selection.names_of(&plugins);
+            let all: BTreeSet<InstanceId> = stop_first.union(&running).cloned().collect();
+            self.selection.plan(new.planned(), &all);
+            self.until_stopped(&all).await;
         }
         let word = new.word();
         let plugin_ids: Vec<PluginId> = word.differs_for(&old.word()).into_iter().collect();
         self.coordinator.say(word);
-        self.want(new, &BTreeSet::new());
+        self.selection.plan(new.planned(), &BTreeSet::new());
         info!(?plugin_ids, "a changed plugins.yml is in effect");
         self.tell(Fact::PluginsApplied { plugin_ids }).await;
-    }
-
-    /// Has everything run that is planned, except for some.
-    fn want(&self, plan: &PluginPlan, except: &BTreeSet<InstanceId>) {
-        let mut processes = plan.instances.clone();
-        processes.retain(|name, _| !except.contains(name));
-        self.processes.set_wanted(processes);
-        let mut containers = plan.containers.clone();
-        containers.retain(|name, _| !except.contains(name));
-        match &self.containers {
-            Some(handle) => handle.set_wanted(containers),
-            None if containers.is_empty() => {}
-            None => warn!("this fleet was started without containers; they come at the next start"),
-        }
     }
 
     async fn until_stopped(&self, names: &BTreeSet<InstanceId>) {
@@ -191,7 +183,7 @@ fn compare(old: &PluginPlan, new: &PluginPlan) -> Verdict {
         return Verdict::Refused(reasons);
     }
     let is_served_alike = new.http.differs_for(&old.http).is_empty();
-    let runs_alike = old.instances == new.instances && old.containers == new.containers;
+    let runs_alike = old.planned() == new.planned();
     if old.policies == new.policies && runs_alike && is_served_alike {
         return Verdict::Same;
     }

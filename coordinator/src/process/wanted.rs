@@ -16,6 +16,8 @@ use crate::exec::Limits;
 /// What of our own environment plugins see.
 const INHERITED: [&str; 7] =
     ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "METAFLEET_LOG", "METAFLEET_LOG_FORMAT"];
+/// Tells an instance its name.
+const INSTANCE: &str = "METAFLEET_INSTANCE";
 /// Time a plugin leaves between its own drain and our kill.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -38,6 +40,17 @@ pub struct Wanted {
     pub env: BTreeMap<String, String>,
     /// What it may use.
     pub limits: Limits,
+}
+
+impl Wanted {
+    /// The same as instance `n` of its plugin; not for one that listens at a port of its own.
+    #[must_use]
+    pub fn numbered(&self, n: u32) -> Option<Self> {
+        let name: InstanceId = format!("plugin-{}-{n}", self.plugin).parse().ok()?;
+        let mut other = Self { name: name.clone(), ..self.clone() };
+        other.env.insert(INSTANCE.to_owned(), name.to_string());
+        Some(other)
+    }
 }
 
 impl fmt::Debug for Wanted {
@@ -96,7 +109,7 @@ impl Surroundings {
         let own = [
             ("METAFLEET_PREFIX", self.prefix.to_string()),
             ("METAFLEET_PLUGIN", plugin.to_string()),
-            ("METAFLEET_INSTANCE", name.to_string()),
+            (INSTANCE, name.to_string()),
             ("METAFLEET_GRACE", format!("{grace}ms")),
         ];
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
@@ -182,7 +195,7 @@ fn add(
     start: &Start,
     shared: &Surroundings,
 ) {
-    for n in 1..=entry.instances.get() {
+    for n in 1..=entry.instances.max() {
         // A plugin's id with a number behind it is always the name of an instance.
         let Ok(name) = format!("plugin-{id}-{n}").parse::<InstanceId>() else { continue };
         let port = url_of(entry, n).map(|url| url.endpoint().1);
