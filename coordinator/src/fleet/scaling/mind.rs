@@ -1,5 +1,8 @@
 //! PURE: from what was seen to how many instances run, and what those are told that are too many.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::num::NonZeroU32;

@@ -45,6 +45,17 @@ pub(in crate::fleet) struct Now {
     plans: u64,
 }
 
+#[cfg(test)]
+impl Now {
+    pub(super) fn of(
+        planned: Planned,
+        numbers: BTreeMap<PluginId, BTreeSet<u32>>,
+        by_hand: BTreeMap<PluginId, u32>,
+    ) -> Self {
+        Self { planned, numbers, by_hand, plans: 0 }
+    }
+}
+
 #[derive(Debug)]
 struct State {
     planned: Planned,
