@@ -5,6 +5,7 @@
 //! at all is an error: running everything as by default is not what its writer wanted.
 
 mod decode;
+pub mod schema;
 #[cfg(test)]
 mod tests;
 

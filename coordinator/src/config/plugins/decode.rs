@@ -23,7 +23,7 @@ use super::{Bounds, Mount, PluginConfig, PluginEntry, Protocol, Runtime};
 use crate::scale::MAX_INSTANCES;
 
 /// Seven days, as in manifests.
-const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
+pub(super) const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
 const FIELDS: &str = "enabled, runtime, protocol, url, urls, command, dir, instances, scale, \
                       concurrency, maxInFlight, queue, timeout, retry, onDependencyFailure, resources, image, \

@@ -35,6 +35,9 @@ pub(in super::super) fn fleet(field: &Field, vars: &dyn Vars) -> (Cap, Findings)
     let (mut cap, mut found) = (Cap::default(), Findings::new());
     let mut field = field.clone();
     super::fill_in(&mut field.node, vars, &mut found);
+    if !found.is_empty() {
+        return (cap, found);
+    }
     let result = each(&field, FLEET_FIELDS, &mut found, |part| match part.key.as_str() {
         "maxCpus" => cores(part).map(|cores| cap.millicpus = Some(millis(cores))),
         "maxMemory" => bytes(part).map(|bytes| cap.memory = Some(bytes.get())),
