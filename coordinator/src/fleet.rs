@@ -17,8 +17,10 @@ pub mod library;
 mod mark;
 pub mod plugins;
 mod reload;
+pub mod scaling;
 pub mod steer;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +38,8 @@ use self::base::{Base, prepare};
 use self::embedded::{EmbeddedBroker, EmbeddedError};
 use self::plugins::{PluginPlan, PluginSources};
 use self::reload::Reload;
+use self::scaling::selection::Selection;
+use self::scaling::{ScaleHandle, Scaling};
 use self::steer::Steering;
 use crate::bridge::{Addresses, Bridge, BridgeOptions, Troubles, worker_options};
 use crate::config::connection::{ConnectError, Origin};
@@ -49,6 +53,7 @@ use crate::http::api::{self as status, ApiOptions};
 use crate::internal::{Builtins, InternalHandle, InternalOptions, InternalRuntime};
 use crate::process::restart::RestartPolicy;
 use crate::process::{Confines, ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
+use crate::scale::Pace;
 use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions};
 use crate::store::{Store, StoreError};
 
@@ -77,6 +82,8 @@ pub struct FleetOptions {
     pub builtins: Builtins,
     /// How long plugins may take to stop.
     pub grace: Duration,
+    /// How soon the number of instances follows the work.
+    pub pace: Pace,
     /// Whether it runs for one command only.
     pub temporary: bool,
     /// The coordinator's options; names, node and all about plugins are filled in.
@@ -98,6 +105,8 @@ pub struct Fleet {
     pub internal: InternalHandle,
     /// What the plugin containers are doing.
     pub containers: DockerHandle,
+    /// How many instances there are of plugins.
+    pub scaling: ScaleHandle,
     /// What is wrong with plugins or `plugins.yml`; each was passed over.
     pub problems: Vec<String>,
     /// Whether any plugin is started here.
@@ -118,6 +127,7 @@ pub struct Fleet {
 
 /// What has been made before anything runs.
 struct Started {
+    node: String,
     plan: PluginPlan,
     boxed: docker::Surroundings,
     store: Store,
@@ -177,8 +187,17 @@ impl Fleet {
             }
         };
         let confines = confines::of(&options, &plugin_connection);
-        let FleetOptions { plugins, http, roots, grace, temporary, coordinator, builtins, .. } =
-            options;
+        let FleetOptions {
+            plugins,
+            http,
+            roots,
+            grace,
+            pace,
+            temporary,
+            coordinator,
+            builtins,
+            ..
+        } = options;
         let prefix = names.prefix().clone();
         let mut surroundings =
             Surroundings::new(plugin_connection.clone(), prefix, grace, confines, &Env);
@@ -199,7 +218,7 @@ impl Fleet {
             let store = Store::open(client, names.clone()).await?;
             let node = data_dir.node_id()?;
             let coordinator = CoordinatorOptions {
-                node,
+                node: node.clone(),
                 word: plan.word(),
                 drop_unexpected: true,
                 ..coordinator
@@ -248,7 +267,7 @@ impl Fleet {
             };
             let of_bridge = bridge.as_ref().map(|bridge| bridge.listening.0);
             let listening = api::listen(&http.api, of_bridge, routes).await?;
-            let started = Started { plan, boxed, store, service, handle, docker, containers };
+            let started = Started { node, plan, boxed, store, service, handle, docker, containers };
             Ok((started, bridge, followed, listening, requests, shown))
         };
         let (started, bridge, followed, listening, requests, shown) = match Box::pin(prepared).await
@@ -260,7 +279,7 @@ impl Fleet {
                 return Err(error);
             }
         };
-        let Started { plan, boxed, store, service, handle, docker, containers } = started;
+        let Started { node, plan, boxed, store, service, handle, docker, containers } = started;
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(coordinator_drain.clone()));
 
@@ -298,9 +317,19 @@ impl Fleet {
             || !plan.internal.is_empty()
             || bridge.is_some();
         internal.set_wanted(plan.internal.clone());
-        processes.set_wanted(plan.instances.clone());
-        containers.set_wanted(plan.containers.clone());
         let confines = surroundings.confines.clone();
+        let selection =
+            Selection::new(processes.clone(), runs_containers.then(|| containers.clone()));
+        selection.plan(plan.planned(), &BTreeSet::new());
+        let scaling = Scaling {
+            store: store.clone(),
+            node,
+            coordinator: handle.clone(),
+            selection: selection.clone(),
+            pace,
+        };
+        processing.spawn(scaling.run(process_drain.clone()));
+        let scaling = ScaleHandle::new(selection.clone());
         let reload = Arc::new(Notify::new());
         let following = Reload {
             sources: plugins,
@@ -310,6 +339,7 @@ impl Fleet {
             builtins,
             internal: internal.clone(),
             containers: runs_containers.then(|| containers.clone()),
+            selection,
             coordinator: handle.clone(),
             store: store.clone(),
             asked: reload.clone(),
@@ -329,6 +359,7 @@ impl Fleet {
             processes,
             internal,
             containers,
+            scaling,
             problems,
             reload,
             has_plugins,

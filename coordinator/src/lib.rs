@@ -29,6 +29,7 @@ pub mod process;
 pub mod registry;
 pub mod run;
 pub mod sandbox;
+pub mod scale;
 pub mod service;
 pub mod shutdown;
 pub mod signals;

@@ -52,6 +52,8 @@ pub struct Word {
     pub policies: Policies,
     /// Those that this fleet starts.
     pub expected: BTreeSet<PluginId>,
+    /// Manifests of those that may have no instance to announce them.
+    pub declared: BTreeMap<PluginId, Manifest>,
 }
 
 impl Word {
@@ -60,7 +62,10 @@ impl Word {
     pub fn differs_for(&self, before: &Self) -> BTreeSet<PluginId> {
         let both = || self.policies.keys().chain(before.policies.keys());
         let policies = both().filter(|id| self.policies.get(*id) != before.policies.get(*id));
-        policies.chain(self.expected.symmetric_difference(&before.expected)).cloned().collect()
+        let both = || self.declared.keys().chain(before.declared.keys());
+        let declared = both().filter(|id| self.declared.get(*id) != before.declared.get(*id));
+        let expected = self.expected.symmetric_difference(&before.expected);
+        policies.chain(declared).chain(expected).cloned().collect()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod pause;
 mod places;
 pub mod plugins;
 pub mod records;
+pub mod scale;
 pub mod submit;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -20,6 +20,7 @@ mod later;
 mod lease;
 mod limits;
 mod plugins;
+mod plugins_yml;
 mod protocol;
 mod repair;
 mod restart;

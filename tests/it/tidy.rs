@@ -12,7 +12,7 @@ const LONGEST: usize = 400;
 
 /// Modules that decide and so hold no clock, no connection and no runtime, whether or not they say
 /// so themselves.
-const PURE: [&str; 43] = [
+const PURE: [&str; 47] = [
     "broker-config/src/codec.rs",
     "broker-config/src/delivery.rs",
     "broker-config/src/filter.rs",
@@ -29,6 +29,8 @@ const PURE: [&str; 43] = [
     "coordinator/src/config/overrides.rs",
     "coordinator/src/config/overrides/change.rs",
     "coordinator/src/config/plugins/decode.rs",
+    "coordinator/src/config/plugins/decode/amounts.rs",
+    "coordinator/src/config/plugins/schema.rs",
     "coordinator/src/config/substitute.rs",
     "coordinator/src/dispatcher.rs",
     "coordinator/src/docker/describe.rs",
@@ -38,6 +40,8 @@ const PURE: [&str; 43] = [
     "coordinator/src/docker/reconcile.rs",
     "coordinator/src/docker/wanted.rs",
     "coordinator/src/fingerprint.rs",
+    "coordinator/src/fleet/scaling/mind.rs",
+    "coordinator/src/fleet/scaling/pools.rs",
     "coordinator/src/graph.rs",
     "coordinator/src/http/api/query.rs",
     "coordinator/src/http/api/redact.rs",
@@ -50,6 +54,10 @@ const PURE: [&str; 43] = [
     "coordinator/src/process/wanted.rs",
     "coordinator/src/registry.rs",
     "coordinator/src/run.rs",
+    "coordinator/src/scale.rs",
+    "coordinator/src/scale/cap.rs",
+    "coordinator/src/scale/drain.rs",
+    "coordinator/src/scale/number.rs",
     "coordinator/src/source/diff.rs",
     "coordinator/src/source/glob.rs",
     "coordinator/src/source/sidecar.rs",

@@ -186,6 +186,9 @@ pub enum Fact {
     /// A plugin takes no part any more.
     #[serde(rename = "plugin.removed")]
     PluginRemoved { plugin_id: PluginId },
+    /// A plugin has another number of instances.
+    #[serde(rename = "plugin.scaled")]
+    PluginScaled { plugin_id: PluginId, from: u32, to: u32, why: String },
     /// A plugin's tasks wait.
     #[serde(rename = "plugin.paused")]
     PluginPaused { plugin_id: PluginId },
@@ -270,6 +273,7 @@ impl Fact {
             Self::PluginsApplied { .. } => "plugins.applied",
             Self::PluginsRefused { .. } => "plugins.refused",
             Self::PluginRemoved { .. } => "plugin.removed",
+            Self::PluginScaled { .. } => "plugin.scaled",
             Self::PluginPaused { .. } => "plugin.paused",
             Self::PluginResumed { .. } => "plugin.resumed",
             Self::InstanceStarted { .. } => "instance.started",

@@ -16,6 +16,7 @@ use crate::config::plugins::{Isolation, ReadPluginsError};
 use crate::config::{Connection, DataDir};
 use crate::fleet::plugins::PluginSources;
 use crate::fleet::{Fleet, FleetError, FleetOptions, GRACE, default_plugins_file};
+use crate::scale::Pace;
 use crate::service::{CoordinatorError, CoordinatorOptions};
 
 /// For so long files are not opened while a plugin that was started does not announce itself; one
@@ -67,6 +68,15 @@ pub(crate) struct TuningArgs {
     /// How long plugins may take to finish what they hold when the fleet stops
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub(crate) grace: Duration,
+    /// For how long fewer instances must have been enough before a plugin with `scale` has fewer
+    #[arg(
+        long,
+        value_name = "TIME",
+        env = "METAFLEET_SHRINK_AFTER",
+        default_value = "60s",
+        value_parser = duration
+    )]
+    pub(crate) shrink_after: Duration,
 }
 
 fn isolation(text: &str) -> Result<Isolation, &'static str> {
@@ -89,6 +99,7 @@ impl Default for TuningArgs {
             no_task_events: false,
             replicas: 1,
             grace: GRACE,
+            shrink_after: Pace::default().shrink_after,
         }
     }
 }
@@ -177,6 +188,7 @@ impl Launch<'_> {
             isolation: self.plugins.isolation,
             builtins: (app.builtins)(),
             grace: self.tuning.grace,
+            pace: Pace { shrink_after: self.tuning.shrink_after, ..Pace::default() },
             temporary: self.temporary,
             coordinator: CoordinatorOptions {
                 names,

@@ -67,7 +67,15 @@ fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
         ]);
     }
     lines.table(&table);
+    for (plugin, reason) in overview.plugins.iter().filter_map(refusal) {
+        lines.line(&format!("{plugin}: {reason}"));
+    }
     for error in overview.plugins.iter().flat_map(|plugin| &plugin.errors) {
         lines.line(error);
     }
+}
+
+/// Why a plugin has fewer instances than it should.
+fn refusal(plugin: &crate::store::overview::PluginNumbers) -> Option<(&str, &str)> {
+    Some((plugin.id.as_str(), plugin.scale.as_ref()?.refused.as_deref()?))
 }

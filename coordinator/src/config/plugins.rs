@@ -5,6 +5,7 @@
 //! at all is an error: running everything as by default is not what its writer wanted.
 
 mod decode;
+pub mod schema;
 #[cfg(test)]
 mod tests;
 
@@ -24,8 +25,7 @@ use super::base_url::BaseUrl;
 use super::problem::Problem;
 use super::vars::Vars;
 use super::yaml::{self, Value};
-
-pub use self::decode::MAX_INSTANCES;
+use crate::scale::{Bounds, Cap};
 
 /// A file larger than this is not a list of plugins.
 const MAX_BYTES: u64 = 4 << 20;
@@ -35,6 +35,8 @@ const MAX_BYTES: u64 = 4 << 20;
 pub struct PluginsFile {
     /// The valid entries.
     pub entries: BTreeMap<PluginId, PluginEntry>,
+    /// What all plugins together may use of this machine.
+    pub cap: Cap,
     /// What is wrong, in the order of the file.
     pub problems: Vec<Problem>,
 }
@@ -55,8 +57,8 @@ pub struct PluginEntry {
     pub command: Option<Vec<String>>,
     /// Its folder, with `manifest.json`; `None` = the one found in the plugin folders.
     pub dir: Option<PathBuf>,
-    /// How many of it run.
-    pub instances: NonZeroU32,
+    /// How many of it run, or between how many and how many.
+    pub instances: Bounds,
     /// Tasks that one instance runs at once; overrides the manifest.
     pub concurrency: Option<NonZeroU32>,
     /// Tasks at once over the whole fleet; overrides the manifest.
@@ -161,7 +163,7 @@ impl Default for PluginEntry {
             urls: Vec::new(),
             command: None,
             dir: None,
-            instances: NonZeroU32::MIN,
+            instances: Bounds::fixed(NonZeroU32::MIN),
             concurrency: None,
             max_in_flight: None,
             queue: None,
@@ -263,6 +265,13 @@ impl PluginsFile {
             }
         };
         let mut has_list = false;
+        // What it says decides on what the plugins below may say.
+        if let Some(field) = fields.iter().find(|field| field.key == "fleet") {
+            let (cap, findings) = decode::fleet(field, vars);
+            file.cap = cap;
+            let found = findings.into_iter().map(|found| problem(Some(found.line), found.rule));
+            file.problems.extend(found);
+        }
         for field in fields {
             match (field.key.as_str(), field.node.value) {
                 ("plugins", Value::Map(entries)) => {
@@ -276,11 +285,13 @@ impl PluginsFile {
                     let rule = "`plugins` must map the id of each plugin to its fields";
                     return Err(problem(Some(field.line), rule.to_owned()));
                 }
+                ("fleet", _) => {}
                 // Compose's place for pieces that are used by anchor.
                 (key, _) if key.starts_with("x-") => {}
                 (key, _) => {
                     let key = key.escape_debug();
-                    let rule = format!("unknown field `{key}`; there is only `plugins`");
+                    let rule =
+                        format!("unknown field `{key}`; there are only `plugins` and `fleet`");
                     file.problems.push(problem(Some(field.line), rule));
                 }
             }
@@ -336,7 +347,8 @@ impl PluginsFile {
                     self.problems.push(problem(line, rule.to_owned()));
                     return;
                 }
-                if entry.enabled && is_process && entry.resources.cpus.is_some() {
+                let counts = self.cap.millicpus.is_some();
+                if entry.enabled && is_process && entry.resources.cpus.is_some() && !counts {
                     let rule = "`resources`: `cpus` does not limit a process, only a container";
                     self.problems.push(problem(line, rule.to_owned()));
                 }

@@ -13,6 +13,8 @@ use crate::process::Discovered;
 
 /// What of our own environment containers see; nothing of it is secret.
 const INHERITED: [&str; 3] = ["RUST_LOG", "METAFLEET_LOG", "METAFLEET_LOG_FORMAT"];
+/// Tells an instance its name.
+const INSTANCE: &str = "METAFLEET_INSTANCE";
 /// Time a plugin leaves between its own drain and the engine's kill.
 const MARGIN: Duration = Duration::from_secs(1);
 /// A mount there would take the place of what the container itself needs.
@@ -51,6 +53,17 @@ pub struct Wanted {
     pub granted: Vec<String>,
     /// What it may use.
     pub resources: Resources,
+}
+
+impl Wanted {
+    /// The same as instance `n` of its plugin.
+    #[must_use]
+    pub fn numbered(&self, n: u32) -> Option<Self> {
+        let name = container_name(&self.plugin, n)?;
+        let mut other = Self { name: name.clone(), ..self.clone() };
+        other.env.insert(INSTANCE.to_owned(), name.to_string());
+        Some(other)
+    }
 }
 
 /// What all containers of a fleet share.
@@ -115,7 +128,7 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
             }
         };
         let manifest = found.plugins.get(id).map(|found| &found.manifest);
-        for name in (1..=entry.instances.get()).filter_map(|n| container_name(id, n)) {
+        for name in (1..=entry.instances.max()).filter_map(|n| container_name(id, n)) {
             let wanted = Wanted {
                 name: name.clone(),
                 plugin: id.clone(),
@@ -146,7 +159,7 @@ fn env(
     let own = [
         ("METAFLEET_PREFIX", shared.prefix.to_string()),
         ("METAFLEET_PLUGIN", plugin.to_string()),
-        ("METAFLEET_INSTANCE", name.to_string()),
+        (INSTANCE, name.to_string()),
         ("METAFLEET_GRACE", format!("{grace}ms")),
         // The root is read-only, so that the image's own home would be, too.
         ("HOME", "/tmp".to_owned()),

@@ -1,15 +1,16 @@
 //! What the Docker runtime is told by the fleet, and what it is told of the plugins in it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use broker_config::{Chain, InstanceId, Prefix};
+use broker_config::{Chain, InstanceId, PluginId, Prefix};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::plugins::PluginPlan;
+use super::scaling::selection;
 use super::{FleetError, FleetOptions};
 use crate::config::connection::{Origin, Tls};
 use crate::config::data_dir::DataDirError;
@@ -110,13 +111,21 @@ pub async fn dry_run(options: &FleetOptions) -> Result<DryRun, FleetError> {
         &Env,
     );
     let plan = PluginPlan::make(&options.plugins, &around, &shared, &options.builtins)?;
+    let numbers = selection::start(&plan.planned(), &BTreeMap::new(), |_| 0);
+    let begins = |name: &InstanceId, plugin: &PluginId| {
+        let number = numbers.get(plugin).map_or(0, |grant| grant.number);
+        (1..=number).any(|n| selection::name(plugin, n).as_ref() == Some(name))
+    };
+    let mut boxed = plan.containers.clone();
+    boxed.retain(|name, wanted| begins(name, &wanted.plugin));
+    let processes = plan.instances.iter().filter(|(name, wanted)| begins(name, &wanted.plugin));
     let mut steps: Vec<String> =
-        plan.instances.keys().map(|name| format!("start the process {name}")).collect();
+        processes.map(|(name, _)| format!("start the process {name}")).collect();
     steps.extend(plan.internal.keys().map(|name| format!("run {name} in this process")));
     let mut problems = plan.problems;
     if !plan.containers.is_empty() || may_be_left(&options.data_dir) {
         let docker = self::options(&options.data_dir, &shared, &connection);
-        match docker::dry_run(&docker, &plan.containers).await {
+        match docker::dry_run(&docker, &boxed).await {
             Ok(more) => steps.extend(more),
             Err(error) => problems.push(Chain(&error).to_string()),
         }

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use broker_config::{Manifest, PluginId};
+use broker_config::{InstanceId, Manifest, PluginId};
 
 use super::http::HttpPlugins;
+use super::scaling::pools::{Pool, pools};
+use super::scaling::selection::Planned;
 use crate::config::overrides::OverridesError;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, Overrides, PluginEntry, PluginsFile, overrides};
@@ -14,6 +16,7 @@ use crate::docker;
 use crate::internal::{self, Builtins};
 use crate::process::{Instances, Surroundings, discover, wanted};
 use crate::registry::{PluginPolicy, Policies, Word};
+use crate::scale::Cap;
 
 /// Where plugins are found, and what a person says of them.
 #[derive(Clone, Debug, Default)]
@@ -65,6 +68,9 @@ pub(super) struct PluginPlan {
     pub(super) instances: Instances,
     pub(super) containers: docker::Instances,
     pub(super) internal: internal::Instances,
+    /// How many of each run, and what they may use together.
+    pub(super) pools: BTreeMap<PluginId, Pool>,
+    pub(super) cap: Cap,
     pub(super) policies: Policies,
     /// Those that the bridge serves.
     pub(super) http: HttpPlugins,
@@ -150,7 +156,11 @@ impl PluginPlan {
             }
             known.manifests.insert(id.clone(), found.manifest.clone());
         }
+        let processes = plan.instances.values().map(|wanted| &wanted.plugin);
+        let started = processes.chain(boxed.instances.values().map(|wanted| &wanted.plugin));
         Self {
+            pools: pools(started, &file, &found),
+            cap: file.cap,
             problems: problems.chain(unable).collect(),
             broken: broken.collect(),
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
@@ -164,7 +174,31 @@ impl PluginPlan {
 
     /// What the coordinator is to know of it.
     pub(super) fn word(&self) -> Word {
-        Word { policies: self.policies.clone(), expected: self.expected() }
+        let declared = self.pools.iter().filter(|(_, pool)| pool.bounds.min() == 0);
+        let declared = declared.filter_map(|(id, pool)| Some((id.clone(), pool.manifest.clone()?)));
+        Word {
+            policies: self.policies.clone(),
+            expected: self.expected(),
+            declared: declared.collect(),
+        }
+    }
+
+    /// What may run, as the number of instances is decided.
+    pub(super) fn planned(&self) -> Planned {
+        Planned {
+            instances: self.instances.clone(),
+            containers: self.containers.clone(),
+            pools: self.pools.clone(),
+            cap: self.cap,
+        }
+    }
+
+    /// Whose instances these are.
+    pub(super) fn plugins_of(&self, names: &BTreeSet<InstanceId>) -> BTreeSet<PluginId> {
+        let processes = self.instances.iter().map(|(name, wanted)| (name, &wanted.plugin));
+        let containers = self.containers.iter().map(|(name, wanted)| (name, &wanted.plugin));
+        let all = processes.chain(containers).filter(|(name, _)| names.contains(*name));
+        all.map(|(_, plugin)| plugin.clone()).collect()
     }
 
     /// Plugins that this fleet starts or serves.

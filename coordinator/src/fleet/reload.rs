@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::plugins::{Known, PluginPlan, PluginSources};
+use super::scaling::selection::Selection;
 use super::steer::Request;
 use crate::docker::{self, DockerHandle};
 use crate::internal::{Builtins, InternalHandle};
@@ -45,6 +46,8 @@ pub(super) struct Reload {
     pub(super) internal: InternalHandle,
     /// `None` when this fleet was started without containers.
     pub(super) containers: Option<DockerHandle>,
+    /// Decides how many of what is planned run.
+    pub(super) selection: Selection,
     pub(super) coordinator: CoordinatorHandle,
     pub(super) store: Store,
     /// Somebody wants the file and the plugin folders to be read now.
@@ -154,8 +157,11 @@ impl Reload {
             warn!(plugin.id = %plugin, "an HTTP plugin comes, goes or moves at the next start only");
         }
         if !stop_first.is_empty() {
-            self.want(new, stop_first);
-            self.until_stopped(stop_first).await;
+            let plugins = old.plugins_of(stop_first);
+            let running = self.selection.names_of(&plugins);
+            let all: BTreeSet<InstanceId> = stop_first.union(&running).cloned().collect();
+            self.want(new, &all);
+            self.until_stopped(&all).await;
         }
         let word = new.word();
         let plugin_ids: Vec<PluginId> = word.differs_for(&old.word()).into_iter().collect();
@@ -167,19 +173,10 @@ impl Reload {
 
     /// Has everything run that is planned, except for some.
     fn want(&self, plan: &PluginPlan, except: &BTreeSet<InstanceId>) {
-        let mut processes = plan.instances.clone();
-        processes.retain(|name, _| !except.contains(name));
-        self.processes.set_wanted(processes);
         let mut internal = plan.internal.clone();
         internal.retain(|name, _| !except.contains(name));
         self.internal.set_wanted(internal);
-        let mut containers = plan.containers.clone();
-        containers.retain(|name, _| !except.contains(name));
-        match &self.containers {
-            Some(handle) => handle.set_wanted(containers),
-            None if containers.is_empty() => {}
-            None => warn!("this fleet was started without containers; they come at the next start"),
-        }
+        self.selection.plan(plan.planned(), except);
     }
 
     async fn until_stopped(&self, names: &BTreeSet<InstanceId>) {
@@ -226,9 +223,7 @@ fn compare(old: &PluginPlan, new: &PluginPlan) -> Verdict {
         return Verdict::Refused(reasons);
     }
     let is_served_alike = new.http.differs_for(&old.http).is_empty();
-    let runs_alike = old.instances == new.instances
-        && old.containers == new.containers
-        && old.internal == new.internal;
+    let runs_alike = old.planned() == new.planned() && old.internal == new.internal;
     if old.policies == new.policies && runs_alike && is_served_alike {
         return Verdict::Same;
     }

@@ -18,6 +18,10 @@ use crate::sandbox::Sandbox;
 /// What of our own environment plugins see.
 const INHERITED: [&str; 7] =
     ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "METAFLEET_LOG", "METAFLEET_LOG_FORMAT"];
+/// Tells an instance its name.
+const INSTANCE: &str = "METAFLEET_INSTANCE";
+/// Where it keeps temporary files.
+const SCRATCH: &str = "TMPDIR";
 /// Time a plugin leaves between its own drain and our kill.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -42,6 +46,21 @@ pub struct Wanted {
     pub limits: Limits,
     /// What it is kept apart by; `None` = it is not.
     pub sandbox: Option<Sandbox>,
+}
+
+impl Wanted {
+    /// The same as instance `n` of its plugin; not for one that listens at a port of its own.
+    #[must_use]
+    pub fn numbered(&self, n: u32) -> Option<Self> {
+        let name: InstanceId = format!("plugin-{}-{n}", self.plugin).parse().ok()?;
+        let mut other = Self { name: name.clone(), ..self.clone() };
+        other.env.insert(INSTANCE.to_owned(), name.to_string());
+        if let Some(sandbox) = &mut other.sandbox {
+            sandbox.scratch.set_file_name(name.as_str());
+            other.env.insert(SCRATCH.to_owned(), sandbox.scratch.display().to_string());
+        }
+        Some(other)
+    }
 }
 
 impl fmt::Debug for Wanted {
@@ -105,7 +124,7 @@ impl Surroundings {
     ) -> BTreeMap<String, String> {
         let mut env = self.inherited.clone();
         if let Some(sandbox) = sandbox {
-            env.insert("TMPDIR".to_owned(), sandbox.scratch.display().to_string());
+            env.insert(SCRATCH.to_owned(), sandbox.scratch.display().to_string());
         }
         if let Some(port) = port {
             env.insert("PORT".to_owned(), port.to_string());
@@ -120,7 +139,7 @@ impl Surroundings {
         let own = [
             ("METAFLEET_PREFIX", self.prefix.to_string()),
             ("METAFLEET_PLUGIN", plugin.to_string()),
-            ("METAFLEET_INSTANCE", name.to_string()),
+            (INSTANCE, name.to_string()),
             ("METAFLEET_GRACE", format!("{grace}ms")),
         ];
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
@@ -212,7 +231,7 @@ fn add(
     start: &Start,
     shared: &Surroundings,
 ) {
-    for n in 1..=entry.instances.get() {
+    for n in 1..=entry.instances.max() {
         // A plugin's id with a number behind it is always the name of an instance.
         let Ok(name) = format!("plugin-{id}-{n}").parse::<InstanceId>() else { continue };
         let port = url_of(entry, n).map(|url| url.endpoint().1);

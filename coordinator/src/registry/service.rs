@@ -10,7 +10,7 @@ use broker_config::wire::event::Fact;
 use broker_config::wire::instance::HEARTBEAT_MS;
 use broker_config::wire::plugin::PluginEntry;
 use broker_config::wire::signal::ANNOUNCE;
-use broker_config::{Announce, AnnounceReply, Chain, Names, PluginId};
+use broker_config::{Announce, AnnounceReply, Chain, Manifest, Names, PluginId};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ use crate::graph::Refusal;
 use crate::presence::PresenceHandle;
 
 mod consumers;
+mod declared;
 #[cfg(test)]
 mod tests;
 mod word;
@@ -145,6 +146,7 @@ impl Registry {
             }
         }
         self.publish_graph(state).await;
+        self.declare(state, &state.word.declared.keys().cloned().collect()).await;
         let all = state.entries.keys().cloned().collect();
         self.ask_again(state, &all).await;
         next
@@ -239,27 +241,8 @@ impl Registry {
         if let Some(reason) = state.removed.refusal(plugin, &process, managed) {
             return Err(vec![reason]);
         }
-        let present = state.entries.get(plugin).map(|entry| entry.manifest.version.to_string());
-        let lives = |version: &String| self.presence.version_lives(plugin, version);
-        let known = Known {
-            entries: &state.entries,
-            policies: &state.word.policies,
-            expected: &state.word.expected,
-            recorded_version_lives: present.as_ref().is_some_and(lives),
-        };
-        let Granted { entry, settings, concurrency, paused } =
-            decide(plugin, &announce.manifest, known, &now())?;
-        if let Some(entry) = entry {
-            self.keep(state, entry, &settings, present).await.map_err(|error| vec![error])?;
-        } else if let Some(entry) = state.entries.get(plugin).cloned() {
-            // Perhaps it announces itself because somebody has deleted them.
-            state.ready.remove(plugin);
-            self.make_ready(state, &entry).await;
-        }
-        if !state.ready.contains(plugin) {
-            return Err(vec!["its consumers could not be made; try again".to_owned()]);
-        }
-        state.removed.forget(plugin);
+        let Granted { settings, concurrency, paused, .. } =
+            self.take_in(state, plugin, &announce.manifest).await?;
         let (instance, version) = (announce.instance, announce.manifest.version.to_string());
         tracing::info!(plugin.id = %plugin, instance.id = %instance, version, "instance announced");
         let plugin_id = plugin.clone();
@@ -272,6 +255,37 @@ impl Registry {
             concurrency,
             paused,
         })
+    }
+
+    /// Keeps what a manifest says of a plugin, if it may serve, and makes its consumers.
+    async fn take_in(
+        &self,
+        state: &mut State,
+        plugin: &PluginId,
+        manifest: &Manifest,
+    ) -> Result<Granted, Vec<String>> {
+        let present = state.entries.get(plugin).map(|entry| entry.manifest.version.to_string());
+        let lives = |version: &String| self.presence.version_lives(plugin, version);
+        let known = Known {
+            entries: &state.entries,
+            policies: &state.word.policies,
+            expected: &state.word.expected,
+            recorded_version_lives: present.as_ref().is_some_and(lives),
+        };
+        let mut granted = decide(plugin, manifest, known, &now())?;
+        if let Some(entry) = granted.entry.take() {
+            let kept = self.keep(state, entry, &granted.settings, present).await;
+            kept.map_err(|error| vec![error])?;
+        } else if let Some(entry) = state.entries.get(plugin).cloned() {
+            // Perhaps it announces itself because somebody has deleted them.
+            state.ready.remove(plugin);
+            self.make_ready(state, &entry).await;
+        }
+        if !state.ready.contains(plugin) {
+            return Err(vec!["its consumers could not be made; try again".to_owned()]);
+        }
+        state.removed.forget(plugin);
+        Ok(granted)
     }
 
     /// Keeps a new or changed entry, makes its consumers and tells everybody.

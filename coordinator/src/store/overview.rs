@@ -7,6 +7,7 @@ use broker_config::wire::lease::{LEASE_KEY, Lease};
 use broker_config::{Names, PluginId, Queue};
 use serde::Serialize;
 
+use super::scale::Scaled;
 use super::{Store, StoreError};
 
 /// All numbers of `metafleet status`.
@@ -77,6 +78,9 @@ pub struct PluginNumbers {
     pub running: u64,
     /// Dead letters.
     pub dead: u64,
+    /// How many instances there should be, where that may change or was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scaled>,
 }
 
 /// How a plugin is, in one word.
@@ -152,10 +156,11 @@ impl Store {
             self.subjects(&dead_stream, &all_dead),
             self.stream_state(&record_stream),
         )?;
-        let (known, instances, lease) = tokio::try_join!(
+        let (known, instances, lease, scaled) = tokio::try_join!(
             self.plugins(),
             self.instances(),
             self.value(&lease_bucket, LEASE_KEY),
+            self.scaled(),
         )?;
         let in_flight: u64 = readers.values().map(|reader| reader.num_ack_pending).sum();
         let mut numbers: BTreeMap<String, PluginNumbers> = BTreeMap::new();
@@ -183,6 +188,9 @@ impl Store {
                 .iter()
                 .filter_map(|i| Some(format!("{}: {}", i.instance, i.error.as_ref()?)))
                 .collect();
+        }
+        for (id, scaled) in scaled {
+            at(&mut numbers, id.as_str()).scale = Some(scaled);
         }
         for (subject, count) in &dead {
             if let Some(Ok(id)) = subject.rsplit('.').next().map(str::parse::<PluginId>) {
@@ -231,6 +239,7 @@ mod tests {
             pending: 0,
             running: 0,
             dead: 0,
+            scale: None,
         };
         let unknown = || PluginNumbers { version: String::new(), enabled: false, ..base.clone() };
         for (plugin, expected) in [

@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json};
 
 use super::{ConfigChanges, Override};
 use crate::config::{PluginEntry, Runtime};
+use crate::scale::Bounds;
 
 /// Something that a person wants of a plugin.
 #[derive(Clone, Debug)]
@@ -68,10 +69,15 @@ impl Override {
                 self.enabled = (*enabled != written.enabled).then_some(*enabled);
             }
             Change::Scale(instances) => match written.runtime {
-                Runtime::Process | Runtime::Docker => {
-                    self.instances = (*instances != written.instances).then_some(*instances);
+                _ if !written.instances.is_fixed() => {
+                    let why = "plugins.yml has a `scale` for it, so the fleet decides; change that";
+                    return Err(Refusal::Conflict(why.to_owned()));
                 }
-                Runtime::Remote | Runtime::Internal => {
+                Runtime::Process | Runtime::Docker | Runtime::Internal => {
+                    let is_other = Bounds::fixed(*instances) != written.instances;
+                    self.instances = is_other.then_some(*instances);
+                }
+                Runtime::Remote => {
                     let why = "somebody else runs its instances; start or stop some there";
                     return Err(Refusal::Conflict(why.to_owned()));
                 }
@@ -232,7 +238,7 @@ mod tests {
     #[test]
     fn what_is_as_in_the_file_is_not_kept() {
         let n = |n: u32| NonZeroU32::new(n).unwrap();
-        let file = PluginEntry { instances: n(2), ..PluginEntry::default() };
+        let file = PluginEntry { instances: Bounds::fixed(n(2)), ..PluginEntry::default() };
         let far = PluginEntry { runtime: Runtime::Remote, ..PluginEntry::default() };
         // Without an image.
         let boxed =

@@ -2,8 +2,10 @@
 //!
 //! Each broken rule is found, not the first only. Rules say what must be there and never what is.
 
+mod amounts;
+
 use std::collections::BTreeMap;
-use std::num::{NonZeroU32, NonZeroU64};
+use std::num::NonZeroU32;
 use std::path::{Component, PathBuf};
 use std::time::Duration;
 
@@ -11,22 +13,22 @@ use broker_config::retry::RetryOptions;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
+pub(super) use self::amounts::fleet;
+use self::amounts::{RESOURCE_FIELDS, scale, set_resource};
 use super::super::base_url::BaseUrl;
 use super::super::substitute::{asks, substitute};
 use super::super::vars::Vars;
 use super::super::yaml::{Field, Node, Value};
-use super::{Isolation, Mount, PluginConfig, PluginEntry, Protocol, Resources, Runtime};
+use super::{Bounds, Isolation, Mount, PluginConfig, PluginEntry, Protocol, Runtime};
+use crate::scale::MAX_INSTANCES;
 
-/// No machine runs more of one plugin.
-pub const MAX_INSTANCES: u32 = 1_000;
 /// Seven days, as in manifests.
-const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
+pub(super) const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
-const FIELDS: &str = "enabled, runtime, type, protocol, url, urls, command, dir, instances, concurrency, \
-                      maxInFlight, queue, timeout, retry, onDependencyFailure, resources, image, \
+const FIELDS: &str = "enabled, runtime, type, protocol, url, urls, command, dir, instances, scale, \
+                      concurrency, maxInFlight, queue, timeout, retry, onDependencyFailure, resources, image, \
                       config, permissions, mounts, labels, isolation";
 const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
-const RESOURCE_FIELDS: &str = "memory, cpus";
 
 /// A broken rule.
 #[derive(Debug, PartialEq, Eq)]
@@ -147,9 +149,10 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
             if count.get() > MAX_INSTANCES {
                 return Err(rule(field, &expected));
             }
-            entry.instances = count;
+            entry.instances = Bounds::fixed(count);
             Ok(())
         }
+        "scale" => scale(field, found).map(|bounds| entry.instances = bounds),
         "concurrency" => count(field).map(|value| entry.concurrency = Some(value)),
         "maxInFlight" => count(field).map(|value| entry.max_in_flight = Some(value)),
         "queue" => read(field, "fast or background").map(|value| entry.queue = Some(value)),
@@ -247,6 +250,18 @@ pub(super) fn addresses(entry: &PluginEntry, twice: bool) -> Result<(), String> 
     Err(rule.to_owned())
 }
 
+/// Whether there is anything that could be started or stopped by need.
+fn may_scale(entry: &PluginEntry, has_instances: bool) -> Result<(), &'static str> {
+    match (entry.protocol, entry.runtime) {
+        _ if has_instances => Err("`instances` and `scale`: only one of them"),
+        (Protocol::Http, _) => Err("`scale` is not for `protocol: http`; say `instances`"),
+        (Protocol::Nats, Runtime::Process | Runtime::Docker) => Ok(()),
+        (Protocol::Nats, Runtime::Remote | Runtime::Internal) => {
+            Err("`scale` is for processes and containers; nothing else is started here")
+        }
+    }
+}
+
 /// What holds for the fields together.
 fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Findings) {
     let Value::Map(fields) = &node.value else { return };
@@ -300,6 +315,11 @@ fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Findings) {
             found.push(Finding { line, rule: rule.to_owned() });
         }
     }
+    if let Some(line) = line_of(&["scale"])
+        && let Err(rule) = may_scale(entry, line_of(&["instances"]).is_some())
+    {
+        found.push(Finding { line, rule: rule.to_owned() });
+    }
     let twice = line_of(&["url"]).is_some() && line_of(&["urls"]).is_some();
     if let (true, Err(rule), Some(line)) =
         (found.is_empty(), addresses(entry, twice), line_of(&["url", "urls", "protocol"]))
@@ -341,46 +361,6 @@ fn set_retry(retry: &mut RetryOptions, field: &Field) -> Set {
         }
         _ => Err(unknown(field, RETRY_FIELDS)),
     }
-}
-
-fn set_resource(resources: &mut Resources, field: &Field) -> Set {
-    match field.key.as_str() {
-        "memory" => {
-            let expected = "bytes, or a text like `512m` or `4g`";
-            let bytes = match &field.node.value {
-                Value::Text { text, .. } => memory(text),
-                Value::Number(number) => number.as_u64().and_then(NonZeroU64::new),
-                Value::Null | Value::Bool(_) | Value::List(_) | Value::Map(_) => None,
-            };
-            resources.memory = Some(bytes.ok_or_else(|| rule(field, expected))?);
-            Ok(())
-        }
-        "cpus" => {
-            let expected = "a number above 0";
-            let cpus: f64 = read(field, expected)?;
-            if cpus <= 0.0 {
-                return Err(rule(field, expected));
-            }
-            resources.cpus = Some(cpus);
-            Ok(())
-        }
-        _ => Err(unknown(field, RESOURCE_FIELDS)),
-    }
-}
-
-/// Compose's spelling: a number with `b`, `k`, `m` or `g` (and `kb`, `mb`, `gb`), powers of 1024.
-fn memory(text: &str) -> Option<NonZeroU64> {
-    let text = text.trim().to_ascii_lowercase();
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit {
-        "" | "b" => 0,
-        "k" | "kb" => 10,
-        "m" | "mb" => 20,
-        "g" | "gb" => 30,
-        _ => return None,
-    };
-    NonZeroU64::new(number.parse::<u64>().ok()?.checked_mul(1 << shift)?)
 }
 
 fn each(

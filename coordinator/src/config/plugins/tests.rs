@@ -63,7 +63,7 @@ plugins:
     let expected = PluginEntry {
         command: Some(["python3", "-m", "whisper"].map(str::to_owned).to_vec()),
         dir: Some(PathBuf::from("/etc/mf/../whisper")),
-        instances: NonZeroU32::new(3).unwrap(),
+        instances: Bounds::fixed(NonZeroU32::new(3).unwrap()),
         concurrency: NonZeroU32::new(2),
         max_in_flight: NonZeroU32::new(8),
         queue: Some(Queue::Background),
@@ -181,7 +181,7 @@ fn a_file_that_lists_no_plugins_is_an_error_that_names_the_line_and_no_value() {
         ("- a\n", ":1: must begin with `plugins:`"),
         ("hush\n", ":1: must begin with `plugins:`"),
         ("\nplugins: [hush]\n", ":2: `plugins` must map the id of each plugin"),
-        ("plugin:\n  a: {}\n", ":1: unknown field `plugin`; there is only `plugins`"),
+        ("plugin:\n  a: {}\n", ":1: unknown field `plugin`; there are only `plugins` and `fleet`"),
         ("plugins:\n  a: {}\n  a: {}\n", ":3: a key is there twice"),
         ("plugins:\n  a: {}\n  b: [hush\n", ":"),
     ] {

@@ -16,8 +16,8 @@ use super::super::meta::json_answer;
 use super::super::problem::{FieldProblem, Problem};
 use super::{Answer, Api, Shared};
 use crate::config::overrides::{Change, Refusal};
-use crate::config::plugins::MAX_INSTANCES;
 use crate::fleet::steer::{NotHeard, Order};
+use crate::scale::MAX_INSTANCES;
 use crate::store::pause::Paused;
 
 /// How long somebody waits for an order to be carried out; it goes on without them.

@@ -175,7 +175,9 @@ pub fn plugin(facts: &Facts<'_>) -> Plugin {
 fn wanted(entry: &PluginEntry, numbers: &PluginNumbers) -> u64 {
     match entry.runtime {
         _ if !entry.enabled => 0,
-        Runtime::Process | Runtime::Docker | Runtime::Internal => u64::from(entry.instances.get()),
+        // What the fleet has decided shows itself.
+        Runtime::Process | Runtime::Docker if !entry.instances.is_fixed() => numbers.instances,
+        Runtime::Process | Runtime::Docker | Runtime::Internal => u64::from(entry.instances.max()),
         Runtime::Remote if !entry.urls.is_empty() => entry.urls.len() as u64,
         // Nobody but whoever starts them knows.
         Runtime::Remote => numbers.instances,

@@ -26,6 +26,7 @@ impl Registry {
             state.entries.insert(id.clone(), entry);
         }
         self.publish_graph(state).await;
+        self.declare(state, &differs).await;
         self.ask_again(state, &differs).await;
     }
 

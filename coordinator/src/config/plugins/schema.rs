@@ -1,0 +1,199 @@
+//! PURE: the JSON Schema of `plugins.yml`, for editors and programs.
+//!
+//! It says what a schema can say. What depends on the machine or on numbers beside each other, e.g.
+//! that `min` is not above `max`, only the fleet itself finds. A test holds it beside the decoder.
+
+use serde_json::{Map, Value, json};
+
+use super::decode::MAX_TIMEOUT_MS;
+use crate::scale::MAX_INSTANCES;
+
+/// The schema, as it lies in `broker-config/schema/plugins.schema.json`.
+#[must_use]
+pub fn schema() -> Value {
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:metafleet:plugins-file:v1",
+        "title": "plugins.yml",
+        "description": "Which plugins a fleet runs, how many of each, with which settings.",
+        "type": ["object", "null"],
+        "properties": {
+            "plugins": {
+                "description": "The plugins by id.",
+                "type": ["object", "null"],
+                "propertyNames": {"$ref": "#/$defs/id"},
+                "additionalProperties": {"$ref": "#/$defs/plugin"},
+            },
+            "fleet": object(
+                "What all instances together may use; who names nothing counts as 1 cpu and 1g.",
+                [
+                    ("maxCpus", described("Processor cores.", cores())),
+                    ("maxMemory", described("Memory.", memory())),
+                ],
+            ),
+        },
+        "patternProperties": {"^x-": {"description": "For pieces that are used by anchor."}},
+        "additionalProperties": false,
+        "$defs": {
+            "id": {
+                "description": "Up to 64 letters a to z, digits and hyphens.",
+                "type": "string",
+                "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+                "maxLength": 64,
+                "not": {"const": "user"},
+            },
+            "variable": {
+                "description": "Filled in from the environment: ${NAME} or ${NAME:-default}.",
+                "type": "string",
+                "pattern": "\\$\\{",
+            },
+            "plugin": plugin(),
+        },
+    })
+}
+
+fn plugin() -> Value {
+    let mut plugin = object("A plugin; without fields, all is as by default.", fields());
+    let needs = |fields: &[&str]| json!({"type": "object", "required": fields});
+    // The same rules as `decode::whole`, as far as they are about which fields there are.
+    let never = [needs(&["instances", "scale"]), needs(&["url", "urls"])];
+    plugin["not"] = json!({"anyOf": never});
+    plugin
+}
+
+fn fields() -> Vec<(&'static str, Value)> {
+    let text = || json!({"type": "string"});
+    let texts = || json!({"type": "array", "items": {"type": "string"}});
+    let count = || or_variable(&json!({"type": "integer", "minimum": 1, "maximum": u32::MAX}));
+    let number = |least: u32| {
+        or_variable(&json!({"type": "integer", "minimum": least, "maximum": MAX_INSTANCES}))
+    };
+    let one_of = |words: &[&str]| or_variable(&json!({"enum": words}));
+    let mut program = texts();
+    program["minItems"] = json!(1);
+    vec![
+        ("enabled", described("Whether it takes part.", or_variable(&json!({"type": "boolean"})))),
+        (
+            "runtime",
+            described("What starts it.", one_of(&["process", "remote", "docker", "internal"])),
+        ),
+        ("protocol", described("What it speaks.", one_of(&["nats", "http"]))),
+        ("url", described("Where an HTTP plugin listens.", text())),
+        ("urls", described("Where each instance of a remote HTTP plugin listens.", texts())),
+        ("command", described("The program and its arguments.", program)),
+        ("dir", described("Its folder, relative to that of this file.", text())),
+        ("instances", described("How many of it run.", number(1))),
+        (
+            "scale",
+            object(
+                "Between how many and how many run, by what waits; instead of `instances`.",
+                [
+                    ("min", described("The fewest; 0 lets it sleep.", number(0))),
+                    ("max", described("The most.", number(1))),
+                ],
+            ),
+        ),
+        ("concurrency", described("Tasks that one instance runs at once.", count())),
+        ("maxInFlight", described("Tasks at once over the whole fleet.", count())),
+        ("queue", described("Where its tasks wait.", one_of(&["fast", "background"]))),
+        ("timeout", described("Milliseconds for one attempt.", timeout())),
+        ("retry", retry()),
+        (
+            "onDependencyFailure",
+            described(
+                "Whether it runs although something it depends on has failed.",
+                one_of(&["run", "skip"]),
+            ),
+        ),
+        (
+            "resources",
+            object(
+                "What one instance may use.",
+                [
+                    ("memory", described("Memory.", memory())),
+                    ("cpus", described("Processor cores.", cores())),
+                ],
+            ),
+        ),
+        ("image", described("The container image.", text())),
+        ("config", described("Settings for the plugin.", json!({"type": ["object", "null"]}))),
+        ("permissions", described("What it may do beyond the default.", texts())),
+        (
+            "mounts",
+            described(
+                "What of this machine its containers see: source:target, read-only unless :rw.",
+                json!({"type": "array", "items": {"type": "string", "pattern": "\\$\\{|^[^:]+:/[^:]+(:r[ow])?$"}}),
+            ),
+        ),
+        (
+            "labels",
+            described(
+                "Labels of its containers.",
+                json!({
+                    "type": "object",
+                    "propertyNames": {"minLength": 1, "not": {"pattern": "^metafleet\\."}},
+                    "additionalProperties": {"type": "string"},
+                }),
+            ),
+        ),
+    ]
+}
+
+fn retry() -> Value {
+    let millis = || or_variable(&json!({"type": "integer", "minimum": 0}));
+    let count = or_variable(&json!({"type": "integer", "minimum": 1, "maximum": u32::MAX}));
+    let delays = json!({"type": ["array", "null"], "items": millis()});
+    object(
+        "How failures are tried again.",
+        [
+            ("maxAttempts", described("Attempts in all, the first included.", count)),
+            (
+                "backoff",
+                described(
+                    "How delays grow.",
+                    or_variable(&json!({"enum": ["exponential", "fixed"]})),
+                ),
+            ),
+            ("initialDelay", described("The first delay in milliseconds.", millis())),
+            ("maxDelay", described("The longest delay in milliseconds.", millis())),
+            ("delaysMs", described("The delays themselves; instead of the three above.", delays)),
+        ],
+    )
+}
+
+/// A map with these fields and no others; it may be left empty.
+fn object(what: &str, fields: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    let properties: Map<String, Value> =
+        fields.into_iter().map(|(name, schema)| (name.to_owned(), schema)).collect();
+    json!({
+        "description": what,
+        "type": ["object", "null"],
+        "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
+fn described(what: &str, mut schema: Value) -> Value {
+    schema["description"] = what.into();
+    schema
+}
+
+/// Where no text may stand, a variable still may.
+fn or_variable(schema: &Value) -> Value {
+    json!({"anyOf": [schema, {"$ref": "#/$defs/variable"}]})
+}
+
+fn cores() -> Value {
+    or_variable(&json!({"type": "number", "exclusiveMinimum": 0}))
+}
+
+fn memory() -> Value {
+    json!({"anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": "\\$\\{|^\\s*0*[1-9][0-9]*([bB]|[kKmMgG][bB]?)?\\s*$"},
+    ]})
+}
+
+fn timeout() -> Value {
+    or_variable(&json!({"type": "integer", "minimum": 1, "maximum": MAX_TIMEOUT_MS}))
+}
