@@ -76,6 +76,7 @@ pub struct DockerHandle {
     wanted: watch::Sender<Instances>,
     board: watch::Receiver<BTreeMap<InstanceId, ContainerInfo>>,
     signs: watch::Sender<Signs>,
+    there: watch::Receiver<BTreeSet<InstanceId>>,
 }
 
 impl DockerHandle {
@@ -94,6 +95,12 @@ impl DockerHandle {
     #[must_use]
     pub fn watch(&self) -> watch::Receiver<BTreeMap<InstanceId, ContainerInfo>> {
         self.board.clone()
+    }
+
+    /// Waits until none of these instances, wanted or not, has a container.
+    pub async fn until_gone(&self, names: &BTreeSet<InstanceId>) {
+        // An error says that the runtime has ended, and so have they.
+        self.there.clone().wait_for(|there| there.is_disjoint(names)).await.ok();
     }
 
     /// Tells who has given a sign of life; to be called every [`memory::HEALTH_EVERY`].

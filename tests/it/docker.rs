@@ -5,6 +5,7 @@ mod kill;
 mod life;
 mod probe;
 mod same;
+mod scale;
 
 use anyhow::Context as _;
 use integration_tests::cli::{Home, Look, Up};

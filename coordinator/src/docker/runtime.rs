@@ -46,6 +46,7 @@ pub struct DockerRuntime {
     wanted: watch::Receiver<Instances>,
     signs: watch::Receiver<Signs>,
     board: watch::Sender<BTreeMap<InstanceId, ContainerInfo>>,
+    there: watch::Sender<BTreeSet<InstanceId>>,
 }
 
 /// What lives as long as the actor.
@@ -53,6 +54,8 @@ struct Actor {
     begun: Instant,
     options: DockerOptions,
     board: watch::Sender<BTreeMap<InstanceId, ContainerInfo>>,
+    /// Instances that have a container, or are about to.
+    there: watch::Sender<BTreeSet<InstanceId>>,
     memory: BTreeMap<InstanceId, Memory>,
     /// Instances with a step under way.
     busy: BTreeSet<InstanceId>,
@@ -85,8 +88,14 @@ impl DockerRuntime {
         let (wanted_sender, wanted) = watch::channel(Instances::new());
         let (signs_sender, signs) = watch::channel(Signs::default());
         let (board, receiver) = watch::channel(BTreeMap::new());
-        let handle = DockerHandle { wanted: wanted_sender, board: receiver, signs: signs_sender };
-        (Self { options, wanted, signs, board }, handle)
+        let (there, seen) = watch::channel(BTreeSet::new());
+        let handle = DockerHandle {
+            wanted: wanted_sender,
+            board: receiver,
+            signs: signs_sender,
+            there: seen,
+        };
+        (Self { options, wanted, signs, board, there }, handle)
     }
 
     /// Runs what is wanted until `drain` is cancelled, then stops and removes all and returns when
@@ -104,6 +113,7 @@ impl DockerRuntime {
             networks: Networks::new(self.options.fleet.clone(), firewall),
             options: self.options.clone(),
             board: self.board.clone(),
+            there: self.there.clone(),
             memory: BTreeMap::new(),
             busy: BTreeSet::new(),
             pulling: BTreeSet::new(),

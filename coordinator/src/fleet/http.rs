@@ -58,7 +58,7 @@ impl HttpPlugins {
         for (plugin, entry) in self.0 {
             let (places, receiver) = watch::channel(remote(&plugin, &entry));
             let is_process = entry.runtime == Runtime::Process;
-            let instances = if is_process { entry.instances.max() } else { count(&entry) };
+            let instances = if is_process { entry.instances.get() } else { count(&entry) };
             bridged.push(Bridged {
                 plugin: plugin.clone(),
                 places: receiver,
@@ -115,7 +115,7 @@ fn listening(
         let incarnation = (started << 22) ^ u64::from(info.pid?);
         Some((name, Place { url: url_of(entry, n)?, incarnation }))
     };
-    (1..=entry.instances.max()).filter_map(place).collect()
+    (1..=entry.instances.get()).filter_map(place).collect()
 }
 
 /// Where the instances listen that somebody else runs.

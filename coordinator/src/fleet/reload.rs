@@ -126,18 +126,23 @@ impl Reload {
             warn!(plugin.id = %plugin, "an HTTP plugin comes, goes or moves at the next start only");
         }
         if !stop_first.is_empty() {
-            let plugins = old.plugins_of(stop_first);
-            let running = self.selection.names_of(&plugins);
-            let all: BTreeSet<InstanceId> = stop_first.union(&running).cloned().collect();
-            self.selection.plan(new.planned(), &all);
+            // A person may have had more of them started than are planned.
+            let running = self.selection.names_of(&old.plugins_of(stop_first));
+            let all = stop_first.union(&running).cloned().collect();
+            self.want(new, &all);
             self.until_stopped(&all).await;
         }
         let word = new.word();
         let plugin_ids: Vec<PluginId> = word.differs_for(&old.word()).into_iter().collect();
         self.coordinator.say(word);
-        self.selection.plan(new.planned(), &BTreeSet::new());
+        self.want(new, &BTreeSet::new());
         info!(?plugin_ids, "a changed plugins.yml is in effect");
         self.tell(Fact::PluginsApplied { plugin_ids }).await;
+    }
+
+    /// Has run what is planned, except for some.
+    fn want(&self, plan: &PluginPlan, except: &BTreeSet<InstanceId>) {
+        self.selection.plan(plan.planned(), except);
     }
 
     async fn until_stopped(&self, names: &BTreeSet<InstanceId>) {
@@ -145,7 +150,7 @@ impl Reload {
         let processes = gone(self.processes.watch(), names);
         let containers = async {
             if let Some(handle) = &self.containers {
-                gone(handle.watch(), names).await;
+                handle.until_gone(names).await;
             }
         };
         let stopped = async { tokio::join!(processes, containers) };
