@@ -110,6 +110,7 @@ pub struct DockerHandle {
     board: watch::Receiver<BTreeMap<InstanceId, ContainerInfo>>,
     signs: watch::Sender<Signs>,
     restarts: mpsc::Sender<InstanceId>,
+    there: watch::Receiver<BTreeSet<InstanceId>>,
 }
 
 impl DockerHandle {
@@ -134,6 +135,12 @@ impl DockerHandle {
     #[must_use]
     pub fn restarts(&self) -> mpsc::Sender<InstanceId> {
         self.restarts.clone()
+    }
+
+    /// Waits until none of these instances, wanted or not, has a container.
+    pub async fn until_gone(&self, names: &BTreeSet<InstanceId>) {
+        // An error says that the runtime has ended, and so have they.
+        self.there.clone().wait_for(|there| there.is_disjoint(names)).await.ok();
     }
 
     /// Tells who has given a sign of life; to be called every [`memory::HEALTH_EVERY`].

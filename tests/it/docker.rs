@@ -7,6 +7,7 @@ mod life;
 mod probe;
 mod pull;
 mod same;
+mod scale;
 
 use anyhow::Context as _;
 use integration_tests::cli::{Home, Look, Up};

@@ -18,7 +18,6 @@ use serde_json::Value as Json;
 pub use self::change::{Change, Refusal, Settings};
 pub use self::file::OverridesError;
 use super::{PluginEntry, PluginsFile, Runtime};
-use crate::scale::Bounds;
 
 /// What was changed of all plugins.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -77,7 +76,9 @@ impl Override {
             entry.enabled = enabled;
         }
         if let Some(instances) = self.instances {
-            entry.instances = Bounds::fixed(instances);
+            entry.instances = instances;
+            // Whoever says a number does not want it to be decided.
+            entry.scale = None;
         }
         for (key, value) in &self.config.0 {
             match value {
@@ -151,7 +152,7 @@ mod tests {
 
         let entry = |id: &str| file.entries.get(&id.parse::<PluginId>().unwrap());
         let a = entry("a").unwrap();
-        assert_eq!((a.instances.max(), a.enabled, a.command.is_some()), (3, true, true));
+        assert_eq!((a.instances.get(), a.enabled, a.command.is_some()), (3, true, true));
         assert_eq!(json!(a.config.0), json!({"k": 7, "new": "x"}));
         assert_eq!(entry("broken"), None);
         let disk = entry("disk").unwrap();

@@ -57,8 +57,10 @@ pub struct PluginEntry {
     pub command: Option<Vec<String>>,
     /// Its folder, with `manifest.json`; `None` = the one found in the plugin folders.
     pub dir: Option<PathBuf>,
-    /// How many of it run, or between how many and how many.
-    pub instances: Bounds,
+    /// How many of it run.
+    pub instances: NonZeroU32,
+    /// Between how many and how many run; counts instead of `instances`.
+    pub scale: Option<Bounds>,
     /// Tasks that one instance runs at once; overrides the manifest.
     pub concurrency: Option<NonZeroU32>,
     /// Tasks at once over the whole fleet; overrides the manifest.
@@ -163,7 +165,8 @@ impl Default for PluginEntry {
             urls: Vec::new(),
             command: None,
             dir: None,
-            instances: Bounds::fixed(NonZeroU32::MIN),
+            instances: NonZeroU32::MIN,
+            scale: None,
             concurrency: None,
             max_in_flight: None,
             queue: None,
@@ -192,6 +195,12 @@ impl PluginEntry {
             return Err("`runtime: docker` needs an `image`".to_owned());
         }
         decode::addresses(self, false)
+    }
+
+    /// Between how many and how many of it run.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        self.scale.unwrap_or_else(|| Bounds::fixed(self.instances))
     }
 }
 

@@ -51,6 +51,7 @@ pub struct DockerRuntime {
     signs: watch::Receiver<Signs>,
     restarts: mpsc::Receiver<InstanceId>,
     board: watch::Sender<BTreeMap<InstanceId, ContainerInfo>>,
+    there: watch::Sender<BTreeSet<InstanceId>>,
 }
 
 /// What lives as long as the actor.
@@ -58,6 +59,8 @@ struct Actor {
     begun: Instant,
     options: DockerOptions,
     board: watch::Sender<BTreeMap<InstanceId, ContainerInfo>>,
+    /// Instances that have a container, or are about to.
+    there: watch::Sender<BTreeSet<InstanceId>>,
     memory: BTreeMap<InstanceId, Memory>,
     /// Instances with a step under way.
     busy: BTreeSet<InstanceId>,
@@ -91,13 +94,15 @@ impl DockerRuntime {
         let (signs_sender, signs) = watch::channel(Signs::default());
         let (board, receiver) = watch::channel(BTreeMap::new());
         let (restarts_sender, restarts) = mpsc::channel(RESTARTS);
+        let (there, seen) = watch::channel(BTreeSet::new());
         let handle = DockerHandle {
             wanted: wanted_sender,
             board: receiver,
             signs: signs_sender,
             restarts: restarts_sender,
+            there: seen,
         };
-        (Self { options, wanted, signs, restarts, board }, handle)
+        (Self { options, wanted, signs, restarts, board, there }, handle)
     }
 
     /// Says where the bridge listens, for HTTP plugins: callbacks and metadata.
@@ -120,6 +125,7 @@ impl DockerRuntime {
             networks: Networks::new(self.options.fleet.clone(), firewall),
             options: self.options.clone(),
             board: self.board.clone(),
+            there: self.there.clone(),
             memory: BTreeMap::new(),
             busy: BTreeSet::new(),
             pulling: BTreeSet::new(),

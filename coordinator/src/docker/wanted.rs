@@ -128,7 +128,7 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
             }
         };
         let manifest = found.plugins.get(id).map(|found| &found.manifest);
-        for name in (1..=entry.instances.max()).filter_map(|n| container_name(id, n)) {
+        for name in (1..=entry.bounds().max()).filter_map(|n| container_name(id, n)) {
             let wanted = Wanted {
                 name: name.clone(),
                 plugin: id.clone(),

@@ -67,8 +67,8 @@ impl HttpPlugins {
         for (plugin, entry) in self.0 {
             let (places, receiver) = watch::channel(remote(&plugin, &entry));
             let (restarts, instances) = match entry.runtime {
-                Runtime::Process => (Some(processes.restarts()), entry.instances.max()),
-                Runtime::Docker => (Some(containers.restarts()), entry.instances.max()),
+                Runtime::Process => (Some(processes.restarts()), entry.instances.get()),
+                Runtime::Docker => (Some(containers.restarts()), entry.instances.get()),
                 Runtime::Remote | Runtime::Internal => (None, count(&entry)),
             };
             bridged.push(Bridged {
@@ -148,7 +148,7 @@ fn listening(
         let incarnation = (started << 22) ^ u64::from(info.pid?);
         Some((name, Place { url: url_of(entry, n)?, incarnation, bridge: None }))
     };
-    (1..=entry.instances.max()).filter_map(place).collect()
+    (1..=entry.instances.get()).filter_map(place).collect()
 }
 
 /// Where the instances listen that somebody else runs.

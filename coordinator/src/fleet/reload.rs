@@ -185,7 +185,7 @@ impl Reload {
         let internal = gone(self.internal.watch(), names);
         let containers = async {
             if let Some(handle) = &self.containers {
-                gone(handle.watch(), names).await;
+                handle.until_gone(names).await;
             }
         };
         let stopped = async { tokio::join!(processes, internal, containers) };

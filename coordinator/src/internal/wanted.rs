@@ -44,7 +44,7 @@ pub fn wanted(file: &PluginsFile, builtins: &Builtins) -> Plan {
             plan.problems.insert(id.clone(), reason);
             continue;
         }
-        for n in 1..=entry.instances.max() {
+        for n in 1..=entry.instances.get() {
             let Ok(name) = format!("plugin-{id}-{n}").parse::<InstanceId>() else { continue };
             let (plugin, concurrency) = (id.clone(), entry.concurrency);
             plan.instances.insert(name.clone(), Wanted { name, plugin, concurrency });

@@ -231,7 +231,7 @@ fn add(
     start: &Start,
     shared: &Surroundings,
 ) {
-    for n in 1..=entry.instances.max() {
+    for n in 1..=entry.bounds().max() {
         // A plugin's id with a number behind it is always the name of an instance.
         let Ok(name) = format!("plugin-{id}-{n}").parse::<InstanceId>() else { continue };
         let port = url_of(entry, n).map(|url| url.endpoint().1);

@@ -69,12 +69,8 @@ impl Override {
                 self.enabled = (*enabled != written.enabled).then_some(*enabled);
             }
             Change::Scale(instances) => match written.runtime {
-                _ if !written.instances.is_fixed() => {
-                    let why = "plugins.yml has a `scale` for it, so the fleet decides; change that";
-                    return Err(Refusal::Conflict(why.to_owned()));
-                }
                 Runtime::Process | Runtime::Docker | Runtime::Internal => {
-                    let is_other = Bounds::fixed(*instances) != written.instances;
+                    let is_other = Bounds::fixed(*instances) != written.bounds();
                     self.instances = is_other.then_some(*instances);
                 }
                 Runtime::Remote => {
@@ -238,7 +234,7 @@ mod tests {
     #[test]
     fn what_is_as_in_the_file_is_not_kept() {
         let n = |n: u32| NonZeroU32::new(n).unwrap();
-        let file = PluginEntry { instances: Bounds::fixed(n(2)), ..PluginEntry::default() };
+        let file = PluginEntry { instances: n(2), ..PluginEntry::default() };
         let far = PluginEntry { runtime: Runtime::Remote, ..PluginEntry::default() };
         // Without an image.
         let boxed =

@@ -19,7 +19,7 @@ use super::super::base_url::BaseUrl;
 use super::super::substitute::{asks, substitute};
 use super::super::vars::Vars;
 use super::super::yaml::{Field, Node, Value};
-use super::{Bounds, Isolation, Mount, PluginConfig, PluginEntry, Protocol, Runtime};
+use super::{Isolation, Mount, PluginConfig, PluginEntry, Protocol, Runtime};
 use crate::scale::MAX_INSTANCES;
 
 /// Seven days, as in manifests.
@@ -149,10 +149,10 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
             if count.get() > MAX_INSTANCES {
                 return Err(rule(field, &expected));
             }
-            entry.instances = Bounds::fixed(count);
+            entry.instances = count;
             Ok(())
         }
-        "scale" => scale(field, found).map(|bounds| entry.instances = bounds),
+        "scale" => scale(field, found).map(|bounds| entry.scale = Some(bounds)),
         "concurrency" => count(field).map(|value| entry.concurrency = Some(value)),
         "maxInFlight" => count(field).map(|value| entry.max_in_flight = Some(value)),
         "queue" => read(field, "fast or background").map(|value| entry.queue = Some(value)),

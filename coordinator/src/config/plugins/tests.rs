@@ -63,7 +63,7 @@ plugins:
     let expected = PluginEntry {
         command: Some(["python3", "-m", "whisper"].map(str::to_owned).to_vec()),
         dir: Some(PathBuf::from("/etc/mf/../whisper")),
-        instances: Bounds::fixed(NonZeroU32::new(3).unwrap()),
+        instances: NonZeroU32::new(3).unwrap(),
         concurrency: NonZeroU32::new(2),
         max_in_flight: NonZeroU32::new(8),
         queue: Some(Queue::Background),

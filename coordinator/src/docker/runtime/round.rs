@@ -56,6 +56,9 @@ impl Actor {
                 self.tasks.spawn(worker.clone().perform(action));
             }
         }
+        let found = look.found.iter().map(|found| &found.instance);
+        let there: BTreeSet<InstanceId> = found.chain(&self.busy).cloned().collect();
+        self.there.send_if_modified(|before| std::mem::replace(before, there.clone()) != there);
         let is_left = self.networks.keep(&engine, &used).await?;
         let due = self.memory.values().chain(self.pulls.values()).filter_map(|m| m.not_before);
         Ok(Rest {

@@ -35,7 +35,7 @@ impl Pool {
         // What an image holds, only one that runs can tell.
         let known = manifest.filter(|_| entry.runtime == Runtime::Process);
         Self {
-            bounds: entry.instances,
+            bounds: entry.bounds(),
             is_flexible: entry.protocol == Protocol::Nats,
             share: share(entry.resources),
             manifest: known.cloned(),

@@ -176,8 +176,8 @@ fn wanted(entry: &PluginEntry, numbers: &PluginNumbers) -> u64 {
     match entry.runtime {
         _ if !entry.enabled => 0,
         // What the fleet has decided shows itself.
-        Runtime::Process | Runtime::Docker if !entry.instances.is_fixed() => numbers.instances,
-        Runtime::Process | Runtime::Docker | Runtime::Internal => u64::from(entry.instances.max()),
+        Runtime::Process | Runtime::Docker if !entry.bounds().is_fixed() => numbers.instances,
+        Runtime::Process | Runtime::Docker | Runtime::Internal => u64::from(entry.instances.get()),
         Runtime::Remote if !entry.urls.is_empty() => entry.urls.len() as u64,
         // Nobody but whoever starts them knows.
         Runtime::Remote => numbers.instances,
