@@ -233,6 +233,7 @@ impl Fleet {
             } else {
                 Some(status::routes(ApiOptions {
                     token: api::token(&data_dir)?,
+                    salt: api::salt()?,
                     store: store.clone(),
                     coordinator: handle.clone(),
                     processes: processes.clone(),

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream};
 use http_body_util::{BodyDataStream, Empty};
 use hyper::client::conn::http1;
-use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HOST, IF_MATCH};
+use hyper::http::request::Builder;
 use hyper::{Method, Request};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -31,6 +32,13 @@ const ANSWER: Bounds = Bounds { time: Duration::from_secs(40), bytes: 16 << 20 }
 pub(crate) struct ApiClient {
     url: BaseUrl,
     token: Token,
+}
+
+/// A document, and what tells it from others.
+#[derive(Clone, Debug)]
+pub(crate) struct Tagged {
+    pub(crate) body: Value,
+    pub(crate) tag: Option<String>,
 }
 
 /// Lines of a log as they come.
@@ -60,25 +68,48 @@ impl ApiClient {
     }
 
     /// Asks for a document.
-    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        self.send(Method::GET, path, None).await
+    pub(crate) async fn get(&self, path: &str) -> Result<Tagged, Failure> {
+        self.send(self.request(Method::GET), path, None).await
     }
 
     /// Has something done.
-    pub(crate) async fn send(
+    pub(crate) async fn post(&self, path: &str, body: Option<&Value>) -> Result<Value, Failure> {
+        Ok(self.send(self.request(Method::POST), path, body).await?.body)
+    }
+
+    /// Replaces a document, unless it is another one than that with this tag.
+    pub(crate) async fn put(
         &self,
-        method: Method,
         path: &str,
-        body: Option<&Value>,
+        body: &Value,
+        tag: Option<&str>,
     ) -> Result<Value, Failure> {
-        let request = Request::builder()
+        let request = self.request(Method::PUT);
+        let request = tag.into_iter().fold(request, |request, tag| request.header(IF_MATCH, tag));
+        Ok(self.send(request, path, Some(body)).await?.body)
+    }
+
+    fn request(&self, method: Method) -> Builder {
+        Request::builder()
             .method(method)
             .header(AUTHORIZATION, self.token.header())
-            .header(CONTENT_TYPE, "application/json");
+            .header(CONTENT_TYPE, "application/json")
+    }
+
+    async fn send(
+        &self,
+        request: Builder,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Tagged, Failure> {
         let body = body.map(ToString::to_string).unwrap_or_default();
         let answer = call(&self.url, request, path, body.into(), ANSWER).await?;
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-        if (200..300).contains(&answer.status) { Ok(body) } else { Err(told(answer.status, &body)) }
+        if !(200..300).contains(&answer.status) {
+            return Err(told(answer.status, &body));
+        }
+        let tag = answer.headers.get(ETAG).and_then(|tag| Some(tag.to_str().ok()?.to_owned()));
+        Ok(Tagged { body, tag })
     }
 
     /// Reads a log.
@@ -140,7 +171,7 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> Failure {
 fn told(status: u16, body: &Value) -> Failure {
     let exit = match status {
         404 => Exit::NotFound,
-        409 => Exit::Conflict,
+        409 | 412 => Exit::Conflict,
         400 | 422 => Exit::Usage,
         503 => Exit::Unreachable,
         _ => Exit::Failure,

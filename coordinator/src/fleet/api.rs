@@ -6,10 +6,13 @@ use axum::Router;
 
 use super::FleetError;
 use crate::bridge::url_of;
-use crate::config::DataDir;
 use crate::config::data_dir::DataDirError;
+use crate::config::{DataDir, Secret, private_file};
 use crate::http::api::token::Token;
 use crate::http::{HttpOptions, Server};
+
+/// Random bytes of a salt.
+const SALT_BYTES: usize = 16;
 
 /// The token of the data folder.
 ///
@@ -19,6 +22,16 @@ use crate::http::{HttpOptions, Server};
 pub(super) fn token(data_dir: &DataDir) -> Result<Token, DataDirError> {
     let path = data_dir.api_token();
     Token::read_or_make(&path).map_err(|source| DataDirError::Io { path, source })
+}
+
+/// A text that nobody else ever knows.
+///
+/// # Errors
+///
+/// [`DataDirError::Io`] when the system has no random bytes.
+pub(super) fn salt() -> Result<Secret, DataDirError> {
+    let failed = |source| DataDirError::Io { path: "/dev/urandom".into(), source };
+    private_file::random_hex(SALT_BYTES).map(Secret::new).map_err(failed)
 }
 
 /// Listens, unless the bridge does so already, which answers these routes as well.

@@ -1,6 +1,6 @@
 //! How the API steers plugins: what it asks of the keeper of the plan, and what it is told.
 //!
-//! One actor ([`super::reload`]) changes what runs, so that a change through the API, a changed
+//! One actor (`fleet::reload`) changes what runs, so that a change through the API, a changed
 //! `plugins.yml` and a restart never meet.
 
 use std::sync::Arc;

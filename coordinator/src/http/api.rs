@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::meta::json_answer;
 use super::problem::Problem;
+use crate::config::Secret;
 use crate::docker::DockerHandle;
 use crate::fleet::steer::Steering;
 use crate::process::ProcessHandle;
@@ -46,6 +47,8 @@ pub const DOCUMENT: &str = include_str!("api/openapi.json");
 pub struct ApiOptions {
     /// What every request but for health must show.
     pub token: token::Token,
+    /// Makes tags of settings tell nothing of the secrets in them.
+    pub salt: Secret,
     /// The fleet's state.
     pub store: Store,
     /// What the coordinator is doing.

@@ -5,7 +5,7 @@
 //! when its callback says `completed`. Everybody else (`/meta/…`, from this machine only) reads the
 //! merged metadata and writes the person's own layer, which no plugin overwrites.
 
-mod target;
+pub(super) mod target;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

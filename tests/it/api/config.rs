@@ -2,7 +2,9 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use integration_tests::api::{Api, problem};
+use anyhow::Context as _;
+use coordinator::bridge::client::Answer;
+use integration_tests::api::{Api, ok, problem};
 use integration_tests::bridge::text;
 use integration_tests::cli::Up;
 use integration_tests::heavy;
@@ -21,6 +23,10 @@ fn schema() -> Value {
     })
 }
 
+fn tag_of(answer: &Answer) -> anyhow::Result<String> {
+    Ok(answer.headers.get("etag").context("a tag")?.to_str()?.to_owned())
+}
+
 #[tokio::test]
 async fn changed_settings_reach_every_instance_and_secrets_nobody_else() -> anyhow::Result<()> {
     let _place = heavy().await?;
@@ -32,7 +38,8 @@ async fn changed_settings_reach_every_instance_and_secrets_nobody_else() -> anyh
     let api = Api::of(&home)?;
     let path = "/api/plugins/odd/config";
     api.until("odd", "two instances", |plugin| pids(plugin).len() == 2).await?;
-    let read = api.get(path).await?;
+    let answer = api.send("GET", path, "").await?;
+    let (read, tag) = (ok(&answer)?, tag_of(&answer)?);
     assert_eq!(read["config"], json!({"key": "***", "site": "example.org"}));
     assert_eq!(read["schema"]["key"]["secret"], true);
     let mut seen = vec![read.to_string()];
@@ -67,6 +74,17 @@ async fn changed_settings_reach_every_instance_and_secrets_nobody_else() -> anyh
     api.until("odd", "both to have the new settings", anew).await?;
     let kept = std::fs::read_to_string(home.data().join("overrides.json"))?;
     assert!(!kept.contains(OF_FILE), "what the file says is not copied: {kept}");
+
+    // Who has read the settings before that change may not write over it.
+    let (shown, stale) = (format!("Bearer {}", api.token), tag.as_str());
+    let headers = [("authorization", shown.as_str()), ("if-match", stale)];
+    let answer = api.send_as("PUT", path, &headers, &back.to_string()).await?;
+    assert_eq!(answer.status, 412, "{}", text(&answer));
+    let present = tag_of(&api.send("GET", path, "").await?)?;
+    assert_ne!(present, tag);
+    let headers = [("authorization", shown.as_str()), ("if-match", present.as_str())];
+    let answer = api.send_as("PUT", path, &headers, &back.to_string()).await?;
+    assert_eq!(answer.status, 200, "{}", text(&answer));
 
     let mine = json!({"config": {"key": OF_API, "site": "elsewhere.org"}}).to_string();
     assert_eq!(api.send("PUT", path, &mine).await?.status, 200);

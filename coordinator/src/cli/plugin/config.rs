@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use broker_config::PluginId;
 use clap::{Args, Subcommand};
-use hyper::Method;
 use serde_json::{Value, json};
 
 use super::super::App;
@@ -51,7 +50,7 @@ pub(crate) async fn run(app: &App, command: ConfigCommand) -> Result<Exit, Failu
     let api = ApiClient::of(app)?;
     match command {
         ConfigCommand::Get(args) => {
-            let found = api.get(&path_of(&args.id)).await?;
+            let found = api.get(&path_of(&args.id)).await?.body;
             app.out.document(&found, |lines| {
                 for (key, value) in
                     found.get("config").and_then(Value::as_object).into_iter().flatten()
@@ -65,7 +64,7 @@ pub(crate) async fn run(app: &App, command: ConfigCommand) -> Result<Exit, Failu
             let path = path_of(&args.id);
             let found = api.get(&path).await?;
             let mut config =
-                found.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
+                found.body.get("config").and_then(Value::as_object).cloned().unwrap_or_default();
             for key in &args.unset {
                 config.remove(key);
             }
@@ -76,7 +75,7 @@ pub(crate) async fn run(app: &App, command: ConfigCommand) -> Result<Exit, Failu
                 config.insert(key, Value::from(read(&path)?));
             }
             let body = json!({ "config": config });
-            let answer = api.send(Method::PUT, &path, Some(&body)).await?;
+            let answer = api.put(&path, &body, found.tag.as_deref()).await?;
             say(app, &args.id, &answer, &format!("{} has the new settings", args.id));
         }
     }

@@ -29,7 +29,7 @@ pub(crate) async fn run(app: &App, args: &LogsArgs) -> Result<Exit, Failure> {
     let id = &args.id;
     let names = match &args.instance {
         Some(name) => vec![name.to_string()],
-        None => started_here(&api.get(&format!("/api/plugins/{id}")).await?),
+        None => started_here(&api.get(&format!("/api/plugins/{id}")).await?.body),
     };
     if names.is_empty() {
         return Err(Failure::not_found(format!("no instance of {id} is started here")));

@@ -4,7 +4,6 @@ use std::num::NonZeroU32;
 
 use broker_config::PluginId;
 use clap::Args;
-use hyper::Method;
 use serde_json::{Value, json};
 
 use super::super::App;
@@ -35,7 +34,7 @@ pub(crate) async fn order(
     done: &str,
 ) -> Result<Exit, Failure> {
     let path = format!("/api/plugins/{id}/{action}");
-    let answer = ApiClient::of(app)?.send(Method::POST, &path, body).await?;
+    let answer = ApiClient::of(app)?.post(&path, body).await?;
     say(app, id, &answer, done);
     Ok(Exit::Ok)
 }

@@ -25,6 +25,8 @@ pub enum Change {
         manifest: Box<Manifest>,
         /// The settings.
         settings: Settings,
+        /// The settings that it must have now; `None` = any.
+        seen: Option<Settings>,
     },
     /// It is as `plugins.yml` says.
     Reset,
@@ -45,6 +47,8 @@ impl std::fmt::Debug for Settings {
 pub enum Refusal {
     /// It contradicts what the plugin is, or what goes on.
     Conflict(String),
+    /// Somebody has changed the settings since they were seen.
+    Stale,
     /// Settings are wrong.
     Settings(Vec<SettingProblem>),
     /// It could not be kept.
@@ -78,7 +82,12 @@ impl Override {
                     return Err(Refusal::Conflict(why.to_owned()));
                 }
             },
-            Change::Configure { manifest, settings } => {
+            Change::Configure { manifest, settings, seen } => {
+                let mut entry = written.clone();
+                self.apply(&mut entry);
+                if seen.as_ref().is_some_and(|seen| seen.0 != entry.config.0) {
+                    return Err(Refusal::Stale);
+                }
                 self.config = self.configured(manifest, &settings.0, written)?;
             }
             Change::Reset => self = Self::default(),
@@ -190,9 +199,31 @@ mod tests {
             ("set again", &secret, &json!({"key": null}), json!({"key": "n"}), json!({"key": "n"})),
         ] {
             let settings = Settings(given.as_object().unwrap().clone());
-            let change = Change::Configure { manifest: manifest(), settings };
+            let change = Change::Configure { manifest: manifest(), settings, seen: None };
             let after = kept(before).changed(&change, &written(file));
             assert_eq!(after, Ok(kept(&expected)), "{case}");
+        }
+    }
+
+    #[test]
+    fn settings_that_somebody_else_has_changed_are_not_written_over() {
+        let settings = |json: &Json| Settings(json.as_object().unwrap().clone());
+        let (file, changed) =
+            (written(&json!({"key": "a", "level": 1})), kept(&json!({"level": 2})));
+        for (seen, is_taken) in [
+            (json!({"key": "a", "level": 2}), true),
+            (json!({"key": "a", "level": 1}), false),
+            (json!({"key": "b", "level": 2}), false),
+            (json!({}), false),
+        ] {
+            let change = Change::Configure {
+                manifest: manifest(),
+                settings: settings(&json!({"key": "c"})),
+                seen: Some(settings(&seen)),
+            };
+            let after = changed.clone().changed(&change, &file);
+            assert_eq!(after.is_ok(), is_taken, "{seen}");
+            assert!(is_taken || after == Err(Refusal::Stale), "{seen}");
         }
     }
 
@@ -220,7 +251,7 @@ mod tests {
             ),
         ] {
             let settings = Settings(given.as_object().unwrap().clone());
-            let change = Change::Configure { manifest: manifest(), settings };
+            let change = Change::Configure { manifest: manifest(), settings, seen: None };
             let Err(Refusal::Settings(found)) = kept(&before).changed(&change, &written(&file))
             else {
                 panic!("{case} is taken")

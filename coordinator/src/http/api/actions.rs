@@ -113,6 +113,10 @@ fn not_heard(why: NotHeard) -> Problem {
 fn refused(refusal: Refusal) -> Problem {
     match refusal {
         Refusal::Conflict(why) => Problem::new(StatusCode::CONFLICT, why),
+        Refusal::Stale => {
+            let detail = "somebody else has changed the settings meanwhile; read them again";
+            Problem::new(StatusCode::PRECONDITION_FAILED, detail)
+        }
         Refusal::Failed(why) => Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why),
         Refusal::Settings(problems) => {
             let fields = problems.iter().map(|problem| FieldProblem {

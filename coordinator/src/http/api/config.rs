@@ -2,11 +2,12 @@
 
 use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use broker_config::{Manifest, PluginId};
 use serde_json::{Map, Value, json};
 
 use super::super::meta::json_answer;
+use super::super::meta::target::{Condition, tag_of};
 use super::super::problem::{FieldProblem, Problem};
 use super::{Answer, Api, Shared};
 use crate::config::overrides::{Change, Settings};
@@ -19,16 +20,31 @@ pub(super) async fn read(State(api): Shared, Path(id): Path<String>) -> Answer {
     // What is wrong is shown as it is; the plugin does not serve then, and its status says why.
     let settings = manifest.settings(&given).unwrap_or(given);
     let changed: Vec<String> = known.overrides.of(&id).config.0.into_keys().collect();
-    Ok(json_answer(&json!({
+    let mut answer = json_answer(&json!({
         "config": manifest.masked(&settings),
         "schema": manifest.config_schema,
         "changed": changed,
-    })))
+    }));
+    if let Ok(tag) = api.tag(&known.entry(&id).config.0).parse() {
+        answer.headers_mut().insert(header::ETAG, tag);
+    }
+    Ok(answer)
 }
 
-pub(super) async fn write(State(api): Shared, Path(id): Path<String>, body: Bytes) -> Answer {
+pub(super) async fn write(
+    State(api): Shared,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Answer {
     let (id, manifest) = api.manifest(&id).await?;
-    let change = Change::Configure { manifest: Box::new(manifest), settings: settings(&body)? };
+    let (manifest, settings) = (Box::new(manifest), settings(&body)?);
+    let condition = Condition::of(&headers);
+    let present = api.options.steering.known().entry(&id).config.0;
+    condition.allows(Some(&api.tag(&present)))?;
+    // Whoever keeps the settings looks again: others may be faster.
+    let seen = (!condition.is_none()).then_some(Settings(present));
+    let change = Change::Configure { manifest, settings, seen };
     api.order(&id, Order::Change(id.clone(), change)).await
 }
 
@@ -48,6 +64,12 @@ fn settings(body: &[u8]) -> Result<Settings, Problem> {
 }
 
 impl Api {
+    /// Tells settings from others.
+    fn tag(&self, settings: &Map<String, Value>) -> String {
+        let salt = self.options.salt.reveal();
+        tag_of(&format!("{salt}{}", json!(settings)))
+    }
+
     /// What a plugin asks for: as it has announced, else as it is on disk.
     async fn manifest(&self, id: &str) -> Result<(PluginId, Manifest), Problem> {
         let (id, entry) = self.known(id).await?;

@@ -68,13 +68,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Target {
 
 /// `If-Match` and `If-None-Match`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Condition {
+pub(in crate::http) struct Condition {
     matches: Option<String>,
     none_matches: Option<String>,
 }
 
 impl Condition {
-    fn of(headers: &HeaderMap) -> Self {
+    pub(in crate::http) fn of(headers: &HeaderMap) -> Self {
         let all = |name: HeaderName| {
             let values: Vec<&str> =
                 headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("")).collect();
@@ -84,12 +84,12 @@ impl Condition {
     }
 
     /// Whether it asks for nothing.
-    pub(super) const fn is_none(&self) -> bool {
+    pub(in crate::http) const fn is_none(&self) -> bool {
         self.matches.is_none() && self.none_matches.is_none()
     }
 
     /// Whether what is there, with this tag, may be written over.
-    pub(super) fn allows(&self, tag: Option<&str>) -> Result<(), Problem> {
+    pub(in crate::http) fn allows(&self, tag: Option<&str>) -> Result<(), Problem> {
         let wanted = self.matches.as_ref().is_none_or(|list| listed(list, tag));
         let unwanted = self.none_matches.as_ref().is_some_and(|list| listed(list, tag));
         if wanted && !unwanted {
@@ -100,7 +100,7 @@ impl Condition {
     }
 
     /// Whether the reader has what is there already.
-    pub(super) fn is_fresh(&self, tag: &str) -> bool {
+    pub(in crate::http) fn is_fresh(&self, tag: &str) -> bool {
         self.none_matches.as_ref().is_some_and(|list| listed(list, Some(tag)))
     }
 }
@@ -111,7 +111,7 @@ fn listed(list: &str, tag: Option<&str>) -> bool {
 }
 
 /// The tag of a value or a file.
-pub(super) fn tag_of(content: &str) -> String {
+pub(in crate::http) fn tag_of(content: &str) -> String {
     let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(content.as_bytes()));
     format!("\"{}\"", hash.get(..32).unwrap_or(&hash))
 }
