@@ -312,6 +312,7 @@ impl Fleet {
             prefix: self.store.names().prefix().clone(),
             started: Timestamp::now(),
             temporary,
+            roots: self.confines.roots(),
         })
     }
 

@@ -7,6 +7,8 @@
 //! nats/        the broker: configuration, passwords, port, store
 //! log/         what the broker and the plugins print
 //! bin/         programs that were fetched
+//! login/       how plugin processes log in at the broker, while a fleet runs
+//! scratch/     temporary files of plugin processes, while they run
 //! ```
 //!
 //! The operating system drops the lock with its holder, however that ends, so what `fleet.json`
@@ -53,6 +55,9 @@ pub struct FleetFile {
     /// Whether it ends with the command that runs it; what outlives it needs another fleet.
     #[serde(default)]
     pub temporary: bool,
+    /// What its plugin processes read of people's files; empty = everywhere.
+    #[serde(default)]
+    pub roots: Vec<PathBuf>,
 }
 
 /// The right to run a fleet over a data folder; dropping it gives the right back.
@@ -279,6 +284,7 @@ mod tests {
             prefix: Prefix::default(),
             started: Timestamp::UNIX_EPOCH,
             temporary: false,
+            roots: Vec::new(),
         }
     }
 

@@ -7,6 +7,7 @@
 mod decode;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -33,6 +33,7 @@ fn fleet() -> FleetFile {
         prefix: Prefix::default(),
         started: jiff::Timestamp::UNIX_EPOCH,
         temporary: false,
+        roots: Vec::new(),
     }
 }
 
