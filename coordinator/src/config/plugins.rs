@@ -306,12 +306,6 @@ impl PluginsFile {
                     }
                 }
                 let is_process = entry.runtime == Runtime::Process;
-                if is_process && entry.mounts.iter().any(|mount| mount.source != mount.target) {
-                    let rule = "`mounts`: a process sees folders where they are, so both sides of \
-                                the `:` must be the same";
-                    self.problems.push(problem(line, rule.to_owned()));
-                    return;
-                }
                 if entry.enabled && is_process && entry.resources.cpus.is_some() {
                     let rule = "`resources`: `cpus` does not limit a process, only a container";
                     self.problems.push(problem(line, rule.to_owned()));

@@ -54,6 +54,13 @@ pub(super) fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Vec<Findin
             "`labels` are for containers, and this is none",
         ),
         (
+            entry.runtime == Runtime::Process
+                && entry.mounts.iter().any(|mount| mount.source != mount.target),
+            "mounts",
+            "`mounts`: a process sees folders where they are, so both sides of the `:` must be the \
+             same",
+        ),
+        (
             !matches!(entry.runtime, Runtime::Docker | Runtime::Process),
             "mounts",
             "`mounts` are for containers and processes, and this is neither",
