@@ -392,6 +392,7 @@ impl Fleet {
             started: Timestamp::now(),
             temporary,
             api: self.api.clone(),
+            roots: self.confines.roots(),
         })
     }
 

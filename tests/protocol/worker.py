@@ -73,8 +73,15 @@ class Worker:
             log(f"the coordinator does not accept the plugin: {self.rejected}")
         return 5 if self.rejected else 0
 
+    def password(self) -> str:  # [2]
+        path = self.env.get("NATS_PASSWORD_FILE")
+        if "NATS_PASSWORD" in self.env or not path:
+            return self.env.get("NATS_PASSWORD", "")
+        with open(path, encoding="utf-8") as file:
+            return file.read().rstrip("\r\n")
+
     def connect_options(self) -> dict:  # [2]
-        options = {"password": self.env.get("NATS_PASSWORD", "")} if "NATS_USER" in self.env else {}
+        options = {"password": self.password()} if "NATS_USER" in self.env else {}
         for name, option in LOGINS.items():
             if name in self.env:
                 options[option] = self.env[name]

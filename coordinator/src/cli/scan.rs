@@ -20,7 +20,7 @@ use self::wait::{Ended, Waiting};
 use super::App;
 use super::exit::{Exit, Failure};
 use super::launch::{Launch, PluginArgs, TuningArgs};
-use super::output::count;
+use super::output::{complain, count};
 use super::session::{self, Running};
 use super::time::duration;
 use crate::config::DataDir;
@@ -186,6 +186,17 @@ impl Job<'_> {
         launch.start(self.app, self.data_dir.clone()).await
     }
 
+    /// Says which folders the plugins of the fleet were not started for.
+    fn warn_of_closed_roots(&self, open: &[PathBuf]) {
+        for root in closed(&self.roots, open) {
+            complain(&format!(
+                "warning: plugin processes of the running fleet cannot read {}: it was started with \
+                 other libraries; name this one with --library, or with `mounts` in plugins.yml",
+                root.display()
+            ));
+        }
+    }
+
     fn attempt(&self, mode: Mode) -> Attempt {
         Attempt {
             scan: LibraryScan {
@@ -204,6 +215,7 @@ impl Job<'_> {
 
     /// Runs in a fleet of others; `None` when that was temporary and went away before the end.
     async fn run_in(&self, running: &Running, store: &Store) -> Option<Result<Exit, Failure>> {
+        self.warn_of_closed_roots(&running.roots);
         let attempt = self.attempt(if self.args.wait { Mode::Wait } else { Mode::HandIn });
         let mut scanning = Box::pin(self.scan(store, &attempt));
         let ended = tokio::select! {
@@ -287,6 +299,13 @@ impl Job<'_> {
     }
 }
 
+/// The folders that are not among those that are open; nothing = everything is.
+fn closed<'a>(roots: &'a [PathBuf], open: &[PathBuf]) -> Vec<&'a PathBuf> {
+    let is_open =
+        |root: &&PathBuf| open.is_empty() || open.iter().any(|open| root.starts_with(open));
+    roots.iter().filter(|root| !is_open(root)).collect()
+}
+
 /// Waits for a deadline, if there is one.
 async fn at(deadline: Option<Instant>) {
     match deadline {
@@ -302,6 +321,26 @@ impl From<LibraryError> for Failure {
             LibraryError::Store(error) => error.into(),
             LibraryError::Scan(_) | LibraryError::Tell(_) => Self::new(Exit::Failure, text)
                 .advise("the same command goes on where this one ended"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_that_the_fleet_was_not_started_for_are_known() {
+        let paths = |list: &[&str]| list.iter().map(PathBuf::from).collect::<Vec<_>>();
+        let roots = paths(&["/films", "/films/new", "/filmsold"]);
+        for (open, expected) in [
+            (&[] as &[&str], &[] as &[&str]),
+            (&["/films"], &["/filmsold"]),
+            (&["/"], &[]),
+            (&["/other"], &["/films", "/films/new", "/filmsold"]),
+        ] {
+            let found: Vec<PathBuf> = closed(&roots, &paths(open)).into_iter().cloned().collect();
+            assert_eq!(found, paths(expected), "{open:?}");
         }
     }
 }

@@ -9,6 +9,8 @@
 //! bin/         programs that were fetched
 //! api-token    what whoever uses the API must know
 //! overrides.json   what was changed of plugins through the API
+//! login/       how plugin processes log in at the broker, while a fleet runs
+//! scratch/     temporary files of plugin processes, while they run
 //! ```
 //!
 //! The operating system drops the lock with its holder, however that ends, so what `fleet.json`
@@ -58,6 +60,9 @@ pub struct FleetFile {
     /// Where its API is, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<String>,
+    /// What its plugin processes read of people's files; empty = everywhere.
+    #[serde(default)]
+    pub roots: Vec<PathBuf>,
 }
 
 /// The right to run a fleet over a data folder; dropping it gives the right back.
@@ -297,6 +302,7 @@ mod tests {
             started: Timestamp::UNIX_EPOCH,
             temporary: false,
             api: Some("http://127.0.0.1:8180".to_owned()),
+            roots: Vec::new(),
         }
     }
 

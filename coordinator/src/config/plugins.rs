@@ -8,6 +8,7 @@ mod decode;
 pub mod schema;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -194,7 +195,7 @@ impl PluginEntry {
         if self.runtime == Runtime::Docker && self.image.is_none() {
             return Err("`runtime: docker` needs an `image`".to_owned());
         }
-        decode::addresses(self, false)
+        whole::addresses(self, false)
     }
 
     /// Between how many and how many of it run.
@@ -350,12 +351,6 @@ impl PluginsFile {
                     }
                 }
                 let is_process = entry.runtime == Runtime::Process;
-                if is_process && entry.mounts.iter().any(|mount| mount.source != mount.target) {
-                    let rule = "`mounts`: a process sees folders where they are, so both sides of \
-                                the `:` must be the same";
-                    self.problems.push(problem(line, rule.to_owned()));
-                    return;
-                }
                 let counts = self.cap.millicpus.is_some();
                 if entry.enabled && is_process && entry.resources.cpus.is_some() && !counts {
                     let rule = "`resources`: `cpus` does not limit a process, only a container";

@@ -34,6 +34,17 @@ pub struct Confines {
     pub bridge: BTreeSet<u16>,
 }
 
+impl Confines {
+    /// What processes read of people's files; empty = everywhere.
+    #[must_use]
+    pub fn roots(&self) -> Vec<PathBuf> {
+        if self.isolation == Isolation::Off || self.reads.anywhere {
+            return Vec::new();
+        }
+        self.reads.below.clone()
+    }
+}
+
 /// Where processes connect to, from addresses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Servers {

@@ -1,5 +1,6 @@
 //! Which fleet a command has to do with, also while fleets start and end.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use broker_config::{Names, Prefix};
@@ -23,6 +24,8 @@ pub(crate) struct Running {
     pub(crate) names: Names,
     /// Whether it is the fleet of another command and ends with that.
     pub(crate) temporary: bool,
+    /// What its plugin processes read of people's files; empty = everywhere, or it is not known.
+    pub(crate) roots: Vec<PathBuf>,
 }
 
 /// Reaches what runs, or does what is to be done otherwise; and does so again while a fleet of the
@@ -89,8 +92,9 @@ fn named(app: &App, fleet: Option<&FleetFile>) -> Result<Option<Running>, Failur
     let fleet = fleet.filter(|_| connection.origin == Origin::Fleet);
     let told = app.globals.prefix.clone();
     let prefix: Prefix = told.or_else(|| Some(fleet?.prefix.clone())).unwrap_or_default();
-    let temporary = fleet.is_some_and(|fleet| fleet.temporary);
-    Ok(Some(Running { connection, names: Names::new(prefix), temporary }))
+    let (temporary, roots) =
+        fleet.map(|fleet| (fleet.temporary, fleet.roots.clone())).unwrap_or_default();
+    Ok(Some(Running { connection, names: Names::new(prefix), temporary, roots }))
 }
 
 impl Running {

@@ -34,6 +34,7 @@ fn fleet() -> FleetFile {
         started: jiff::Timestamp::UNIX_EPOCH,
         temporary: false,
         api: None,
+        roots: Vec::new(),
     }
 }
 

@@ -19,7 +19,7 @@ use super::super::base_url::BaseUrl;
 use super::super::substitute::{asks, substitute};
 use super::super::vars::Vars;
 use super::super::yaml::{Field, Node, Value};
-use super::{Isolation, Mount, PluginConfig, PluginEntry, Protocol, Runtime};
+use super::{Isolation, Mount, PluginConfig, PluginEntry, Runtime};
 use crate::scale::MAX_INSTANCES;
 
 /// Seven days, as in manifests.
@@ -62,7 +62,7 @@ pub(super) fn entry(
             found.push(Finding { line, rule });
         }
     }
-    whole(&mut entry, &node, &mut found);
+    super::whole::whole(&mut entry, &node, &mut found);
     if found.is_empty() { Ok(entry) } else { Err(found) }
 }
 
@@ -223,109 +223,6 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
 fn address(value: &Json) -> Result<BaseUrl, String> {
     let text = value.as_str().unwrap_or_default();
     text.parse().map_err(|error| format!("an address {error}"))
-}
-
-/// What must hold between the protocol and the addresses.
-pub(super) fn addresses(entry: &PluginEntry, twice: bool) -> Result<(), String> {
-    let rule = match (entry.protocol, entry.runtime) {
-        _ if twice => "`url` and `urls`: only one of them",
-        (Protocol::Nats, _) if !entry.urls.is_empty() => {
-            "`url` is for `protocol: http`; other plugins find the broker themselves"
-        }
-        (Protocol::Http, Runtime::Docker) if !entry.urls.is_empty() => {
-            "`url` is not for containers: in its container, an HTTP plugin listens on port 8080"
-        }
-        (Protocol::Http, Runtime::Internal) => "`protocol: http` is for plugins that are servers",
-        (Protocol::Http, Runtime::Remote) if entry.urls.is_empty() => {
-            "`url` is needed: where does the remote HTTP plugin listen?"
-        }
-        (Protocol::Http, Runtime::Process) if entry.urls.len() > 1 => {
-            "`urls` is for remote plugins; a process has one `url`, and its instances the ports after it"
-        }
-        (Protocol::Http, Runtime::Process) if !entry.urls.iter().all(BaseUrl::is_loopback) => {
-            "`url` of a process must be on this machine, e.g. http://127.0.0.1:8080"
-        }
-        _ => return Ok(()),
-    };
-    Err(rule.to_owned())
-}
-
-/// Whether there is anything that could be started or stopped by need.
-fn may_scale(entry: &PluginEntry, has_instances: bool) -> Result<(), &'static str> {
-    match (entry.protocol, entry.runtime) {
-        _ if has_instances => Err("`instances` and `scale`: only one of them"),
-        (Protocol::Http, _) => Err("`scale` is not for `protocol: http`; say `instances`"),
-        (Protocol::Nats, Runtime::Process | Runtime::Docker) => Ok(()),
-        (Protocol::Nats, Runtime::Remote | Runtime::Internal) => {
-            Err("`scale` is for processes and containers; nothing else is started here")
-        }
-    }
-}
-
-/// What holds for the fields together.
-fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Findings) {
-    let Value::Map(fields) = &node.value else { return };
-    let line_of = |names: &[&str]| {
-        fields.iter().find(|field| names.contains(&field.key.as_str())).map(|field| field.line)
-    };
-    let runtime = line_of(&["runtime", "type"]);
-    if line_of(&["image"]).is_some() && runtime.is_none() {
-        entry.runtime = Runtime::Docker;
-    }
-    if !entry.enabled {
-        return;
-    }
-    if let (Runtime::Docker, None, Some(line)) = (entry.runtime, line_of(&["image"]), runtime) {
-        found.push(Finding { line, rule: "`runtime: docker` needs an `image`".to_owned() });
-    }
-    let rules = [
-        (
-            entry.runtime != Runtime::Docker,
-            "labels",
-            "`labels` are for containers, and this is none",
-        ),
-        (
-            !matches!(entry.runtime, Runtime::Docker | Runtime::Process),
-            "mounts",
-            "`mounts` are for containers and processes, and this is neither",
-        ),
-        (
-            line_of(&["runtime"]).is_some(),
-            "type",
-            "`type` is the older word for `runtime`; only one of them",
-        ),
-        (
-            entry.runtime == Runtime::Internal,
-            "command",
-            "`command` and `dir` are for programs; a built-in plugin is none",
-        ),
-        (
-            entry.runtime == Runtime::Internal,
-            "dir",
-            "`command` and `dir` are for programs; a built-in plugin is none",
-        ),
-        (
-            entry.runtime != Runtime::Process,
-            "isolation",
-            "`isolation` is for processes, and this is none",
-        ),
-    ];
-    for (is_wrong, name, rule) in rules {
-        if let (true, Some(line)) = (is_wrong, line_of(&[name])) {
-            found.push(Finding { line, rule: rule.to_owned() });
-        }
-    }
-    if let Some(line) = line_of(&["scale"])
-        && let Err(rule) = may_scale(entry, line_of(&["instances"]).is_some())
-    {
-        found.push(Finding { line, rule: rule.to_owned() });
-    }
-    let twice = line_of(&["url"]).is_some() && line_of(&["urls"]).is_some();
-    if let (true, Err(rule), Some(line)) =
-        (found.is_empty(), addresses(entry, twice), line_of(&["url", "urls", "protocol"]))
-    {
-        found.push(Finding { line, rule });
-    }
 }
 
 /// Compose's short form: `source:target`, with `:ro` or `:rw` behind it.

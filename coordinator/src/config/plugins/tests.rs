@@ -135,6 +135,9 @@ fn a_broken_rule_names_file_line_and_rule_and_spares_the_others() {
         ("labels: {a: b}", "`labels` are for containers"),
         ("{runtime: remote, mounts: [/a:/a]}", "`mounts` are for containers and processes"),
         ("{image: i, isolation: on}", "`isolation` is for processes"),
+        ("{type: internal, runtime: internal}", "`type` is the older word for `runtime`"),
+        ("type: vm", "`type` must be container or internal"),
+        ("{runtime: internal, command: [x]}", "a built-in plugin is none"),
         ("isolation: maybe", "`isolation` must be on or off"),
         ("{image: i, mounts: [/a]}", "`mounts` must be a list of texts like"),
         ("{image: i, mounts: [\"/a:b\"]}", "`mounts` must be a list of texts like"),
@@ -192,11 +195,19 @@ fn a_file_that_lists_no_plugins_is_an_error_that_names_the_line_and_no_value() {
 }
 
 #[test]
-fn what_this_version_cannot_start_is_said_and_kept() {
-    let file = with("runtime: internal");
-    assert!(file.problems[0].rule.contains("`runtime: internal` is not available"));
-    assert_eq!(file.entries.len(), 2);
-    assert_eq!(with("{runtime: internal, enabled: false}").problems, []);
+fn a_built_in_plugin_may_be_named_in_the_older_way() {
+    for (line, runtime) in [
+        ("runtime: internal", Runtime::Internal),
+        ("type: internal", Runtime::Internal),
+        ("{type: container, image: i}", Runtime::Docker),
+    ] {
+        assert_eq!(entry(line).runtime, runtime, "{line}");
+    }
+    for (line, isolation) in
+        [("isolation: off", Isolation::Off), ("isolation: \"on\"", Isolation::On)]
+    {
+        assert_eq!(entry(line).isolation, Some(isolation), "{line}");
+    }
 }
 
 #[test]
