@@ -18,9 +18,9 @@ mod mark;
 pub mod plugins;
 mod reload;
 pub mod scaling;
+mod start;
 pub mod steer;
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,29 +32,22 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
-use worker_sdk::WorkerOptions;
 
-use self::base::{Base, prepare};
-use self::embedded::{EmbeddedBroker, EmbeddedError};
-use self::plugins::{PluginPlan, PluginSources};
-use self::reload::Reload;
-use self::scaling::selection::Selection;
-use self::scaling::{ScaleHandle, Scaling};
-use self::steer::Steering;
-use crate::bridge::{Addresses, Bridge, BridgeOptions, Troubles, worker_options};
+use self::base::Base;
+use self::embedded::EmbeddedError;
+use self::plugins::PluginSources;
+use self::scaling::ScaleHandle;
+use crate::bridge::{Addresses, Bridge};
 use crate::config::connection::{ConnectError, Origin};
 use crate::config::data_dir::DataDirError;
 use crate::config::plugins::{Isolation, ReadPluginsError};
-use crate::config::{Connection, DataDir, Env, FleetFile};
-use crate::docker::{self, DockerHandle, DockerRuntime};
-use crate::exec::Guard;
+use crate::config::{Connection, DataDir, FleetFile};
+use crate::docker::DockerHandle;
 use crate::http::BindError;
-use crate::http::api::{self as status, ApiOptions};
-use crate::internal::{Builtins, InternalHandle, InternalOptions, InternalRuntime};
-use crate::process::restart::RestartPolicy;
-use crate::process::{Confines, ProcessHandle, ProcessOptions, ProcessRuntime, Surroundings};
+use crate::internal::{Builtins, InternalHandle};
+use crate::process::{Confines, ProcessHandle};
 use crate::scale::Pace;
-use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions};
+use crate::service::{CoordinatorError, CoordinatorHandle, CoordinatorOptions};
 use crate::store::{Store, StoreError};
 
 /// How long plugins may take to finish what they hold.
@@ -125,18 +118,6 @@ pub struct Fleet {
     base: Base,
 }
 
-/// What has been made before anything runs.
-struct Started {
-    node: String,
-    plan: PluginPlan,
-    boxed: docker::Surroundings,
-    store: Store,
-    service: Coordinator,
-    handle: CoordinatorHandle,
-    docker: DockerRuntime,
-    containers: DockerHandle,
-}
-
 /// A fleet could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
@@ -164,225 +145,6 @@ pub enum FleetError {
 }
 
 impl Fleet {
-    /// Starts everything; returns when the streams are there and the plugins are being started.
-    ///
-    /// Call it on a thread that lives as long as the process; see [`crate::exec`].
-    ///
-    /// # Errors
-    ///
-    /// [`FleetError`] says which part does not start; the others have been stopped.
-    pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
-        let data_dir = options.data_dir.clone();
-        let names = options.coordinator.names.clone();
-        let (base, connection, plugin_connection) = match options.connection.clone() {
-            Some(connection) => {
-                let lock = data_dir.lock().await?;
-                (Base::Existing(lock), connection.clone(), connection)
-            }
-            None => {
-                let broker = EmbeddedBroker::start(data_dir.clone(), names.clone()).await?;
-                let (own, plugin) =
-                    (broker.handle.coordinator.clone(), broker.handle.plugin.clone());
-                (Base::Own(Box::new(broker)), own, plugin)
-            }
-        };
-        let confines = confines::of(&options, &plugin_connection);
-        let FleetOptions {
-            plugins,
-            http,
-            roots,
-            grace,
-            pace,
-            temporary,
-            coordinator,
-            builtins,
-            ..
-        } = options;
-        let prefix = names.prefix().clone();
-        let mut surroundings =
-            Surroundings::new(plugin_connection.clone(), prefix, grace, confines, &Env);
-        let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
-            guard: Guard::this_program(),
-            log_dir: data_dir.log(),
-            grace,
-            restart: RestartPolicy::default(),
-        });
-        let coordinator_drain = CancellationToken::new();
-        let prepared = async {
-            let boxed = containers::surroundings(&data_dir, names.prefix(), grace, &roots)?;
-            let mut plan = PluginPlan::make(&plugins, &surroundings, &boxed, &builtins)?;
-            confines::write_login(&data_dir, &surroundings.confines)?;
-            confines::tell(&surroundings.confines, &plan.instances);
-            let client = connection.connect("metafleet-coordinator").await?;
-            prepare(&client, &names, coordinator.replicas).await?;
-            let store = Store::open(client, names.clone()).await?;
-            let node = data_dir.node_id()?;
-            let coordinator = CoordinatorOptions {
-                node: node.clone(),
-                word: plan.word(),
-                drop_unexpected: true,
-                ..coordinator
-            };
-            let (service, handle) = Coordinator::new(store.client().clone(), coordinator);
-            let docker = containers::options(&data_dir, &boxed, &surroundings.connection);
-            let engine = docker.address.clone();
-            let (mut docker, containers) = DockerRuntime::new(docker);
-            let (steering, requests, shown) = Steering::new(plan.known.clone());
-            let routes = if temporary {
-                None
-            } else {
-                Some(status::routes(ApiOptions {
-                    token: api::token(&data_dir)?,
-                    salt: api::salt()?,
-                    store: store.clone(),
-                    coordinator: handle.clone(),
-                    processes: processes.clone(),
-                    containers: containers.clone(),
-                    engine,
-                    steering,
-                    stop: coordinator_drain.clone(),
-                }))
-            };
-            let mut http = http;
-            if plan.http.any_in_containers() {
-                http::know_containers(&mut http);
-            }
-            let (bridge, followed) = if plan.http.is_empty() {
-                (None, Vec::new())
-            } else {
-                let (plugins, followed) = plan.http.clone().split(&processes, &containers);
-                let options = BridgeOptions {
-                    plugins,
-                    addresses: http.clone(),
-                    routes: routes.clone().unwrap_or_default(),
-                    connection: plugin_connection,
-                    prefix: names.prefix().clone(),
-                    grace,
-                    store: store.clone(),
-                };
-                let bridge = Bridge::start(options).await?;
-                docker.set_bridge(bridge.listening);
-                let confines = &mut surroundings.confines;
-                confines::open_bridge(&bridge, confines, &mut plan.instances);
-                (Some(bridge), followed)
-            };
-            let of_bridge = bridge.as_ref().map(|bridge| bridge.listening.0);
-            let listening = api::listen(&http.api, of_bridge, routes).await?;
-            let started = Started { node, plan, boxed, store, service, handle, docker, containers };
-            Ok((started, bridge, followed, listening, requests, shown))
-        };
-        let (started, bridge, followed, listening, requests, shown) = match Box::pin(prepared).await
-        {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                confines::remove_login(&surroundings.confines);
-                base.stop().await;
-                return Err(error);
-            }
-        };
-        let Started { node, plan, boxed, store, service, handle, docker, containers } = started;
-        let mut coordinating = JoinSet::new();
-        coordinating.spawn(service.run(coordinator_drain.clone()));
-
-        let process_drain = CancellationToken::new();
-        let mut processing = JoinSet::new();
-        processing.spawn(runtime.run(process_drain.clone()));
-        let troubles = bridge.as_ref().map(Bridge::watch_troubles).unwrap_or_default();
-        let told = failing::tell(store.clone(), processes.watch(), troubles, process_drain.clone());
-        processing.spawn(told);
-        let (watched, boxes) = (processes.watch(), containers.watch());
-        processing.spawn(http::follow(followed, watched, boxes, process_drain.clone()));
-        let (runtime, internal) = InternalRuntime::new(InternalOptions {
-            builtins: builtins.clone(),
-            worker: WorkerOptions {
-                prefix: names.prefix().clone(),
-                ..worker_options(&surroundings.connection)
-            },
-            grace,
-            restart: RestartPolicy::default(),
-        });
-        processing.spawn(runtime.run(process_drain.clone()));
-        let (stop, none) = (process_drain.clone(), Troubles::default());
-        processing.spawn(failing::tell(store.clone(), internal.watch(), none, stop));
-        let uses_containers = !plan.containers.is_empty();
-        let runs_containers = uses_containers || containers::may_be_left(&data_dir);
-        if runs_containers {
-            processing.spawn(docker.run(process_drain.clone()));
-            let (stop, none) = (process_drain.clone(), Troubles::default());
-            processing.spawn(failing::tell(store.clone(), containers.watch(), none, stop));
-            let stop = process_drain.clone();
-            processing.spawn(containers::tell_signs(store.clone(), containers.clone(), stop));
-        }
-        let has_plugins = uses_containers
-            || !plan.instances.is_empty()
-            || !plan.internal.is_empty()
-            || bridge.is_some();
-        internal.set_wanted(plan.internal.clone());
-        let confines = surroundings.confines.clone();
-        let selection =
-            Selection::new(processes.clone(), runs_containers.then(|| containers.clone()));
-        selection.plan(plan.planned(), &BTreeSet::new());
-        let scaling = Scaling {
-            store: store.clone(),
-            node,
-            coordinator: handle.clone(),
-            selection: selection.clone(),
-            pace,
-        };
-        processing.spawn(scaling.run(process_drain.clone()));
-        let scaling = ScaleHandle::new(selection.clone());
-        let reload = Arc::new(Notify::new());
-        let following = Reload {
-            sources: plugins,
-            surroundings,
-            boxed,
-            processes: processes.clone(),
-            builtins,
-            internal: internal.clone(),
-            containers: runs_containers.then(|| containers.clone()),
-            selection,
-            coordinator: handle.clone(),
-            store: store.clone(),
-            asked: reload.clone(),
-            requests,
-            shown,
-        };
-        let mut problems = plan.problems.clone();
-        problems.extend(listening.problem);
-        if let Some(server) = listening.server {
-            processing.spawn(server.run(process_drain.clone()));
-        }
-        processing.spawn(following.run(plan, process_drain.clone()));
-
-        let fleet = Self {
-            connection,
-            coordinator: handle,
-            processes,
-            internal,
-            containers,
-            scaling,
-            problems,
-            reload,
-            has_plugins,
-            bridge,
-            api: listening.url,
-            coordinating,
-            coordinator_drain,
-            processing,
-            process_drain,
-            confines,
-            base,
-            store,
-        };
-        match fleet.publish(temporary) {
-            Ok(()) => Ok(fleet),
-            Err(error) => {
-                fleet.stop().await;
-                Err(error.into())
-            }
-        }
-    }
-
     /// Tells other commands how to reach it.
     fn publish(&self, temporary: bool) -> Result<(), DataDirError> {
         self.base.lock().publish(&FleetFile {
