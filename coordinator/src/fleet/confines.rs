@@ -38,10 +38,25 @@ pub(super) fn of(options: &FleetOptions, connection: &Connection) -> Confines {
 fn homes() -> Vec<PathBuf> {
     let others = fs::read_dir("/home").into_iter().flatten().flatten().map(|entry| entry.path());
     let own = Env.non_empty("HOME").map(PathBuf::from).filter(|home| home.is_absolute());
-    let mut all: Vec<PathBuf> = others.chain(own).chain([PathBuf::from("/root")]).collect();
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let elsewhere = homes_of_persons(&users);
+    let root = PathBuf::from("/root");
+    let mut all: Vec<PathBuf> = others.chain(own).chain(elsewhere).chain([root]).collect();
     all.sort();
     all.dedup();
     all
+}
+
+/// Folders of the persons in a list of users; those of services lie among the system's folders.
+fn homes_of_persons(users: &str) -> Vec<PathBuf> {
+    let home = |line: &str| {
+        let mut fields = line.split(':').skip(2);
+        let id: u32 = fields.next()?.parse().ok()?;
+        let home = PathBuf::from(fields.nth(2)?);
+        let is_folder = home.is_absolute() && home.parent().is_some();
+        ((1_000..65_534).contains(&id) && is_folder).then_some(home)
+    };
+    users.lines().filter_map(home).collect()
 }
 
 /// The operating system knows nothing of the folder we are in once it is left.
@@ -108,5 +123,18 @@ pub(super) fn tell(confines: &Confines, instances: &Instances) {
         if confines.reads.anywhere {
             info!("no library was named, so plugin processes read all but what is kept from them");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn homes_of_persons_are_found_wherever_they_are() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nbin:x:2:2:bin:/bin:/none\nodd\n\
+                     ann:x:1000:1000:Ann,,,:/srv/ann:/bin/sh\nnobody:x:65534:65534::/:/none\n\
+                     top:x:1001:1001::/:/bin/sh\n";
+        assert_eq!(homes_of_persons(users), [PathBuf::from("/srv/ann")]);
     }
 }
