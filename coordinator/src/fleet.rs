@@ -14,7 +14,9 @@ pub mod library;
 mod mark;
 pub mod plugins;
 mod reload;
+mod versions;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -175,10 +177,18 @@ impl Fleet {
         });
         let prepared = async {
             let boxed = containers::surroundings(&data_dir, names.prefix(), grace, &roots)?;
-            let plan = PluginPlan::make(&plugins, &surroundings, &boxed)?;
+            let make = |decided: &_| PluginPlan::make(&plugins, &surroundings, &boxed, decided);
+            // Before the broker is asked for anything: what a person has written wrong is told first.
+            make(&BTreeMap::new())?;
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
             let store = Store::open(client, names.clone()).await?;
+            let mut decided = versions::decided(&store).await?;
+            let mut plan = make(&decided)?;
+            if versions::begin_new(&store, &plan).await? {
+                decided = versions::decided(&store).await?;
+                plan = make(&decided)?;
+            }
             let node = data_dir.node_id()?;
             let (bridge, followed) = if plan.http.is_empty() {
                 (None, Vec::new())
@@ -194,9 +204,9 @@ impl Fleet {
                 };
                 (Some(Bridge::start(options).await?), followed)
             };
-            Ok((plan, boxed, store, node, bridge, followed))
+            Ok((plan, decided, boxed, store, node, bridge, followed))
         };
-        let (plan, boxed, store, node, bridge, followed) = match prepared.await {
+        let (plan, decided, boxed, store, node, bridge, followed) = match prepared.await {
             Ok(prepared) => prepared,
             Err(error) => {
                 base.stop().await;
@@ -242,6 +252,7 @@ impl Fleet {
             coordinator: handle.clone(),
             store: store.clone(),
             asked: reload.clone(),
+            decided,
         };
         let problems = plan.problems.clone();
         processing.spawn(following.run(plan, process_drain.clone()));

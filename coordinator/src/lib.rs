@@ -33,3 +33,4 @@ pub mod source;
 pub mod spans;
 pub mod store;
 pub mod strays;
+pub mod transition;

@@ -26,3 +26,4 @@ mod seed;
 mod takeover;
 mod tidy;
 mod trace;
+mod transition;

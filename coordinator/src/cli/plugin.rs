@@ -1,9 +1,12 @@
 //! `metafleet plugin …`
 
+mod diff;
 mod list;
 mod pause;
 mod remove;
+mod sample;
 mod show;
+mod transition;
 
 use broker_config::PluginId;
 use clap::{Args, Subcommand};
@@ -23,6 +26,14 @@ pub(crate) enum PluginCommand {
     Pause(OnePlugin),
     /// Let the tasks of a plugin go on
     Resume(OnePlugin),
+    /// Begin to put another version of a plugin in the place of the current one
+    Transition(transition::Begin),
+    /// Show what a version that is tried says otherwise than the current one
+    Diff(diff::DiffArgs),
+    /// Make the version that is tried the current one now
+    Switch(OnePlugin),
+    /// End a transition, or go back to the version before
+    Rollback(OnePlugin),
     /// Forget a plugin; its records stay, and it comes back when an instance of it is started anew
     Remove(OnePlugin),
 }
@@ -39,6 +50,10 @@ pub(crate) async fn run(app: &App, command: PluginCommand) -> Result<Exit, Failu
         PluginCommand::Show(args) => show::run(app, &args).await,
         PluginCommand::Pause(args) => pause::run(app, &args, true).await,
         PluginCommand::Resume(args) => pause::run(app, &args, false).await,
+        PluginCommand::Transition(args) => transition::begin(app, &args).await,
+        PluginCommand::Diff(args) => diff::run(app, &args).await,
+        PluginCommand::Switch(args) => transition::switch(app, &args).await,
+        PluginCommand::Rollback(args) => transition::rollback(app, &args).await,
         PluginCommand::Remove(args) => remove::run(app, &args).await,
     }
 }

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::plugins::PluginPlan;
+use super::versions::Decided;
 use super::{FleetError, FleetOptions};
 use crate::config::connection::{Origin, Tls};
 use crate::config::data_dir::DataDirError;
@@ -102,7 +103,7 @@ pub async fn dry_run(options: &FleetOptions) -> Result<DryRun, FleetError> {
     let shared = surroundings(&options.data_dir, prefix, options.grace, &options.roots)?;
     let around =
         process::Surroundings::new(connection.clone(), prefix.clone(), options.grace, &Env);
-    let plan = PluginPlan::make(&options.plugins, &around, &shared)?;
+    let plan = PluginPlan::make(&options.plugins, &around, &shared, &Decided::new())?;
     let mut steps: Vec<String> =
         plan.instances.keys().map(|name| format!("start the process {name}")).collect();
     let mut problems = plan.problems;

@@ -1,11 +1,13 @@
 //! From plugin folders and `plugins.yml` to processes, containers and the coordinator's policies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use broker_config::PluginId;
+use semver::Version;
 
 use super::http::HttpPlugins;
+use super::versions::Decided;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, PluginEntry, PluginsFile};
 use crate::docker;
@@ -28,6 +30,8 @@ pub struct PluginSources {
 pub(super) struct PluginPlan {
     pub(super) instances: Instances,
     pub(super) containers: docker::Instances,
+    /// The versions in plugin folders.
+    pub(super) on_disk: BTreeMap<PluginId, BTreeSet<Version>>,
     pub(super) policies: Policies,
     /// Those that the bridge serves.
     pub(super) http: HttpPlugins,
@@ -42,22 +46,26 @@ impl PluginPlan {
         sources: &PluginSources,
         surroundings: &Surroundings,
         containers: &docker::Surroundings,
+        decided: &Decided,
     ) -> Result<Self, ReadPluginsError> {
         let file = match &sources.file {
             Some(path) if sources.is_named || path.exists() => PluginsFile::read(path, &Env)?,
             _ => PluginsFile::default(),
         };
-        Ok(Self::of(&file, &sources.dirs, surroundings, containers))
+        Ok(Self::of(&file, &sources.dirs, (surroundings, containers), decided))
     }
 
     pub(super) fn of(
         file: &PluginsFile,
         dirs: &[PathBuf],
-        surroundings: &Surroundings,
-        containers: &docker::Surroundings,
+        (surroundings, containers): (&Surroundings, &docker::Surroundings),
+        decided: &Decided,
     ) -> Self {
         let mut found = discover(dirs);
         found.add_named(file);
+        found.choose(decided);
+        let on_disk = found.plugins.keys().map(|id| (id.clone(), found.versions_of(id)));
+        let on_disk = on_disk.collect();
         let mut plan = wanted(file, &found, surroundings);
         let boxed = docker::wanted(file, &found, containers);
         plan.problems.extend(boxed.problems);
@@ -73,6 +81,7 @@ impl PluginPlan {
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
             instances: plan.instances,
             containers: boxed.instances,
+            on_disk,
             http: HttpPlugins::of(file),
         }
     }
@@ -103,5 +112,6 @@ fn policy(entry: &PluginEntry) -> PluginPolicy {
         max_in_flight: entry.max_in_flight,
         on_dependency_failure: entry.on_dependency_failure,
         concurrency: entry.concurrency.map(std::num::NonZeroU32::get),
+        transition: entry.transition.clone(),
     }
 }

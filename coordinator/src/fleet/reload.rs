@@ -15,11 +15,13 @@ use broker_config::{Chain, InstanceId, PluginId};
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::plugins::{PluginPlan, PluginSources};
+use super::versions::{Decided, begin_new, decided, hurried};
+use crate::config::plugins::ReadPluginsError;
 use crate::docker::{self, DockerHandle};
-use crate::process::{ProcessHandle, Surroundings};
+use crate::process::{ProcessHandle, Surroundings, Wanted};
 use crate::registry::Policies;
 use crate::service::CoordinatorHandle;
 use crate::store::Store;
@@ -43,6 +45,8 @@ pub(super) struct Reload {
     pub(super) store: Store,
     /// Somebody wants the file and the plugin folders to be read now.
     pub(super) asked: Arc<Notify>,
+    /// What was decided on the versions of plugins.
+    pub(super) decided: Decided,
 }
 
 /// What tells one state of a file from another; `None` = it is not there.
@@ -61,7 +65,7 @@ enum Verdict {
 
 impl Reload {
     /// Follows the file until `stop`; `plan` is in effect.
-    pub(super) async fn run(self, mut plan: PluginPlan, stop: CancellationToken) {
+    pub(super) async fn run(mut self, mut plan: PluginPlan, stop: CancellationToken) {
         let mut due = interval(LOOK);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut known = self.stamp();
@@ -76,12 +80,18 @@ impl Reload {
             let stamp = self.stamp();
             let is_settled = stamp == last;
             last = stamp;
-            if is_asked || (is_settled && stamp != known) {
+            let is_changed = is_asked || (is_settled && stamp != known);
+            if is_changed {
                 known = stamp;
-                let read = Box::pin(self.read_again(&mut plan));
-                if stop.run_until_cancelled(read).await.is_none() {
-                    return;
+            }
+            let look = Box::pin(async {
+                let is_decided = self.look_at_versions().await;
+                if is_changed || is_decided {
+                    self.read_again(&mut plan, is_changed).await;
                 }
+            });
+            if stop.run_until_cancelled(look).await.is_none() {
+                return;
             }
         }
     }
@@ -90,19 +100,58 @@ impl Reload {
         self.sources.file.as_deref().and_then(stamp)
     }
 
-    async fn read_again(&self, plan: &mut PluginPlan) {
-        let new = match PluginPlan::make(&self.sources, &self.surroundings, &self.boxed) {
+    /// Reads what is decided on versions; says whether it has changed.
+    async fn look_at_versions(&mut self) -> bool {
+        match decided(&self.store).await {
+            Ok(decided) => {
+                let runs =
+                    |all: &Decided| all.iter().map(|(id, it)| (id.clone(), it.runs())).collect();
+                let (before, now): (Vec<_>, Vec<_>) = (runs(&self.decided), runs(&decided));
+                self.decided = decided;
+                before != now
+            }
+            Err(error) => {
+                debug!(error = %Chain(&error), "the versions of plugins cannot be read");
+                false
+            }
+        }
+    }
+
+    fn plan(&self) -> Result<PluginPlan, ReadPluginsError> {
+        PluginPlan::make(&self.sources, &self.surroundings, &self.boxed, &self.decided)
+    }
+
+    /// `for_new`: whether new versions may have been put there.
+    async fn read_again(&mut self, plan: &mut PluginPlan, for_new: bool) {
+        let mut new = self.plan();
+        if let Ok(found) = &new
+            && for_new
+        {
+            match begin_new(&self.store, found).await {
+                Ok(true) => {
+                    self.look_at_versions().await;
+                    new = self.plan();
+                }
+                Ok(false) => {}
+                Err(error) => {
+                    warn!(error = %Chain(&error), "no transition to a new version begins");
+                }
+            }
+        }
+        let new = match new {
             Ok(new) => new,
             Err(error) => {
                 let reason = Chain(&error).to_string();
                 return self.refuse(vec![reason]).await;
             }
         };
+        let at_once = replaced(plan, &new, &hurried(&self.decided).collect());
+        self.processes.hurry(at_once);
         match compare(plan, &new) {
             Verdict::Same => {}
             Verdict::Refused(reasons) => self.refuse(reasons).await,
             Verdict::Applied { stop_first } => {
-                self.apply(plan, &new, &stop_first).await;
+                self.apply((plan, &new), &stop_first, for_new).await;
                 *plan = new;
             }
         }
@@ -115,7 +164,12 @@ impl Reload {
         self.tell(Fact::PluginsRefused { reasons }).await;
     }
 
-    async fn apply(&self, old: &PluginPlan, new: &PluginPlan, stop_first: &BTreeSet<InstanceId>) {
+    async fn apply(
+        &self,
+        (old, new): (&PluginPlan, &PluginPlan),
+        stop_first: &BTreeSet<InstanceId>,
+        for_file: bool,
+    ) {
         for problem in new.problems.iter().filter(|problem| !old.problems.contains(problem)) {
             warn!("{problem}");
         }
@@ -130,8 +184,10 @@ impl Reload {
         let plugin_ids: Vec<PluginId> = word.differs_for(&old.word()).into_iter().collect();
         self.coordinator.say(word);
         self.want(new, &BTreeSet::new());
-        info!(?plugin_ids, "a changed plugins.yml is in effect");
-        self.tell(Fact::PluginsApplied { plugin_ids }).await;
+        info!(?plugin_ids, "what is to run has changed");
+        if for_file {
+            self.tell(Fact::PluginsApplied { plugin_ids }).await;
+        }
     }
 
     /// Has everything run that is planned, except for some.
@@ -198,6 +254,19 @@ fn compare(old: &PluginPlan, new: &PluginPlan) -> Verdict {
     Verdict::Applied { stop_first: with_other_settings(old, new) }
 }
 
+/// The processes of these plugins that are another version's, or nobody's, in the new plan.
+fn replaced(
+    old: &PluginPlan,
+    new: &PluginPlan,
+    plugins: &BTreeSet<&PluginId>,
+) -> BTreeSet<InstanceId> {
+    let is_other = |(name, wanted): &(&InstanceId, &Wanted)| {
+        let version = new.instances.get(*name).map(|new| &new.version);
+        plugins.contains(&wanted.plugin) && version != Some(&wanted.version)
+    };
+    old.instances.iter().filter(is_other).map(|(name, _)| name.clone()).collect()
+}
+
 /// The instances that run with settings that are not those of the new plan.
 fn with_other_settings(old: &PluginPlan, new: &PluginPlan) -> BTreeSet<InstanceId> {
     let empty = serde_json::Map::new();
@@ -235,7 +304,7 @@ mod tests {
         let fleet = FleetId::new(&Prefix::default(), "node");
         let boxed =
             docker::Surroundings::new(fleet, Prefix::default(), Duration::ZERO, &[], &vars(&[]));
-        PluginPlan::of(&file, &[], &shared, &boxed)
+        PluginPlan::of(&file, &[], (&shared, &boxed), &Decided::new())
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use broker_config::{InstanceId, PluginId, Prefix};
+use broker_config::{InstanceId, Lane, PluginId, Prefix};
 
 use super::Instances;
 use super::discover::{Discovered, Found};
@@ -132,10 +132,17 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
             continue;
         }
         match program(entry, found.plugins.get(id)) {
-            Ok(start) => add(&mut plan.instances, id, entry, &start, shared),
+            Ok(start) => add(&mut plan.instances, (id, Lane::Main), entry, &start, shared),
             Err(reason) => {
                 plan.problems.insert(id.clone(), reason.to_owned());
             }
+        }
+        // Servers would have to listen at the same ports.
+        let next = found.next.get(id).filter(|_| entry.protocol == Protocol::Nats);
+        if let Some(next) = next
+            && let Ok(start) = program(entry, Some(next))
+        {
+            add(&mut plan.instances, (id, Lane::Next), entry, &start, shared);
         }
     }
     plan
@@ -177,14 +184,16 @@ fn program(entry: &PluginEntry, found: Option<&Found>) -> Result<Start, &'static
 
 fn add(
     instances: &mut Instances,
-    id: &PluginId,
+    (id, lane): (&PluginId, Lane),
     entry: &PluginEntry,
     start: &Start,
     shared: &Surroundings,
 ) {
     for n in 1..=entry.instances.get() {
+        // No plugin's id holds `_`, so that no other plugin's instance is called so.
+        let next = if lane.is_main() { "" } else { "_next" };
         // A plugin's id with a number behind it is always the name of an instance.
-        let Ok(name) = format!("plugin-{id}-{n}").parse::<InstanceId>() else { continue };
+        let Ok(name) = format!("plugin-{id}{next}-{n}").parse::<InstanceId>() else { continue };
         let port = url_of(entry, n).map(|url| url.endpoint().1);
         let mut env = shared.env(id, &name, port);
         if let Some(concurrency) = entry.concurrency {

@@ -13,8 +13,10 @@ use broker_config::wire::signal::ANNOUNCE;
 use broker_config::{Announce, AnnounceReply, Chain, Names, PluginId};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use self::transition::{Counted, Kept};
 use super::removed::{Process, Removed};
 use super::{Granted, Known, Roster, Word, decide, graph, may_still_come};
 use crate::broker::tail::Tail;
@@ -23,10 +25,12 @@ use crate::dispatcher::Event;
 use crate::engine::{EngineHandle, Input};
 use crate::graph::Refusal;
 use crate::presence::PresenceHandle;
+use crate::transition::admit::Place;
 
 mod consumers;
 #[cfg(test)]
 mod tests;
+mod transition;
 mod word;
 
 /// Pause before the bucket is read again.
@@ -65,6 +69,8 @@ struct State {
     refused: BTreeMap<PluginId, Refusal>,
     ready: BTreeSet<PluginId>,
     removed: Removed,
+    versions: BTreeMap<PluginId, Kept>,
+    counted: Counted,
 }
 
 /// What a key of the bucket says of its plugin.
@@ -87,6 +93,8 @@ impl Registry {
         self.loaded.send_replace(true);
         let bucket = Names::bucket_stream(&self.broker.names.plugins_bucket());
         let mut tail = Tail::new(self.broker.clone(), bucket, Vec::new(), next);
+        let mut look = interval(transition::LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 changed = tail.next() => {
@@ -99,6 +107,7 @@ impl Registry {
                     };
                     self.on_change(&mut state, &stored).await;
                 }
+                _ = look.tick() => self.look_at_transitions(&mut state).await,
                 Ok(()) = self.word.changed() => {
                     let word = self.word.borrow_and_update().clone();
                     self.on_word(&mut state, word).await;
@@ -131,6 +140,9 @@ impl Registry {
         let mut next = 1;
         for stored in &found {
             next = next.max(stored.sequence + 1);
+            if self.read_versions(state, stored).is_some() {
+                continue;
+            }
             match self.read_entry(stored) {
                 Some((id, Found::Known(mut entry))) => {
                     self.switch_off(state, &mut entry).await;
@@ -144,6 +156,7 @@ impl Registry {
                 None => {}
             }
         }
+        self.load_versions(state).await;
         self.publish_graph(state).await;
         let all = state.entries.keys().cloned().collect();
         self.ask_again(state, &all).await;
@@ -165,6 +178,16 @@ impl Registry {
     }
 
     async fn on_change(&self, state: &mut State, stored: &Stored) {
+        let known = |state: &State, id| state.versions.get(id).map(|kept| kept.revision);
+        if let Some(id) = self.broker.names.parse_versions(&stored.subject) {
+            let before = known(state, &id);
+            self.read_versions(state, stored);
+            // What we have written ourselves is acted on already.
+            if known(state, &id) != before {
+                self.on_versions(state, id).await;
+            }
+            return;
+        }
         let Some((id, found)) = self.read_entry(stored) else { return };
         match found {
             Found::Known(mut entry) => {
@@ -240,15 +263,22 @@ impl Registry {
             return Err(vec![reason]);
         }
         let present = state.entries.get(plugin).map(|entry| entry.manifest.version.to_string());
-        let lives = |version: &String| self.presence.version_lives(plugin, version);
-        let known = Known {
-            entries: &state.entries,
-            policies: &state.word.policies,
-            expected: &state.word.expected,
-            recorded_version_lives: present.as_ref().is_some_and(lives),
-        };
+        let mut place = self.place(state, plugin, &announce);
+        if place == Place::Begin {
+            self.begin(state, plugin, &announce.manifest).await;
+            place = self.place(state, plugin, &announce);
+        }
+        if let Place::Refuse(reason) = place {
+            return Err(vec![reason]);
+        }
+        let (lane, serves) = place.lane();
+        let keeps = place != Place::Current;
+        let (policies, expected) = (&state.word.policies, &state.word.expected);
+        let known = Known { entries: &state.entries, policies, expected, keeps };
         let Granted { entry, settings, concurrency, paused } =
             decide(plugin, &announce.manifest, known, &now())?;
+        let kept = self.keep_candidate(state, plugin, &announce.manifest, lane).await;
+        kept.map_err(|reason| vec![reason])?;
         if let Some(entry) = entry {
             self.keep(state, entry, &settings, present).await.map_err(|error| vec![error])?;
         } else if let Some(entry) = state.entries.get(plugin).cloned() {
@@ -270,7 +300,8 @@ impl Registry {
             heartbeat_ms: HEARTBEAT_MS,
             max_payload: self.broker.client.max_payload(),
             concurrency,
-            paused,
+            paused: paused || !serves,
+            lane,
         })
     }
 
@@ -302,13 +333,17 @@ impl Registry {
         self.publish_graph(state).await;
         if previous.as_ref() != Some(&version) {
             tracing::info!(plugin.id = %id, version, "plugin registered");
+            if previous.is_some() {
+                self.version_changed(&id).await;
+            }
             self.tell(Fact::PluginRegistered { plugin_id: id, version, previous }).await;
         }
         Ok(())
     }
 
     async fn publish_graph(&self, state: &mut State) {
-        let (graph, refused) = graph(&state.entries, &state.word.policies);
+        let (mut graph, refused) = graph(&state.entries, &state.word.policies);
+        Self::add_candidates(state, &mut graph);
         for (id, refusal) in &refused {
             if may_still_come(refusal, &state.word.expected) {
                 continue;

@@ -68,6 +68,7 @@ impl Fleet {
             max_payload: 1 << 20,
             concurrency: None,
             paused: false,
+            lane: broker_config::Lane::Main,
         };
         let mut fleet = Self {
             server,
@@ -359,6 +360,9 @@ pub(crate) fn task(cid: &str) -> anyhow::Result<Task> {
         fingerprint: "print".to_owned(),
         deadline_ms: 10_000,
         retry: policy(4, &[50]),
+        plugin_version: None,
+        lane: broker_config::Lane::Main,
+        trial: false,
         depth: 0,
         scan_id: None,
     })

@@ -13,6 +13,8 @@ use super::super::session;
 use super::super::table::Table;
 use super::super::time::ago;
 use super::{OnePlugin, known};
+use crate::transition::state::{Ended, Gradual, Tally};
+use crate::transition::{Transition, Versions, Way};
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -21,20 +23,51 @@ struct Shown<'a> {
     /// With every secret masked.
     settings: &'a Map<String, Value>,
     instances: &'a [Instance],
+    /// What was decided on its versions; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versions: Option<&'a Versions>,
 }
 
 pub(crate) async fn run(app: &App, args: &OnePlugin) -> Result<Exit, Failure> {
     session::with(app, async |session| {
         let entry = known(&session.store, &args.id).await?.entry;
-        let (settings, mut instances) =
-            tokio::try_join!(session.store.settings(&args.id), session.store.instances())?;
+        let store = &session.store;
+        let (settings, mut instances, mut versions) =
+            tokio::try_join!(store.settings(&args.id), store.instances(), store.versions())?;
         let settings = entry.manifest.masked(&settings);
         let instances = instances.remove(&args.id).unwrap_or_default();
-        let shown = Shown { entry: &entry, settings: &settings, instances: &instances };
+        let versions = versions.remove(&args.id).map(|known| known.versions);
+        let versions = versions.as_ref();
+        let (entry, settings, instances) = (&entry, &settings, &instances[..]);
+        let shown = Shown { entry, settings, instances, versions };
         app.out.document(&shown, |lines| show(lines, &shown))?;
         Ok(Exit::Ok)
     })
     .await
+}
+
+fn show_versions(lines: &mut Lines, versions: &Versions) {
+    if let Some(previous) = &versions.previous {
+        lines.field("before", previous.to_string());
+    }
+    if let Some(Transition { from, to, way, candidate, .. }) = &versions.transition {
+        let is_there = if candidate.is_some() { "" } else { ", which is not there yet" };
+        lines.field("transition", format!("{}, from {from} to {to}{is_there}", way.how()));
+        if let Way::Gradual(gradual) = way {
+            let Gradual { done, tasks, old, new, .. } = gradual;
+            let share = gradual.percent();
+            lines.field("share", format!("{share} % of the files, {done} of {tasks} tasks done"));
+            let of = |tally: &Tally| format!("{} of {} tasks", tally.failed, tally.done);
+            lines.field("failed", format!("{from}: {}, {to}: {}", of(old), of(new)));
+        }
+    }
+    if let Some(Ended { from, to, how, reverted, at }) = &versions.last {
+        let ended = reverted.as_ref().map_or_else(
+            || "done".to_owned(),
+            |reason| format!("ended with {from}, because {reason}"),
+        );
+        lines.field("last", format!("{how}, from {from} to {to}: {ended} ({at})"));
+    }
 }
 
 fn show(lines: &mut Lines, shown: &Shown<'_>) {
@@ -53,6 +86,9 @@ fn show(lines: &mut Lines, shown: &Shown<'_>) {
     lines.field("attempts", format!("{}, delays {:?} ms", retry.max_attempts, retry.delays_ms));
     lines.field("paused", if shown.entry.paused { "yes" } else { "no" });
     lines.field("registered", &shown.entry.registered_at);
+    if let Some(versions) = shown.versions {
+        show_versions(lines, versions);
+    }
     for (key, value) in shown.settings {
         lines.field("setting", format!("{key} = {value}"));
     }
