@@ -30,8 +30,10 @@ pub mod admit;
 pub mod diff;
 pub mod judge;
 pub mod pick;
+pub mod plan;
 pub mod share;
 pub mod state;
 pub mod step;
 
-pub use self::state::{How, Plan, Steps, Transition, Versions, Way};
+pub use self::plan::{How, Plan, Steps};
+pub use self::state::{Transition, Versions, Way};

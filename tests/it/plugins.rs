@@ -129,11 +129,13 @@ async fn a_plugin_that_changes_its_version_while_a_file_is_in_hand_settles_it_on
     script.begun(1).await?;
 
     let new = manifest("probe", &json!({ "version": "2.0.0" }))?;
-    let _new = fleet.worker(&new, &script).await?;
+    let waits = fleet.spawn_worker(&new, &script, |_| {})?;
+    fleet.instance_is(&new.id, &waits.instance, InstanceState::Paused).await?;
     gate.cancel();
 
     assert_eq!(fleet.settled(run).await?.of("probe"), Some(Outcome::Completed));
     assert_eq!(fleet.recorded("film", "probe").await?.plugin_version, "1.0.0");
+    fleet.instance_is(&new.id, &waits.instance, InstanceState::Ready).await?;
     old.stop().await?;
     assert_eq!(fleet.run("film").await?.of("probe"), Some(Outcome::Completed));
     assert_eq!(fleet.recorded("film", "probe").await?.plugin_version, "2.0.0");

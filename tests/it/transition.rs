@@ -19,8 +19,8 @@ use serde_json::json;
 const OLD: &str = "1.0.0";
 const NEW: &str = "2.0.0";
 
-fn probe() -> PluginId {
-    "probe".parse().unwrap()
+fn probe() -> anyhow::Result<PluginId> {
+    Ok("probe".parse()?)
 }
 
 fn version(version: &str) -> anyhow::Result<Manifest> {
@@ -34,35 +34,38 @@ async fn store(fleet: &Fleet) -> anyhow::Result<Store> {
 /// Decides that the plugin goes over to the new version.
 async fn begin(store: &Store, plan: &Plan) -> anyhow::Result<()> {
     let now = Moment { ms: 0, text: "2026-01-01T00:00:00Z".to_owned() };
-    change(store, |versions| versions.begin(NEW.parse().unwrap(), plan, &now).unwrap()).await
+    let begin =
+        |versions: &Versions| versions.begin(NEW.parse()?, plan, &now).map_err(anyhow::Error::msg);
+    change(store, begin).await
 }
 
 /// A person says what is to come of a transition.
 async fn ask(store: &Store, asked: Asked) -> anyhow::Result<()> {
     change(store, |versions| {
         let mut next = versions.clone();
-        next.transition.as_mut().unwrap().asked = Some(asked);
-        next
+        next.transition.as_mut().context("a transition")?.asked = Some(asked);
+        Ok(next)
     })
     .await
 }
 
-async fn change(store: &Store, change: impl Fn(&Versions) -> Versions) -> anyhow::Result<()> {
+async fn change(
+    store: &Store,
+    change: impl Fn(&Versions) -> anyhow::Result<Versions>,
+) -> anyhow::Result<()> {
+    let probe = probe()?;
+    let first = KnownVersions { versions: Versions::new(OLD.parse()?), revision: 0 };
     eventually("the versions to be written", async || {
-        let known = store.versions().await?.remove(&probe());
-        let KnownVersions { versions, revision } = known.unwrap_or_else(|| KnownVersions {
-            versions: Versions::new(OLD.parse().unwrap()),
-            revision: 0,
-        });
-        let next = KnownVersions { versions: change(&versions), revision };
-        Ok(store.put_versions(&probe(), &next).await.ok())
+        let known = store.versions().await?.remove(&probe).unwrap_or_else(|| first.clone());
+        let next = KnownVersions { versions: change(&known.versions)?, ..known };
+        Ok(store.put_versions(&probe, &next).await.ok())
     })
     .await
     .map(drop)
 }
 
 async fn versions(store: &Store) -> anyhow::Result<Versions> {
-    let known = store.versions().await?.remove(&probe()).context("versions")?;
+    let known = store.versions().await?.remove(&probe()?).context("versions")?;
     Ok(known.versions)
 }
 
@@ -76,10 +79,10 @@ async fn ended(store: &Store) -> anyhow::Result<Versions> {
 
 /// The records of the plugin by file.
 async fn records(fleet: &Fleet) -> anyhow::Result<BTreeMap<Cid, Record>> {
-    let mut records = BTreeMap::new();
+    let (mut records, probe) = (BTreeMap::new(), probe()?);
     for stored in fleet.stored(&fleet.names.record_stream()).await? {
         let Some(address) = fleet.names.parse_record(&stored.subject) else { continue };
-        if address.plugin == probe() {
+        if address.plugin == probe {
             records.insert(address.cid, serde_json::from_slice(&stored.payload)?);
         }
     }
@@ -93,13 +96,14 @@ fn files(script: &Script) -> BTreeSet<String> {
 
 /// Nothing of the second lane is left.
 async fn is_tidy(fleet: &Fleet, store: &Store) -> anyhow::Result<()> {
+    let probe = probe()?;
     eventually("the second lane to be gone", async || {
         let consumers = store.consumers(&fleet.names.task_stream()).await?;
         let is_left = broker_config::Queue::ALL.iter().any(|queue| {
-            let name = Names::consumer_in(broker_config::Lane::Next, &probe(), *queue);
+            let name = Names::consumer_in(broker_config::Lane::Next, &probe, *queue);
             consumers.contains_key(&name)
         });
-        let is_said = !store.trials(&probe()).await?.is_empty();
+        let is_said = !store.trials(&probe).await?.is_empty();
         Ok((!is_left && !is_said).then_some(()))
     })
     .await

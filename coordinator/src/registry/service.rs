@@ -10,7 +10,7 @@ use broker_config::wire::event::Fact;
 use broker_config::wire::instance::HEARTBEAT_MS;
 use broker_config::wire::plugin::PluginEntry;
 use broker_config::wire::signal::ANNOUNCE;
-use broker_config::{Announce, AnnounceReply, Chain, Names, PluginId};
+use broker_config::{Announce, AnnounceReply, Chain, Lane, Names, PluginId};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -28,6 +28,7 @@ use crate::presence::PresenceHandle;
 use crate::transition::admit::Place;
 
 mod consumers;
+mod lanes;
 #[cfg(test)]
 mod tests;
 mod transition;
@@ -278,7 +279,8 @@ impl Registry {
         let Granted { entry, settings, concurrency, paused } =
             decide(plugin, &announce.manifest, known, &now())?;
         let kept = self.keep_candidate(state, plugin, &announce.manifest, lane).await;
-        kept.map_err(|reason| vec![reason])?;
+        let is_kept = kept.map_err(|reason| vec![reason])?;
+        let serves = serves && (is_kept || lane == Lane::Main);
         if let Some(entry) = entry {
             self.keep(state, entry, &settings, present).await.map_err(|error| vec![error])?;
         } else if let Some(entry) = state.entries.get(plugin).cloned() {

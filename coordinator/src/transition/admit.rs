@@ -80,7 +80,9 @@ fn in_transition(arrival: Arrival<'_>, recorded: &Version, transition: &Transiti
         Way::Graceful if is_to && arrival.others == Others::Busy => Place::Hold,
         Way::Graceful if is_to => Place::Current,
         // As long as the new one is not there, somebody must do the work.
-        Way::Immediate | Way::Graceful if is_from && transition.candidate.is_none() => Place::Current,
+        Way::Immediate | Way::Graceful if is_from && transition.candidate.is_none() => {
+            Place::Current
+        }
         Way::Gradual(_) | Way::BlueGreen if is_from => Place::Current,
         Way::Gradual(_) | Way::BlueGreen if is_to && !arrival.knows_lanes => {
             let how = transition.way.how();
@@ -108,7 +110,7 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::How;
+    use super::super::plan::How;
     use super::super::state::tests::{moment, under_way, version};
     use super::*;
     use crate::graph::tests::spec;

@@ -45,7 +45,7 @@ pub fn pick(on_disk: &BTreeSet<Version>, versions: Option<&Versions>) -> Option<
 
 #[cfg(test)]
 mod tests {
-    use super::super::state::How;
+    use super::super::plan::How;
     use super::super::state::tests::{moment, under_way, version};
     use super::*;
 

@@ -117,7 +117,7 @@ fn worse(gradual: &Gradual) -> String {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::state::How;
+    use super::super::plan::How;
     use super::super::state::tests::{moment, under_way, version};
     use super::*;
     use crate::graph::tests::spec;

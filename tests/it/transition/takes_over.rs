@@ -22,7 +22,7 @@ async fn graceful_the_old_version_finishes_what_it_holds_before_the_new_one_begi
 
     // Without a word of anybody: the newer version announces itself beside the older one.
     let waits = fleet.spawn_worker(&version(NEW)?, &new, |_| {})?;
-    fleet.instance_is(&probe(), &waits.instance, InstanceState::Paused).await?;
+    fleet.instance_is(&probe()?, &waits.instance, InstanceState::Paused).await?;
     assert_eq!(new.calls().len(), 0, "the old one still holds four tasks");
     gate.cancel();
 
@@ -83,7 +83,7 @@ async fn what_an_older_version_writes_in_the_name_of_a_newer_one_is_not_taken() 
     let mut record = coordinator_record(&task);
     record["pluginVersion"] = OLD.into();
     let body = integration_tests::json_of(&record)?;
-    let subject = fleet.names.record(&task.cid, &probe());
+    let subject = fleet.names.record(&task.cid, &probe()?);
     fleet.put(subject, async_nats::HeaderMap::new(), body).await?;
     fleet.delete_message(&fleet.names.task_stream(), stored.sequence).await?;
     let _new = fleet.worker(&version(NEW)?, &new).await?;

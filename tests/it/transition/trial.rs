@@ -45,7 +45,7 @@ async fn both_versions_run_and_exactly_what_differs_is_shown_until_the_switch() 
     assert_eq!(fleet.run("known-3").await?.of("probe"), Some(Outcome::Cached));
 
     let trials = eventually("everything to be tried", async || {
-        let trials = store.trials(&probe()).await?;
+        let trials = store.trials(&probe()?).await?;
         Ok((trials.len() == 11).then_some(trials))
     })
     .await?;
@@ -86,7 +86,7 @@ async fn a_trial_that_is_ended_leaves_nothing_and_the_new_version_waits() -> any
     begin(&store, &plan(How::BlueGreen)).await?;
     let tried = fleet.worker(&version(NEW)?, &new).await?;
     fleet.run("film").await?;
-    eventually("the trial", async || Ok((store.trials(&probe()).await?.len() == 1).then_some(())))
+    eventually("the trial", async || Ok((store.trials(&probe()?).await?.len() == 1).then_some(())))
         .await?;
 
     ask(&store, Asked::Revert).await?;
@@ -94,7 +94,7 @@ async fn a_trial_that_is_ended_leaves_nothing_and_the_new_version_waits() -> any
     assert_eq!(ended(&store).await?.current.to_string(), OLD);
     is_tidy(&fleet, &store).await?;
     let paused = broker_config::wire::instance::InstanceState::Paused;
-    fleet.instance_is(&probe(), &tried.instance, paused).await?;
+    fleet.instance_is(&probe()?, &tried.instance, paused).await?;
     assert_eq!(fleet.run("other").await?.of("probe"), Some(Outcome::Completed));
     assert_eq!(files(&new).len(), 1);
     assert_eq!(fleet.run("film").await?.of("probe"), Some(Outcome::Cached));

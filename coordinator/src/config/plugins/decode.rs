@@ -17,6 +17,8 @@ use super::super::vars::Vars;
 use super::super::yaml::{Field, Node, Value};
 use super::{Mount, PluginConfig, PluginEntry, Protocol, Resources, Runtime};
 
+mod transition;
+
 /// No machine runs more of one plugin.
 const MAX_INSTANCES: u32 = 1_000;
 /// Seven days, as in manifests.
@@ -24,7 +26,7 @@ const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
 const FIELDS: &str = "enabled, runtime, protocol, url, urls, command, dir, instances, concurrency, \
                       maxInFlight, queue, timeout, retry, onDependencyFailure, resources, image, \
-                      config, permissions, mounts, labels";
+                      config, permissions, mounts, labels, transition";
 const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
 const RESOURCE_FIELDS: &str = "memory, cpus";
 
@@ -188,6 +190,9 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
             }
             entry.labels = labels;
             Ok(())
+        }
+        "transition" => {
+            transition::transition(field, found).map(|plan| entry.transition = Some(plan))
         }
         _ => Err(unknown(field, FIELDS)),
     }

@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
-use broker_config::apply::apply_consumer;
 use broker_config::publish::PublishError;
 use broker_config::read::Stored;
-use broker_config::topology::TaskConsumerSpec;
 use broker_config::wire::event::Fact;
 use broker_config::wire::instance::{Instance, InstanceState};
-use broker_config::wire::signal::Control;
-use broker_config::{Announce, Chain, InstanceId, Lane, Manifest, Names, PluginId, Queue};
+use broker_config::{Announce, Chain, InstanceId, Lane, Manifest, Names, PluginId};
 use tokio::time::Instant;
 
 use super::{Registry, State};
@@ -77,25 +74,6 @@ impl Registry {
         self.ask_all(&id).await;
     }
 
-    /// Sees to it that what a transition left behind is gone, and that what it needs is there.
-    pub(super) async fn load_versions(&self, state: &State) {
-        for (id, kept) in &state.versions {
-            match &kept.versions.transition {
-                Some(Transition {
-                    candidate: Some(_),
-                    way: Way::Gradual(_) | Way::BlueGreen,
-                    ..
-                }) => {
-                    if let Err(reason) = self.open_lane(state, id).await {
-                        tracing::warn!(plugin.id = %id, reason, "no consumers of the new version");
-                    }
-                }
-                Some(_) => {}
-                None => self.close_lane(id).await,
-            }
-        }
-    }
-
     /// What a worker that announces itself is to do.
     pub(super) fn place(&self, state: &State, plugin: &PluginId, announce: &Announce) -> Place {
         let recorded = state.entries.get(plugin).map(|entry| &entry.manifest.version);
@@ -156,46 +134,44 @@ impl Registry {
         .await;
     }
 
-    /// Keeps what the new version says about itself, which the switch, and its tasks, are made of.
+    /// Keeps what the new version says about itself, which the switch, and its tasks, are made of;
+    /// `false` = not yet, because somebody else has changed something at the same time.
     pub(super) async fn keep_candidate(
         &self,
         state: &mut State,
         plugin: &PluginId,
         manifest: &Manifest,
         lane: Lane,
-    ) -> Result<(), String> {
-        let transition =
-            state.versions.get(plugin).and_then(|kept| kept.versions.transition.as_ref());
-        let Some(transition) = transition.filter(|it| it.to == manifest.version) else {
-            return Ok(());
-        };
-        let is_known = transition.candidate.as_deref() == Some(manifest);
-        let current = state.entries.get(plugin).map(|entry| &entry.manifest.dependencies);
-        if lane == Lane::Next && current.is_some_and(|needs| *needs != manifest.dependencies) {
-            let how = transition.way.how();
-            return Err(format!(
-                "it depends on other plugins than the version before, so there can be no {how} \
-                 transition; use `graceful`"
-            ));
-        }
-        if lane == Lane::Next {
-            self.open_lane(state, plugin).await?;
-        }
-        if is_known {
-            return Ok(());
-        }
-        let Some(kept) = state.versions.get(plugin) else { return Ok(()) };
+    ) -> Result<bool, String> {
+        let Some(kept) = state.versions.get(plugin) else { return Ok(true) };
         let mut versions = kept.versions.clone();
-        if let Some(transition) = &mut versions.transition {
-            transition.candidate = Some(Box::new(manifest.clone()));
+        let current = state.entries.get(plugin).map(|entry| &entry.manifest.dependencies);
+        let Some(transition) =
+            versions.transition.as_mut().filter(|transition| transition.to == manifest.version)
+        else {
+            return Ok(true);
+        };
+        if lane == Lane::Next {
+            if current.is_some_and(|needs| *needs != manifest.dependencies) {
+                let how = transition.way.how();
+                return Err(format!(
+                    "it depends on other plugins than the version before, so there can be no {how} \
+                     transition; use `graceful`"
+                ));
+            }
+            self.open_lane(state, plugin, manifest).await?;
         }
+        if transition.candidate.as_deref() == Some(manifest) {
+            return Ok(true);
+        }
+        transition.candidate = Some(Box::new(manifest.clone()));
         if !self.keep_versions(state, plugin, versions).await {
-            return Err("its versions were changed at the same time; try again".to_owned());
+            return Ok(false);
         }
         self.publish_graph(state).await;
         // Those of the version before have been serving; perhaps they are to stop now.
         self.ask_all(plugin).await;
-        Ok(())
+        Ok(true)
     }
 
     /// Stores a plugin's versions unless somebody else has changed them since they were read.
@@ -352,54 +328,6 @@ impl Registry {
         self.ask_all(id).await;
         self.close_lane(id).await;
         self.tell(fact).await;
-    }
-
-    /// The version of a plugin has changed: what waits for its time waits for the version before, and
-    /// everybody asks anew what to do.
-    pub(super) async fn version_changed(&self, id: &PluginId) {
-        if let Err(error) = self.broker.clear_later(id, Lane::Main).await {
-            tracing::warn!(plugin.id = %id, error = %Chain(&error), "deferred tasks are left");
-        }
-        self.ask_all(id).await;
-    }
-
-    /// Has every instance of a plugin announce itself: the answer says what to do.
-    pub(super) async fn ask_all(&self, id: &PluginId) {
-        let (subject, body) = (self.broker.names.control(id), json(&Control::Announce));
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "who does not hear it gives back the tasks that are not its own"
-        )]
-        let sent = self.broker.client.publish(subject, body).await;
-        tracing::debug!(plugin.id = %id, sent = sent.is_ok(), "its instances ask what to do");
-    }
-
-    /// Makes the consumers of the second lane.
-    async fn open_lane(&self, state: &State, id: &PluginId) -> Result<(), String> {
-        let transition = state.versions.get(id).and_then(|kept| kept.versions.transition.as_ref());
-        let candidate = transition.and_then(|it| it.candidate.as_deref());
-        let current = state.entries.get(id).map(|entry| &entry.manifest);
-        let Some(manifest) = candidate.or(current) else { return Ok(()) };
-        let policy = state.word.policies.get(id).and_then(|policy| policy.retry.as_ref());
-        let attempts = policy.unwrap_or(&manifest.retry).max_attempts.get();
-        for queue in Queue::ALL {
-            let names = &self.broker.names;
-            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
-            let spec = spec.in_lane(names, Lane::Next, id, queue);
-            let apply = || apply_consumer(&self.broker.js, names, &spec);
-            let made = self.broker.through(apply).await;
-            made.map_err(|error| format!("its consumers could not be made: {}", Chain(&error)))?;
-        }
-        Ok(())
-    }
-
-    /// Takes away the second lane with all that waits in it, and what was said on trial.
-    async fn close_lane(&self, id: &PluginId) {
-        let lane = self.broker.through(|| self.broker.clear_lane(id, Lane::Next)).await;
-        let trials = self.broker.through(|| self.broker.clear_trials(id)).await;
-        if let Err(error) = lane.and(trials) {
-            tracing::warn!(plugin.id = %id, error = %Chain(&error), "something of a trial is left");
-        }
     }
 }
 
