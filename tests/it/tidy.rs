@@ -12,7 +12,7 @@ const LONGEST: usize = 400;
 
 /// Modules that decide and so hold no clock, no connection and no runtime, whether or not they say
 /// so themselves.
-const PURE: [&str; 37] = [
+const PURE: [&str; 47] = [
     "broker-config/src/codec.rs",
     "broker-config/src/delivery.rs",
     "broker-config/src/filter.rs",
@@ -37,6 +37,7 @@ const PURE: [&str; 37] = [
     "coordinator/src/docker/wanted.rs",
     "coordinator/src/fingerprint.rs",
     "coordinator/src/graph.rs",
+    "coordinator/src/graph/candidate.rs",
     "coordinator/src/limits.rs",
     "coordinator/src/merge.rs",
     "coordinator/src/nats_server/render.rs",
@@ -45,9 +46,18 @@ const PURE: [&str; 37] = [
     "coordinator/src/process/wanted.rs",
     "coordinator/src/registry.rs",
     "coordinator/src/run.rs",
+    "coordinator/src/run/adopt.rs",
     "coordinator/src/source/diff.rs",
     "coordinator/src/source/glob.rs",
     "coordinator/src/source/sidecar.rs",
+    "coordinator/src/transition/admit.rs",
+    "coordinator/src/transition/diff.rs",
+    "coordinator/src/transition/judge.rs",
+    "coordinator/src/transition/pick.rs",
+    "coordinator/src/transition/plan.rs",
+    "coordinator/src/transition/share.rs",
+    "coordinator/src/transition/state.rs",
+    "coordinator/src/transition/step.rs",
     "worker-sdk/src/share.rs",
     "worker-sdk/src/standing.rs",
 ];
