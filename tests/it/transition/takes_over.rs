@@ -15,14 +15,17 @@ async fn graceful_the_old_version_finishes_what_it_holds_before_the_new_one_begi
     let store = store(&fleet).await?;
     let gate = CancellationToken::new();
     let (old, new) = (Script::waits_for(&gate), Script::completes());
-    let _old = fleet.worker(&version(OLD)?, &old).await?;
+    let holds = fleet.worker(&version(OLD)?, &old).await?;
     let held = fleet.submit_many("held", 4).await?;
     old.begun(4).await?;
     let waiting = fleet.submit_many("waiting", 8).await?;
 
     // Without a word of anybody: the newer version announces itself beside the older one.
     let waits = fleet.spawn_worker(&version(NEW)?, &new, |_| {})?;
-    fleet.instance_is(&probe()?, &waits.instance, InstanceState::Paused).await?;
+    // Both pull nothing now: one still works, the other does not yet.
+    for worker in [&waits, &holds] {
+        fleet.instance_is(&probe()?, &worker.instance, InstanceState::Paused).await?;
+    }
     assert_eq!(new.calls().len(), 0, "the old one still holds four tasks");
     gate.cancel();
 
