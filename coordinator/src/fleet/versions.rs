@@ -42,10 +42,13 @@ pub(super) async fn begin_new(store: &Store, plan: &PluginPlan) -> Result<bool, 
             continue;
         };
         let recorded = &recorded.entry.manifest.version;
-        let before = known.get(id).cloned().unwrap_or_else(|| KnownVersions {
+        let mut before = known.get(id).cloned().unwrap_or_else(|| KnownVersions {
             versions: Versions::new(recorded.clone()),
             revision: 0,
         });
+        if let Some(aligned) = before.versions.aligned(recorded) {
+            before.versions = aligned;
+        }
         let highest = on_disk.last().filter(|highest| {
             **highest > before.versions.decided && *highest > recorded && on_disk.contains(recorded)
         });

@@ -65,7 +65,7 @@ impl Store {
             .map_err(|error| StoreError::of_publish(&what, error))
     }
 
-    /// Takes a plugin out of the registry.
+    /// Takes a plugin out of the registry, and what was decided on its versions.
     ///
     /// # Errors
     ///
@@ -75,8 +75,8 @@ impl Store {
         self.publisher
             .publish_after(subject, revision, deletion(), Bytes::new())
             .await
-            .map(drop)
-            .map_err(|error| StoreError::of_publish(&format!("plugin {id}"), error))
+            .map_err(|error| StoreError::of_publish(&format!("plugin {id}"), error))?;
+        self.forget_versions(id).await
     }
 
     /// The instances that gave a sign of life lately, by plugin.

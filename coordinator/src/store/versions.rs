@@ -8,6 +8,7 @@ use broker_config::{Cid, Names, PluginId, Record};
 use bytes::Bytes;
 use tracing::warn;
 
+use super::plugins::deletion;
 use super::{Store, StoreError};
 use crate::transition::Versions;
 
@@ -66,6 +67,18 @@ impl Store {
             .publish_after(subject, known.revision, HeaderMap::new(), Bytes::from(body))
             .await
             .map_err(|error| StoreError::of_publish(&what, error))
+    }
+
+    /// Forgets what was decided on a plugin's versions.
+    pub(super) async fn forget_versions(&self, id: &PluginId) -> Result<(), StoreError> {
+        if !self.versions().await?.contains_key(id) {
+            return Ok(());
+        }
+        let bucket = self.names.plugins_bucket();
+        let subject = Names::key_subject(&bucket, &Names::versions_key(id));
+        let gone = self.publisher.publish(subject, deletion(), Bytes::new()).await;
+        gone.map(drop)
+            .map_err(|error| StoreError::of_publish(&format!("the versions of {id}"), error))
     }
 
     /// What a version of the plugin on trial has said, by file.

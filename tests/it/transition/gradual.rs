@@ -100,6 +100,54 @@ async fn a_share_of_the_files_goes_to_the_new_version_and_rises_to_all() -> anyh
 }
 
 #[tokio::test]
+async fn under_steady_load_no_file_is_lost_and_none_has_an_outcome_of_both_versions()
+-> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let store = store(&fleet).await?;
+    let (old, new) = (Script::completes(), Script::completes());
+    let _old = fleet.worker(&version(OLD)?, &old).await?;
+    begin(&store, &plan(vec![20, 50, 100], 15)?).await?;
+    let _new = fleet.worker(&version(NEW)?, &new).await?;
+    is_at(&store, 20).await?;
+
+    // There is always something under way, until the switch is some time ago.
+    let (mut runs, mut rounds_after) = (BTreeSet::new(), 0);
+    while rounds_after < 3 {
+        let before = runs.last().copied();
+        runs.extend(fleet.submit_many(&format!("f{}", runs.len()), 20).await?);
+        if let Some(before) = before {
+            fleet.settled(before).await?;
+        }
+        rounds_after += usize::from(versions(&store).await?.transition.is_none());
+        anyhow::ensure!(runs.len() < 6_000, "no switch");
+    }
+
+    eventually("every file to be settled", async || {
+        let facts = fleet.facts().await?;
+        let done = facts.iter().filter_map(|fact| match fact {
+            Fact::FileSettled { run_id, plugins, .. } => {
+                let is_done = plugins.values().eq([&Outcome::Completed]);
+                is_done.then_some(*run_id)
+            }
+            _ => None,
+        });
+        let done: BTreeSet<_> = done.collect();
+        Ok((done == runs).then_some(()))
+    })
+    .await?;
+    let records = records(&fleet).await?;
+    assert_eq!(records.len(), runs.len());
+    for (cid, record) in &records {
+        let value = record.meta.values().next().map(broker_config::MetaValue::to_flat);
+        assert_eq!(value.as_deref(), Some(&*record.plugin_version), "{cid}");
+    }
+    let by_new = records.values().filter(|record| record.plugin_version == NEW).count();
+    assert!(by_new > 0 && by_new < records.len(), "{by_new} of {}", records.len());
+    is_tidy(&fleet, &store).await?;
+    fleet.quiet().await
+}
+
+#[tokio::test]
 async fn a_new_version_that_fails_more_is_rolled_back_by_itself() -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start().await?;
     let store = store(&fleet).await?;

@@ -163,11 +163,13 @@ async fn ask(store: &Store, id: &PluginId, asked: Asked) -> Result<Transition, F
 /// What is decided on a plugin's versions, or would be if nothing was.
 async fn current(store: &Store, id: &PluginId) -> Result<KnownVersions, Failure> {
     let entry = known(store, id).await?.entry;
-    let kept = store.versions().await?.remove(id);
-    Ok(kept.unwrap_or_else(|| KnownVersions {
-        versions: Versions::new(entry.manifest.version),
-        revision: 0,
-    }))
+    let recorded = entry.manifest.version;
+    let Some(KnownVersions { versions, revision }) = store.versions().await?.remove(id) else {
+        return Ok(KnownVersions { versions: Versions::new(recorded), revision: 0 });
+    };
+    // The leader may not have written down yet that another version came without a transition.
+    let versions = versions.aligned(&recorded).unwrap_or(versions);
+    Ok(KnownVersions { versions, revision })
 }
 
 /// Changes what is decided; again, when somebody else has at the same time.

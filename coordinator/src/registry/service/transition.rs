@@ -48,7 +48,7 @@ fn is_busy(instance: &Instance) -> bool {
 }
 
 impl Registry {
-    /// Takes note of what a key says of a plugin's versions; `false` for any other key.
+    /// Takes note of what a key says of a plugin's versions, and says whose; `None` for any other key.
     pub(super) fn read_versions(&self, state: &mut State, stored: &Stored) -> Option<PluginId> {
         let id = self.broker.names.parse_versions(&stored.subject)?;
         let read = (!stored.is_deletion())
@@ -108,7 +108,9 @@ impl Registry {
         let Some(entry) = state.entries.get(plugin) else { return };
         let plan = state.word.policies.get(plugin).and_then(|policy| policy.transition.clone());
         let known = state.versions.get(plugin).map(|kept| kept.versions.clone());
-        let known = known.unwrap_or_else(|| Versions::new(entry.manifest.version.clone()));
+        let recorded = &entry.manifest.version;
+        let known = known.unwrap_or_else(|| Versions::new(recorded.clone()));
+        let known = known.aligned(recorded).unwrap_or(known);
         let plan = plan.unwrap_or_default();
         match known.begin(to.version.clone(), &plan, &moment()) {
             Ok(begun) => {
