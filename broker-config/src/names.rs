@@ -6,6 +6,10 @@ use crate::codec;
 use crate::id::{Cid, InstanceId, PluginId, Prefix};
 use crate::queue::Queue;
 
+mod lanes;
+
+pub use self::lanes::Lane;
+
 /// Spells all names of one fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Names {
@@ -20,6 +24,8 @@ pub struct Names {
 pub struct TaskAddress {
     /// The queue it waits in.
     pub queue: Queue,
+    /// Which version of the plugin it is for.
+    pub lane: Lane,
     /// The plugin that is to run.
     pub plugin: PluginId,
     /// The file it is to run on.
@@ -201,9 +207,12 @@ impl Names {
     #[must_use]
     pub fn parse_task(&self, subject: &str) -> Option<TaskAddress> {
         let mut tokens = subject.strip_prefix(&self.task_root)?.split('.');
+        let queue = tokens.next()?.parse().ok()?;
+        let (plugin, lane) = Lane::parse(tokens.next()?)?;
         let address = TaskAddress {
-            queue: tokens.next()?.parse().ok()?,
-            plugin: tokens.next()?.parse().ok()?,
+            queue,
+            lane,
+            plugin,
             cid: codec::decode_text(tokens.next()?).ok()?.try_into().ok()?,
         };
         tokens.next().is_none().then_some(address)
@@ -216,12 +225,12 @@ impl Names {
         format!("{}.later.{plugin}.{cid}", self.prefix)
     }
 
-    /// Reads plugin and content id from the subject of a scheduled task.
+    /// Reads plugin and content id from the subject of a scheduled task, of either lane.
     #[must_use]
     pub fn parse_later(&self, subject: &str) -> Option<(PluginId, Cid)> {
         let rest = subject.strip_prefix(self.prefix.as_str())?.strip_prefix(".later.")?;
         let (plugin, cid) = rest.split_once('.')?;
-        Some((plugin.parse().ok()?, codec::decode_text(cid).ok()?.try_into().ok()?))
+        Some((Lane::parse(plugin)?.0, codec::decode_text(cid).ok()?.try_into().ok()?))
     }
 
     /// The scheduled tasks of one plugin.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::id::PluginId;
 use crate::manifest::Manifest;
-use crate::names::Names;
+use crate::names::{Lane, Names};
 use crate::queue::Queue;
 use crate::wire::instance::{HEARTBEAT_MS, MISSED_HEARTBEATS};
 use crate::wire::signal::KEPT_KINDS;
@@ -236,6 +236,14 @@ impl TaskConsumerSpec {
             max_ack_pending: MAX_ACK_PENDING,
             max_waiting: MAX_WAITING,
         }
+    }
+
+    /// The same for the tasks of one lane.
+    #[must_use]
+    pub fn in_lane(self, names: &Names, lane: Lane, plugin: &PluginId, queue: Queue) -> Self {
+        let (name, filter) =
+            (Names::consumer_in(lane, plugin, queue), names.tasks_in(lane, queue, plugin));
+        Self { name, filter, ..self }
     }
 }
 

@@ -116,7 +116,7 @@ pub async fn exhausted(broker: &Broker, witness: &Witness, stored: &Stored) -> b
         tracing::warn!(subject = stored.subject, "a task that cannot be read is taken out");
     }
     let stream = broker.names.task_stream();
-    let consumer = Names::consumer(&address.plugin, address.queue);
+    let consumer = Names::consumer_in(address.lane, &address.plugin, address.queue);
     tracing::warn!(plugin.id = %address.plugin, file.cid = %address.cid, consumer, "task exhausted");
     match broker.delete_message(&stream, stored.sequence).await {
         Ok(()) => true,

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use broker_config::{Cid, PluginId, RunId};
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Node};
 use crate::limits::Limits;
 use crate::run::{KnownRecord, Left, Opening, Run};
 
@@ -19,7 +19,7 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-pub use self::event::{Command, Event, Numbers, Suspect, Timing};
+pub use self::event::{Command, Event, Numbers, Suspect, Tallies, Timing};
 
 /// The runs of one file, one at a time: two runs of the same content would fence each other off.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub struct Dispatcher {
     /// Since when inherited tasks hold places, until they are claimed or left.
     inherited: Option<u64>,
     limits: Limits,
+    /// Outcomes of plugins that have two versions at work.
+    tallies: Tallies,
     retries: BTreeSet<(u64, RunId, PluginId)>,
     now: u64,
     checked: u64,
@@ -65,6 +67,7 @@ impl Dispatcher {
             scheduled: BTreeSet::new(),
             inherited: None,
             limits: Limits::default(),
+            tallies: Tallies::new(),
             retries: BTreeSet::new(),
             now: 0,
             checked: 0,
@@ -89,7 +92,8 @@ impl Dispatcher {
     /// Numbers for status; costs a walk over all open runs.
     #[must_use]
     pub fn numbers(&self) -> Numbers {
-        let mut numbers = Numbers { open: self.open(), ..Numbers::default() };
+        let tallies = self.tallies.clone();
+        let mut numbers = Numbers { open: self.open(), tallies, ..Numbers::default() };
         for run in self.runs.values() {
             numbers.parked += usize::from(run.is_parked());
             for plugin in run.waits_for() {
@@ -190,6 +194,12 @@ impl Dispatcher {
         }
         let Some(id) = self.files.get(cid).map(|file| file.open) else { return };
         let Some(run) = self.runs.get_mut(&id) else { return };
+        let is_shared = self.graph.nodes.get(plugin).is_some_and(Node::is_shared);
+        if let Some((version, failed)) =
+            is_shared.then(|| run.outcome_by(plugin, &record)).flatten()
+        {
+            self.tallies.entry((plugin.clone(), version)).or_default().count(failed);
+        }
         let left = run.on_record(plugin, record);
         self.progress(commands);
         if left == Left::Held {
@@ -270,6 +280,10 @@ impl Dispatcher {
     fn advance(&mut self, id: RunId, commands: &mut Vec<Command>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let wanted = run.advance();
+        for (queue, task) in run.trials() {
+            let (opening, task) = (run.opening().clone(), Box::new(task));
+            commands.push(Command::Trial { opening, queue, task });
+        }
         let settled = wanted.is_empty() && run.is_settled();
         let opening = (!wanted.is_empty()).then(|| run.opening().clone());
         for plugin in wanted {

@@ -6,6 +6,7 @@
 
 mod check;
 mod effect;
+mod trial;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -205,6 +206,10 @@ impl Engine {
                 self.effects.spawn(async move {
                     shared.publish(opening, queue, task, inherited).await;
                 });
+            }
+            Command::Trial { opening, queue, task } => {
+                self.effects
+                    .spawn(async move { shared.publish_trial(opening, queue, *task).await });
             }
             Command::GiveUp { opening, queue, task } => {
                 self.effects

@@ -20,6 +20,7 @@ mod reload;
 pub mod scaling;
 mod start;
 pub mod steer;
+mod versions;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -7,6 +7,10 @@ use std::sync::Arc;
 use broker_config::manifest::OnDependencyFailure;
 use broker_config::{Manifest, PluginId, Queue, RetryPolicy};
 
+mod candidate;
+
+pub use self::candidate::{Candidate, Tries};
+
 /// A plugin as the engine needs it: the manifest with the operator's word on top.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PluginSpec {
@@ -33,6 +37,8 @@ pub struct Node {
     pub spec: Arc<PluginSpec>,
     /// All it depends on, directly or not, in the order in which metadata merges.
     pub inputs: Vec<PluginId>,
+    /// Another version of it that is tried.
+    pub candidate: Option<Candidate>,
 }
 
 /// The plugins that can take part, each after all it depends on.
@@ -85,7 +91,7 @@ impl Graph {
             let inputs = graph.inputs_of(&spec);
             let id = spec.manifest.id.clone();
             graph.order.push(id.clone());
-            graph.nodes.insert(id, Node { spec, inputs });
+            graph.nodes.insert(id, Node { spec, inputs, candidate: None });
         }
         (graph, refused)
     }

@@ -39,3 +39,4 @@ pub mod spans;
 pub mod stats;
 pub mod store;
 pub mod strays;
+pub mod transition;

@@ -14,6 +14,7 @@ pub mod confine;
 pub mod discover;
 pub mod info;
 pub(crate) mod log;
+mod naming;
 pub mod reconcile;
 pub mod restart;
 mod supervise;
@@ -21,7 +22,7 @@ mod supervise;
 mod tests;
 pub mod wanted;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,6 +35,7 @@ use tracing::{error, info};
 pub use self::confine::Confines;
 pub use self::discover::{Discovered, discover};
 pub use self::info::{LastExit, ProcessInfo, ProcessState};
+pub use self::naming::instance_name;
 use self::reconcile::{Action, Running, reconcile};
 use self::restart::RestartPolicy;
 use self::supervise::{Board, Instance};
@@ -67,6 +69,7 @@ pub struct ProcessRuntime {
     options: ProcessOptions,
     wanted: watch::Receiver<Instances>,
     restarts: mpsc::Receiver<InstanceId>,
+    hurried: watch::Receiver<BTreeSet<InstanceId>>,
     board: Board,
 }
 
@@ -75,6 +78,7 @@ pub struct ProcessRuntime {
 pub struct ProcessHandle {
     wanted: watch::Sender<Instances>,
     restarts: mpsc::Sender<InstanceId>,
+    hurried: watch::Sender<BTreeSet<InstanceId>>,
     board: watch::Receiver<BTreeMap<InstanceId, ProcessInfo>>,
 }
 
@@ -82,6 +86,16 @@ impl ProcessHandle {
     /// Replaces what is to run.
     pub fn set_wanted(&self, instances: Instances) {
         self.wanted.send_replace(instances);
+    }
+
+    /// Names the instances that are killed when they are told to stop, instead of being asked, until
+    /// other ones are named.
+    pub fn hurry(&self, names: BTreeSet<InstanceId>) {
+        self.hurried.send_if_modified(|hurried| {
+            let is_new = *hurried != names;
+            *hurried = names;
+            is_new
+        });
     }
 
     /// Takes the names of instances that are to be stopped and started anew, e.g. because they do
@@ -110,9 +124,10 @@ impl ProcessRuntime {
     pub fn new(options: ProcessOptions) -> (Self, ProcessHandle) {
         let (sender, wanted) = watch::channel(Instances::new());
         let (restarts, to_restart) = mpsc::channel(RESTARTS);
+        let (hurry, hurried) = watch::channel(BTreeSet::new());
         let (board, receiver) = Board::new();
-        let handle = ProcessHandle { wanted: sender, restarts, board: receiver };
-        (Self { options, wanted, restarts: to_restart, board }, handle)
+        let handle = ProcessHandle { wanted: sender, restarts, hurried: hurry, board: receiver };
+        (Self { options, wanted, restarts: to_restart, hurried, board }, handle)
     }
 
     /// Runs what is wanted until `drain` is cancelled, then stops all and returns when every
@@ -178,6 +193,7 @@ impl ProcessRuntime {
     }
 
     fn instance(&self, wanted: Wanted) -> Instance {
-        Instance { wanted, options: self.options.clone(), board: self.board.clone() }
+        let (options, hurried) = (self.options.clone(), self.hurried.clone());
+        Instance { wanted, options, hurried, board: self.board.clone() }
     }
 }

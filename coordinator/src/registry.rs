@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::graph::{Graph, PluginSpec, Refusal};
+use crate::transition::Plan;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,8 @@ pub struct PluginPolicy {
     pub on_dependency_failure: Option<OnDependencyFailure>,
     /// Tasks that one instance runs at once.
     pub concurrency: Option<u32>,
+    /// How another version takes its place; absent = gracefully.
+    pub transition: Option<Plan>,
 }
 
 /// What the operator said about all plugins.
@@ -100,8 +103,9 @@ pub struct Known<'a> {
     pub policies: &'a Policies,
     /// Plugins that this fleet starts: what they need may come after them.
     pub expected: &'a BTreeSet<PluginId>,
-    /// Whether an instance of the version on record is alive.
-    pub recorded_version_lives: bool,
+    /// Whether the entry stays as it is, whatever this one says of itself: it is of a version that
+    /// is not the current one.
+    pub keeps: bool,
 }
 
 /// Decides whether the plugin that announced itself on the subject of `plugin` may serve.
@@ -154,9 +158,6 @@ fn may_still_come(refusal: &Refusal, expected: &BTreeSet<PluginId>) -> bool {
 }
 
 /// What the bucket should hold after this announcement.
-///
-/// While instances of a newer version live, an older one may serve but does not take its place:
-/// two versions that announce in turn would run every file again and again.
 fn entry_for(
     manifest: &Manifest,
     present: Option<&PluginEntry>,
@@ -178,8 +179,7 @@ fn entry_for(
             registered_at: now.to_owned(),
         };
     };
-    let older = manifest.version < present.manifest.version;
-    if older && known.recorded_version_lives {
+    if known.keeps {
         return present.clone();
     }
     let changed = *manifest != present.manifest;

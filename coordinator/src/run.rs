@@ -17,21 +17,23 @@ use std::sync::Arc;
 
 use broker_config::manifest::OnDependencyFailure;
 use broker_config::wire::event::{Outcome, TaskCounts};
-use broker_config::wire::task::TaskType;
-use broker_config::{MetaMap, PluginId, Queue, RecordStatus, Task, TaskId};
+use broker_config::{Lane, MetaMap, PluginId, Queue, RecordStatus, Task};
 
-use crate::fingerprint::{fingerprint, inputs};
 use crate::graph::{Graph, PluginSpec};
-use crate::merge::layered;
 
+/// So often a run has its task done anew because somebody of another version was quicker; then it
+/// takes what there is.
+const MOST_FOREIGN: u32 = 3;
 /// A task is not given up on as missing before it was missing this often, however few attempts its
 /// plugin allows.
 const LEAST_LOSSES: u32 = 3;
 
+mod adopt;
 mod parts;
 #[cfg(test)]
 mod tests;
 
+use self::adopt::Shadow;
 pub use self::parts::{InFlight, KnownRecord, Left, Opening, Trace};
 
 /// Where a plugin stands in a run.
@@ -60,8 +62,14 @@ impl State {
 #[derive(Debug)]
 struct Part {
     spec: Arc<PluginSpec>,
+    /// Where the tasks of that version go.
+    lane: Lane,
+    /// Another version, which gets the same to do, to be compared.
+    shadow: Shadow,
     inputs: Vec<PluginId>,
     state: State,
+    /// How often a record of another version was in the place of its own.
+    foreign: u32,
     /// How often its task was found missing in this run.
     losses: u32,
     /// How often in a row an older task was in the way of its own.
@@ -77,6 +85,8 @@ pub struct Run {
     order: Vec<PluginId>,
     parts: BTreeMap<PluginId, Part>,
     records: BTreeMap<PluginId, KnownRecord>,
+    /// Whether a version on trial may have to see this file.
+    has_shadows: bool,
 }
 
 impl Run {
@@ -88,8 +98,8 @@ impl Run {
         graph: &Graph,
         now: u64,
     ) -> Self {
-        let mut run =
-            Self { opening, opened_at: now, order: Vec::new(), parts: BTreeMap::new(), records };
+        let (order, parts) = (Vec::new(), BTreeMap::new());
+        let mut run = Self { opening, opened_at: now, order, parts, records, has_shadows: false };
         run.adopt(graph);
         run
     }
@@ -104,47 +114,6 @@ impl Run {
     #[must_use]
     pub const fn opened_at(&self) -> u64 {
         self.opened_at
-    }
-
-    /// Takes over a graph: plugins that left are done with, new ones take part, changed ones run
-    /// as they are now unless their task is out already.
-    pub fn adopt(&mut self, graph: &Graph) {
-        for (id, part) in &mut self.parts {
-            if !graph.nodes.contains_key(id) && !matches!(part.state, State::Settled { .. }) {
-                part.state = State::Settled { outcome: Outcome::Gone, failed: true };
-            }
-        }
-        let submission = &self.opening.submission;
-        let in_scope = |id: &PluginId| {
-            submission.only.is_empty()
-                || submission.only.contains(id)
-                || submission
-                    .only
-                    .iter()
-                    .filter_map(|only| graph.nodes.get(only))
-                    .any(|node| node.inputs.contains(id))
-        };
-        self.order.clear();
-        for id in graph.order.iter().filter(|id| in_scope(id)) {
-            let Some(node) = graph.nodes.get(id) else { continue };
-            // A plugin that does not want the file counts as satisfied, so it has no part at all.
-            if node.spec.manifest.filter.mismatch(&submission.file).is_some() {
-                continue;
-            }
-            self.order.push(id.clone());
-            let part = self.parts.entry(id.clone()).or_insert_with(|| Part {
-                spec: node.spec.clone(),
-                inputs: Vec::new(),
-                state: State::Waiting,
-                losses: 0,
-                blocked: 0,
-            });
-            part.spec = node.spec.clone();
-            part.inputs.clone_from(&node.inputs);
-            if matches!(part.state, State::Wanted { .. }) {
-                part.state = State::Waiting;
-            }
-        }
     }
 
     /// Moves everything that can move; returns the plugins whose tasks may now be published.
@@ -181,7 +150,7 @@ impl Run {
         if need_failed && part.spec.on_dependency_failure == OnDependencyFailure::Skip {
             return State::Settled { outcome: Outcome::Skipped, failed: true };
         }
-        let (seen, fingerprint) = self.input_of(part);
+        let (seen, fingerprint) = self.input_of(&part.spec, &part.inputs);
         match self.records.get(id) {
             Some(record) if self.is_up_to_date(id, record, &fingerprint) => self.settled_by(record),
             _ => State::Wanted { seen, fingerprint },
@@ -192,7 +161,8 @@ impl Run {
         let submission = &self.opening.submission;
         let forced = submission.rerun.contains(id)
             || submission.force && (submission.only.is_empty() || submission.only.contains(id));
-        record.fingerprint == fingerprint && (!forced || self.is_of_this_run(record))
+        let is_its = self.parts.get(id).is_none_or(|part| part.is_by_its_version(record));
+        record.fingerprint == fingerprint && is_its && (!forced || self.is_of_this_run(record))
     }
 
     fn is_of_this_run(&self, record: &KnownRecord) -> bool {
@@ -209,20 +179,6 @@ impl Run {
         State::Settled { outcome, failed: record.status == RecordStatus::Failed }
     }
 
-    /// What the plugin would get to see, and its fingerprint.
-    fn input_of(&self, part: &Part) -> (MetaMap, String) {
-        let user = PluginId::user();
-        let authors = part.inputs.iter().chain(std::iter::once(&user));
-        let layers = authors
-            .filter_map(|id| self.records.get(id))
-            .map(|record| (record.meta.as_ref(), record.hidden.as_ref()));
-        let submission = &self.opening.submission;
-        let seen =
-            inputs(&part.spec, layered(layers), &submission.file, &submission.path.file_path);
-        let fingerprint = fingerprint(&part.spec, &seen);
-        (seen, fingerprint)
-    }
-
     /// Builds the task of a wanted plugin and takes it as published at time `now`.
     ///
     /// `None` if the plugin is not wanted (any more).
@@ -234,25 +190,9 @@ impl Run {
         part.state =
             State::Published { fingerprint: fingerprint.clone(), since: now, deferred: false };
         let part = self.parts.get(id)?;
-        let record_revision = self.records.get(id).map_or(0, |record| record.revision);
-        let submission = &self.opening.submission;
-        let task = Task {
-            kind: TaskType::V1,
-            task_id: TaskId::derive(&submission.cid, id, &fingerprint, record_revision),
-            run_id: self.opening.id,
-            plugin_id: id.clone(),
-            cid: submission.cid.clone(),
-            path: submission.path.clone(),
-            file: submission.file.clone(),
-            existing_meta,
-            record_revision,
-            fingerprint,
-            deadline_ms: part.spec.timeout_ms,
-            retry: part.spec.retry.clone(),
-            depth: submission.depth,
-            scan_id: submission.scan_id.clone(),
-        };
-        Some((self.queue_of(part), task))
+        let revision = self.records.get(id).map_or(0, |record| record.revision);
+        let task = self.task(&part.spec, fingerprint, existing_meta, revision);
+        Some((self.queue_of(part), Task { lane: part.lane, ..task }))
     }
 
     fn queue_of(&self, part: &Part) -> Queue {
@@ -273,11 +213,11 @@ impl Run {
             return Left::No;
         }
         let next = match self.parts.get(id).map(|part| &part.state) {
-            Some(State::Published { fingerprint, .. }) if *fingerprint == record.fingerprint => {
+            Some(State::Published { .. }) if self.is_answered_by(id, &record) => {
                 Some(self.settled_by(&record))
             }
-            // Written by somebody who worked on an older task: ours must be published anew,
-            // because it was fenced against the record before this one.
+            // Written by somebody who worked on an older task, or is of another version: ours must
+            // be published anew, because it was fenced against the record before this one.
             Some(State::Published { .. }) => Some(State::Waiting),
             // Perhaps it is up to date by this.
             Some(State::Wanted { .. }) => Some(State::Waiting),
@@ -287,6 +227,7 @@ impl Run {
         let mut left = Left::No;
         if let (Some(part), Some(next)) = (self.parts.get_mut(id), next) {
             left = part.state.left();
+            part.foreign += u32::from(matches!(next, State::Waiting) && left != Left::No);
             part.state = next;
             part.blocked = 0;
         }
@@ -311,16 +252,6 @@ impl Run {
         let Some(part) = self.parts.get_mut(id) else { return false };
         part.losses += 1;
         part.losses >= part.spec.retry.max_attempts.get().max(LEAST_LOSSES)
-    }
-
-    /// Takes a task for lost, or its publish for failed: it may be published again.
-    pub fn on_lost(&mut self, id: &PluginId) -> Left {
-        let Some(part) = self.parts.get_mut(id) else { return Left::No };
-        let left = part.state.left();
-        if left != Left::No {
-            part.state = State::Waiting;
-        }
-        left
     }
 
     /// When the plugin's task was published, if it is in the broker's hands.
@@ -362,7 +293,8 @@ impl Run {
     pub fn in_flight(&self) -> impl Iterator<Item = InFlight> + '_ {
         self.parts.iter().filter_map(|(id, part)| match part.state {
             State::Published { since, deferred, .. } => {
-                Some(InFlight { plugin: id.clone(), queue: self.queue_of(part), since, deferred })
+                let (plugin, queue, lane) = (id.clone(), self.queue_of(part), part.lane);
+                Some(InFlight { plugin, queue, lane, since, deferred })
             }
             State::Waiting | State::Wanted { .. } | State::Settled { .. } => None,
         })

@@ -71,7 +71,11 @@ pub async fn handle(
             if !schedule(broker, &deferred).await {
                 return false;
             }
-            let Deferred { plugin, .. } = deferred;
+            let Deferred { plugin, task, .. } = deferred;
+            // Nobody waits for what is only compared.
+            if task.trial {
+                return true;
+            }
             let event = Event::Deferred { cid: cid.clone(), plugin: plugin.clone() };
             engine.tell(Input::Event(event)).await;
             let fact = Fact::TaskDeferred { cid, plugin_id: plugin, task_id, delay_ms, reason };
@@ -97,13 +101,13 @@ struct Deferred {
 async fn schedule(broker: &Broker, deferred: &Deferred) -> bool {
     let Deferred { plugin, queue, delay_ms, attempts_used, task, trace } = deferred;
     let headers = schedule_headers(
-        &broker.names.task(*queue, plugin, &task.cid),
+        &broker.names.task_in(task.lane, *queue, plugin, &task.cid),
         jiff::Timestamp::now(),
         *delay_ms,
         *attempts_used,
         trace,
     );
-    let subject = broker.names.later(plugin, &task.cid);
+    let subject = broker.names.later_in(task.lane, plugin, &task.cid);
     match broker.publisher.publish(subject, headers, json(task)).await {
         Ok(_) => true,
         Err(error) => {

@@ -21,6 +21,7 @@ pub mod submit;
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;
+pub mod versions;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ use broker_config::wire::dead::Cause;
 use broker_config::wire::file::FilePath;
 use broker_config::wire::task::TaskType;
 use broker_config::{
-    Chain, Cid, FileFacts, MetaMap, Names, PluginId, Queue, RetryPolicy, RunId, Task, TaskId,
+    Chain, Cid, FileFacts, Lane, MetaMap, Names, PluginId, Queue, RetryPolicy, RunId, Task, TaskId,
 };
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
@@ -137,10 +137,13 @@ fn task_of(stored: &Stored, plugin_id: PluginId, cid: Cid) -> Task {
         fingerprint: String::new(),
         deadline_ms: 0,
         retry: RetryPolicy::default(),
+        plugin_version: None,
+        lane: Lane::Main,
+        trial: false,
         depth: 0,
         scan_id: None,
     });
-    Task { plugin_id, cid, ..task }
+    Task { plugin_id, cid, trial: false, ..task }
 }
 
 #[cfg(test)]

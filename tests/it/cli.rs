@@ -17,6 +17,7 @@ mod secret;
 mod shell;
 mod stop;
 mod trace;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

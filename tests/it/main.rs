@@ -31,3 +31,4 @@ mod seed;
 mod takeover;
 mod tidy;
 mod trace;
+mod transition;

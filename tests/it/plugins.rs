@@ -129,11 +129,13 @@ async fn a_plugin_that_changes_its_version_while_a_file_is_in_hand_settles_it_on
     script.begun(1).await?;
 
     let new = manifest("probe", &json!({ "version": "2.0.0" }))?;
-    let _new = fleet.worker(&new, &script).await?;
+    let waits = fleet.spawn_worker(&new, &script, |_| {})?;
+    fleet.instance_is(&new.id, &waits.instance, InstanceState::Paused).await?;
     gate.cancel();
 
     assert_eq!(fleet.settled(run).await?.of("probe"), Some(Outcome::Completed));
     assert_eq!(fleet.recorded("film", "probe").await?.plugin_version, "1.0.0");
+    fleet.instance_is(&new.id, &waits.instance, InstanceState::Ready).await?;
     old.stop().await?;
     assert_eq!(fleet.run("film").await?.of("probe"), Some(Outcome::Completed));
     assert_eq!(fleet.recorded("film", "probe").await?.plugin_version, "2.0.0");
@@ -188,13 +190,15 @@ async fn the_workers_of_a_removed_plugin_end_and_one_that_is_started_then_brings
 }
 
 #[tokio::test]
-async fn an_older_version_may_serve_but_does_not_take_the_place_of_a_newer_one_that_lives()
+async fn an_older_version_beside_a_newer_one_that_lives_waits_and_changes_nothing()
 -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start().await?;
     let script = Script::completes();
     let version = |text: &str| manifest("probe", &json!({ "version": text }));
     let _new = fleet.worker(&version("2.0.0")?, &script).await?;
-    let _old = fleet.worker(&version("1.0.0")?, &script).await?;
+    let old = version("1.0.0")?;
+    let waits = fleet.spawn_worker(&old, &script, |_| {})?;
+    fleet.instance_is(&old.id, &waits.instance, InstanceState::Paused).await?;
 
     fleet.run("film").await?;
     let again = fleet.run("film").await?;
@@ -202,6 +206,8 @@ async fn an_older_version_may_serve_but_does_not_take_the_place_of_a_newer_one_t
     let kept = entry(&fleet, "probe").await?.unwrap();
     assert_eq!(kept.manifest.version.to_string(), "2.0.0");
     assert_eq!(again.of("probe"), Some(Outcome::Cached), "the two do not undo each other");
+    let versions: Vec<_> = script.calls().into_iter().map(|call| call.version).collect();
+    assert_eq!(versions, ["2.0.0"]);
     Ok(())
 }
 

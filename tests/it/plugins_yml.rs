@@ -153,6 +153,8 @@ fn good() -> Vec<Value> {
         json!({"resources": null, "config": null}),
         json!({"config": {"a": {"b": [1, null]}}}),
         json!({"image": "i", "mounts": ["/a:/b", "m:/n:rw", "/c:/d:ro"], "labels": {"a": "b"}}),
+        json!({"transition": "blue-green"}),
+        json!({"transition": {"how": "gradual", "steps": [5, 50], "minTasks": 0, "minSeconds": 9}}),
     ]
 }
 
@@ -207,6 +209,12 @@ fn bad() -> Vec<(Value, &'static str)> {
         (json!({"image": "i", "mounts": ["/a"]}), "`mounts` must be"),
         (json!({"image": "i", "mounts": ["/a:/b:x"]}), "`mounts` must be"),
         (json!({"image": "i", "labels": {"metafleet.id": "x"}}), "`labels` must be"),
+        (json!({"transition": "slowly"}), "`transition` must be"),
+        (json!({"transition": ["gradual"]}), "`transition` must be"),
+        (json!({"transition": {"how": "slowly"}}), "`transition`: `how` must be"),
+        (json!({"transition": {"how": "gradual", "steps": [0]}}), "`transition`: `steps` must be"),
+        (json!({"transition": {"how": "gradual", "minTasks": -1}}), "`minTasks` must be"),
+        (json!({"transition": {"stages": [50]}}), "`transition`: unknown field `stages`"),
         (json!({"instance": 2}), "unknown field `instance`"),
     ]
 }
@@ -221,6 +229,11 @@ fn beyond() -> Vec<(Value, &'static str)> {
             json!({"protocol": "http", "command": ["x"], "scale": {"max": 2}}),
             "`scale` is not for `protocol: http`",
         ),
+        (
+            json!({"transition": {"how": "gradual", "steps": [50, 10]}}),
+            "`transition`: `steps` must be rising",
+        ),
+        (json!({"transition": {"how": "graceful", "steps": [50]}}), "is for `how: gradual`"),
         (json!({"runtime": "docker"}), "needs an `image`"),
         (json!({"runtime": "internal"}), "not available in this version"),
         (json!({"labels": {"a": "b"}}), "are for containers"),

@@ -3,6 +3,7 @@
 
 mod document;
 mod faults;
+mod lanes;
 mod python;
 mod tables;
 mod worker;

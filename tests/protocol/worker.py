@@ -44,7 +44,7 @@ class Worker:
         self.tasks_stream = self.prefix.upper().replace("-", "_") + "_TASKS"
         self.grace = seconds(self.env.get("METAFLEET_GRACE", "30"))
         self.started_at, self.totals = now(), Counter()
-        self.settings, self.error, self.paused = None, None, False
+        self.settings, self.error, self.paused, self.lane = None, None, False, ""
         self.lease, self.heartbeat, self.max_payload, self.places = 9.0, 5.0, 1 << 20, 1
         self.running: dict[str, Task] = {}  # by subject
         self.tokens, self.turns = itertools.count(), itertools.count(1)
@@ -113,7 +113,7 @@ class Worker:
     async def announce(self):
         request = {
             "type": "metafleet.announce.v1", "instance": self.instance, "manifest": self.manifest,
-            "host": socket.gethostname(), "pid": os.getpid(), "sdk": "python, from PROTOCOL.md",
+            "host": socket.gethostname(), "pid": os.getpid(), "sdk": "python, from PROTOCOL.md", "lanes": True,
         }
         for pause in itertools.chain((0.1, 0.2, 0.5, 1), itertools.repeat(2)):
             if self.draining.is_set():
@@ -129,6 +129,7 @@ class Worker:
             return self.drain()
         self.lease, self.heartbeat = answer["leaseMs"] / 1000, answer["heartbeatMs"] / 1000
         self.max_payload, self.paused = answer["maxPayload"], answer.get("paused", False)
+        self.lane = "_next" if answer.get("lane") == "next" else ""
         wanted = self.env.get("METAFLEET_CONCURRENCY") or answer.get("concurrency") or self.manifest.get("concurrency")
         self.places = int(wanted or os.cpu_count() or 1)
         if answer["settings"] != self.settings:
@@ -213,7 +214,7 @@ class Worker:
         """Asks for one task; None if there is none."""
         token = str(next(self.tokens))
         request = {"batch": 1, "expires": int(wait * 1e9)} if wait else {"batch": 1, "no_wait": True}
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.tasks_stream}.{self.id}_{queue}"
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.tasks_stream}.{self.id}{self.lane}_{queue}"
         try:
             await self.nc.publish(subject, dump(request), reply=f"{self.inbox}.{token}")
             while True:
@@ -269,6 +270,8 @@ class Worker:
 
     async def attempt(self, task: Task):
         """Runs the plugin; returns what is to be done about what it says."""
+        if task.body.get("pluginVersion", self.manifest["version"]) != self.manifest["version"]:
+            return self.leave_to_other(task)
         limit = (task.body["deadlineMs"] or self.manifest.get("timeout", 30_000)) / 1000
         task.keep_until = task.began + limit + 2  # a handler that hangs loses its task [8]
         try:
@@ -298,7 +301,8 @@ class Worker:
         if size > self.max_payload:
             return await self.fail(task, f"the record has {size} bytes, over {self.max_payload}", permanent=True)
         fence = {"Nats-Expected-Last-Subject-Sequence": str(task.body.get("recordRevision", 0))}
-        first = await self.store(f"$KV.{self.prefix}-records.{task.token}.{self.id}", body, fence, task)
+        key = f"{task.token}.{self.id}{'_next' if task.body.get('trial') else ''}"
+        first = await self.store(f"$KV.{self.prefix}-records.{key}", body, fence, task)
         self.totals[status if first else "superseded"] += 1
         await self.answer(task, "+ACK")
 
@@ -326,6 +330,10 @@ class Worker:
         if task.attempt >= task.body["retry"]["maxAttempts"]:
             return await self.defer(task, "the worker was stopped", 100, used=task.attempt - 1)
         await self.answer(task, '-NAK {"delay": 100000000}')
+
+    async def leave_to_other(self, task: Task):  # [10]
+        last = task.attempt >= task.body["retry"]["maxAttempts"]
+        await self.answer(task, "+ACK" if last else '-NAK {"delay": 1000000000}')
 
     async def finish(self):  # [14]
         if self.handlers:

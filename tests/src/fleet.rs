@@ -164,6 +164,7 @@ impl Fleet {
             host: String::new(),
             pid: 0,
             sdk: "none".to_owned(),
+            lanes: true,
         };
         let subject = self.names.signal(plugin, ANNOUNCE);
         let answer = self.client.request(subject, json_of(&announcement)?).await?;

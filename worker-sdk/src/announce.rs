@@ -49,6 +49,7 @@ pub(crate) async fn announce<P: Plugin>(
                 heartbeat_ms,
                 concurrency,
                 paused,
+                lane,
                 ..
             }) => {
                 let rim = &inner.rim;
@@ -56,8 +57,9 @@ pub(crate) async fn announce<P: Plugin>(
                 rim.set_heartbeat_ms(heartbeat_ms.max(100));
                 let permits = rim.concurrency(concurrency);
                 rim.standing.send_if_modified(|standing| {
-                    let changed = standing.permits != permits;
+                    let changed = standing.permits != permits || standing.lane != lane;
                     standing.permits = permits;
+                    standing.lane = lane;
                     changed
                 });
                 pause(inner, paused).await;
@@ -110,6 +112,7 @@ async fn ask<P: Plugin>(inner: &Arc<Inner<P>>) -> Result<AnnounceReply, String> 
         host: rim.host.clone(),
         pid: std::process::id(),
         sdk: concat!("rust ", env!("CARGO_PKG_VERSION")).to_owned(),
+        lanes: true,
     };
     let body = serde_json::to_vec(&announcement).map_err(|error| error.to_string())?;
     let request = async_nats::Request::new()

@@ -89,6 +89,11 @@ async fn process<P: Plugin>(
             return Box::pin(attempt.settle(delivery, Err(failure))).await;
         }
     };
+    if task.plugin_version.as_ref().is_some_and(|version| *version != rim.version) {
+        // It was on its way when the versions changed; the one that it is for is to run it.
+        let attempt = Attempt { rim, task: &task, queue, headers, took: Duration::ZERO };
+        return Box::pin(attempt.leave_to_other(delivery)).await;
+    }
     let span = Span::current();
     span.record("task.id", field::display(&task.task_id));
     span.record("run.id", task.run_id.0);
@@ -140,6 +145,7 @@ fn read(payload: &Bytes, address: &TaskAddress) -> Result<Task, serde_json::Erro
     let mut task: Task = serde_json::from_slice(payload)?;
     task.plugin_id = address.plugin.clone();
     task.cid = address.cid.clone();
+    task.lane = address.lane;
     Ok(task)
 }
 
@@ -156,6 +162,9 @@ fn unreadable<P>(inner: &Inner<P>, address: &TaskAddress) -> Task {
         existing_meta: MetaMap::new(),
         record_revision: 0,
         fingerprint: String::new(),
+        plugin_version: None,
+        lane: address.lane,
+        trial: false,
         deadline_ms: inner.rim.manifest.timeout,
         retry: inner.rim.manifest.retry_policy(),
         depth: 0,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_nats::connection::State;
 use async_nats::{Message, StatusCode, SubscribeError};
 use broker_config::delivery::Place;
-use broker_config::{Names, PluginId, Queue};
+use broker_config::{Lane, Names, PluginId, Queue};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -56,6 +56,7 @@ pub(crate) struct Puller {
 pub(crate) struct PullerOptions<'a> {
     pub(crate) names: &'a Names,
     pub(crate) plugin: &'a PluginId,
+    pub(crate) lane: Lane,
     pub(crate) home: Queue,
     pub(crate) policy: Policy,
     pub(crate) gate: watch::Receiver<Gate>,
@@ -70,7 +71,7 @@ impl Puller {
     ) -> Result<Self, SubscribeError> {
         let stream = options.names.task_stream();
         let next = |queue| {
-            let consumer = Names::consumer(options.plugin, queue);
+            let consumer = Names::consumer_in(options.lane, options.plugin, queue);
             format!("$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}")
         };
         let lines = [

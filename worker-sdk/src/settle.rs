@@ -37,6 +37,8 @@ use crate::{submit, telemetry};
 
 /// How long settling may take, a restart of the broker included; the lease is renewed so long.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a task for another version stays away: time to take it out of the stream.
+const OTHER_VERSION: Duration = Duration::from_secs(1);
 /// Times a publish is tried while the broker is connected.
 const TRIES: usize = 8;
 /// Pause before it is tried for the second time.
@@ -103,6 +105,20 @@ impl Attempt<'_> {
         self.defer(delivery, GIVE_BACK, reason, attempt.get() - 1).await;
     }
 
+    /// Does not run a task that is for another version of the plugin.
+    ///
+    /// The last delivery ends here: whoever still wants the task finds it missing and publishes it
+    /// anew, and what nobody wants any more must not go round for ever.
+    pub(crate) async fn leave_to_other(&self, delivery: Delivery) {
+        let wanted = self.task.plugin_version.as_deref().unwrap_or_default();
+        debug!(wanted, "the task is for another version");
+        if delivery.attempt() < self.task.retry.max_attempts {
+            delivery.nak(OTHER_VERSION).await;
+        } else {
+            delivery.ack().await;
+        }
+    }
+
     async fn record(
         &self,
         delivery: Delivery,
@@ -135,7 +151,11 @@ impl Attempt<'_> {
         let mut headers = HeaderMap::new();
         headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE, task.record_revision.to_string());
         telemetry::inject(&Span::current(), self.headers, &mut headers);
-        let subject = rim.names.record(&task.cid, &rim.manifest.id);
+        let subject = if task.trial {
+            rim.names.trial(&task.cid, &rim.manifest.id)
+        } else {
+            rim.names.record(&task.cid, &rim.manifest.id)
+        };
         match self.publish(subject, headers, body).await {
             Ok(()) => {
                 count(match status {

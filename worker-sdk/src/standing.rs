@@ -1,5 +1,6 @@
 //! PURE. Whether an instance may serve, and what it says of itself.
 
+use broker_config::Lane;
 use broker_config::wire::instance::InstanceState;
 
 /// Everything that decides whether tasks are pulled.
@@ -13,6 +14,8 @@ pub(crate) struct Standing {
     pub(crate) unhealthy: Option<String>,
     /// Tasks at once.
     pub(crate) permits: usize,
+    /// Whose tasks.
+    pub(crate) lane: Lane,
 }
 
 /// What the puller needs of it.

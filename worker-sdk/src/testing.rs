@@ -28,7 +28,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use broker_config::wire::file::FilePath;
 use broker_config::wire::task::TaskType;
-use broker_config::{Cid, FileFacts, MetaKey, MetaMap, MetaValue, RunId, Sidecar, Task, TaskId};
+use broker_config::{
+    Cid, FileFacts, Lane, MetaKey, MetaMap, MetaValue, RunId, Sidecar, Task, TaskId,
+};
 use std::num::NonZeroU32;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -239,6 +241,9 @@ impl<P: Plugin> Bench<P> {
             fingerprint: "bench".to_owned(),
             deadline_ms: manifest.timeout,
             retry: manifest.retry_policy(),
+            plugin_version: None,
+            lane: Lane::Main,
+            trial: false,
             depth: 0,
             scan_id: None,
         })

@@ -37,7 +37,7 @@ use crate::plugin::{Plugin, Settings};
 use crate::presence::FIRST_HEARTBEAT_MS;
 use crate::pull::{Puller, PullerOptions};
 use crate::rim::{Inner, Rim};
-use crate::standing::Standing;
+use crate::standing::{Gate, Standing};
 use crate::{announce, control, handle, presence};
 
 /// How long running tasks may take to notice that they were stopped.
@@ -228,28 +228,6 @@ async fn pull<P: Plugin>(
         return Ok(());
     }
     let (gates, gate) = watch::channel(rim.standing.borrow().gate());
-    let puller = PullerOptions {
-        names: &rim.names,
-        plugin: &rim.manifest.id,
-        home: rim.manifest.queue,
-        policy: options.policy,
-        gate,
-        permits: rim.permits.clone(),
-        lost: rim.announce.clone(),
-    };
-    let puller = Puller::open(rim.link.clone(), puller).await?;
-    let pulling =
-        puller.run(&rim.drain, |message, permit| match handle::begin(inner, &message, permit) {
-            Beginning::Run(delivery) => {
-                let run = handle::run(inner.clone(), message, delivery);
-                handlers.spawn_on(run, &rim.handlers);
-            }
-            Beginning::Settled(reply) => {
-                let client = rim.link.client.clone();
-                handlers.spawn(async move { ack_again(&client, reply).await });
-            }
-            Beginning::Nothing => {}
-        });
     let watching = async {
         let mut standing = rim.standing.subscribe();
         while standing.changed().await.is_ok() {
@@ -258,10 +236,57 @@ async fn pull<P: Plugin>(
         }
         Ok(())
     };
-    let pulling = pulling.map_err(WorkerError::Closed);
     let announcing = announce::keep(inner, &rim.drain);
-    for late in to_its_end(pulling, try_join(announcing, watching)).await? {
-        handlers.spawn(handle::give_back(inner.clone(), late));
+    to_its_end(Box::pin(pull_lanes(inner, options, handlers, gate)), try_join(announcing, watching))
+        .await
+}
+
+/// Pulls the tasks of the lane that the coordinator names, and goes over to another one when it
+/// names that. What is on its way then is given back.
+async fn pull_lanes<P: Plugin>(
+    inner: &Arc<Inner<P>>,
+    options: &WorkerOptions,
+    handlers: &TaskTracker,
+    gate: watch::Receiver<Gate>,
+) -> Result<(), WorkerError> {
+    let rim = &inner.rim;
+    while !rim.drain.is_cancelled() {
+        let mut standing = rim.standing.subscribe();
+        let lane = standing.borrow_and_update().lane;
+        let puller = PullerOptions {
+            names: &rim.names,
+            plugin: &rim.manifest.id,
+            lane,
+            home: rim.manifest.queue,
+            policy: options.policy,
+            gate: gate.clone(),
+            permits: rim.permits.clone(),
+            lost: rim.announce.clone(),
+        };
+        let puller = Puller::open(rim.link.clone(), puller).await?;
+        let moved = rim.drain.child_token();
+        let pulling =
+            puller.run(&moved, |message, permit| match handle::begin(inner, &message, permit) {
+                Beginning::Run(delivery) => {
+                    let run = handle::run(inner.clone(), message, delivery);
+                    handlers.spawn_on(run, &rim.handlers);
+                }
+                Beginning::Settled(reply) => {
+                    let client = rim.link.client.clone();
+                    handlers.spawn(async move { ack_again(&client, reply).await });
+                }
+                Beginning::Nothing => {}
+            });
+        let moving = async {
+            // An error says that the worker has ended, and so will pulling.
+            if standing.wait_for(|standing| standing.lane != lane).await.is_ok() {
+                moved.cancel();
+            }
+            std::future::pending::<Result<(), WorkerError>>().await
+        };
+        for late in to_its_end(pulling.map_err(WorkerError::Closed), moving).await? {
+            handlers.spawn(handle::give_back(inner.clone(), late));
+        }
     }
     Ok(())
 }

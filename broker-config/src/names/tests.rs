@@ -13,7 +13,7 @@ proptest! {
         let cid: Cid = cid.parse().unwrap();
         prop_assert_eq!(
             names.parse_task(&names.task(queue, &plugin, &cid)),
-            Some(TaskAddress { queue, plugin: plugin.clone(), cid: cid.clone() })
+            Some(TaskAddress { queue, lane: Lane::Main, plugin: plugin.clone(), cid: cid.clone() })
         );
         prop_assert_eq!(
             names.parse_record(&names.record(&cid, &plugin)),

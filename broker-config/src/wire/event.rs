@@ -195,6 +195,24 @@ pub enum Fact {
     /// A plugin's tasks go on.
     #[serde(rename = "plugin.resumed")]
     PluginResumed { plugin_id: PluginId },
+    /// Another version of a plugin begins to take the current one's place.
+    #[serde(rename = "plugin.transition.started")]
+    TransitionStarted { plugin_id: PluginId, how: String, from: String, to: String },
+    /// The new version now gets this share of the files, in percent.
+    #[serde(rename = "plugin.transition.advanced")]
+    TransitionAdvanced { plugin_id: PluginId, to: String, percent: u8 },
+    /// The new version is the current one.
+    #[serde(rename = "plugin.transition.completed")]
+    TransitionCompleted { plugin_id: PluginId, from: String, to: String },
+    /// The version before is the current one again, or has stayed it.
+    #[serde(rename = "plugin.transition.reverted")]
+    TransitionReverted {
+        plugin_id: PluginId,
+        from: String,
+        to: String,
+        automatic: bool,
+        reason: String,
+    },
     /// An instance announced itself.
     #[serde(rename = "instance.started")]
     InstanceStarted { plugin_id: PluginId, instance: InstanceId, version: String },
@@ -276,6 +294,10 @@ impl Fact {
             Self::PluginScaled { .. } => "plugin.scaled",
             Self::PluginPaused { .. } => "plugin.paused",
             Self::PluginResumed { .. } => "plugin.resumed",
+            Self::TransitionStarted { .. } => "plugin.transition.started",
+            Self::TransitionAdvanced { .. } => "plugin.transition.advanced",
+            Self::TransitionCompleted { .. } => "plugin.transition.completed",
+            Self::TransitionReverted { .. } => "plugin.transition.reverted",
             Self::InstanceStarted { .. } => "instance.started",
             Self::InstanceStopped { .. } => "instance.stopped",
             Self::InstanceLost { .. } => "instance.lost",

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::task::Task;
 use crate::id::{Cid, InstanceId, TaskId};
 use crate::manifest::Manifest;
+use crate::names::Lane;
 use crate::queue::Queue;
 
 super::message_type!(
@@ -130,6 +131,9 @@ pub struct Announce {
     /// The SDK and its version, for people.
     #[serde(default)]
     pub sdk: String,
+    /// Whether it pulls from the lane that the answer names, and keeps trials apart.
+    #[serde(default)]
+    pub lanes: bool,
 }
 
 /// The answer to an announcement.
@@ -152,6 +156,9 @@ pub enum AnnounceReply {
         /// Whether the plugin's consumers are paused at the moment.
         #[serde(default)]
         paused: bool,
+        /// Whose tasks it is to pull: those of the current version, or of the one that is tried.
+        #[serde(default, skip_serializing_if = "Lane::is_main")]
+        lane: Lane,
     },
     /// The plugin may not serve; each reason says what to mend.
     Rejected {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::file::{FileFacts, FilePath};
 use crate::id::{Cid, PluginId, RunId, TaskId};
 use crate::meta::MetaMap;
+use crate::names::Lane;
 use crate::retry::RetryPolicy;
 
 super::message_type!(
@@ -47,10 +48,24 @@ pub struct Task {
     pub deadline_ms: u64,
     /// How failures are tried again.
     pub retry: RetryPolicy,
+    /// The version of the plugin that it is for. A worker of another version gives it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plugin_version: Option<String>,
+    /// Whether it is for the plugin's current version or for the one that is to take its place.
+    #[serde(default, skip_serializing_if = "Lane::is_main")]
+    pub lane: Lane,
+    /// Whether its outcome is only to be compared: then it goes under the key of trials.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub trial: bool,
     /// How many plugins made files from files on the way here; see [`super::submission::MAX_DEPTH`].
     #[serde(default)]
     pub depth: u32,
     /// The scan that found the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scan_id: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }

@@ -5,7 +5,7 @@
 
 use async_nats::{Client, RequestError, RequestErrorKind};
 use broker_config::read::message_at;
-use broker_config::{Names, PluginId, Queue};
+use broker_config::{Lane, Names, PluginId, Queue};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -113,14 +113,26 @@ impl Broker {
     ///
     /// The first [`ApiError`]; doing it again is safe.
     pub async fn clear_tasks(&self, plugin: &PluginId) -> Result<(), ApiError> {
+        for lane in Lane::ALL {
+            self.clear_lane(plugin, lane).await?;
+        }
+        Ok(())
+    }
+
+    /// The same for the tasks of one lane.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::clear_tasks`].
+    pub async fn clear_lane(&self, plugin: &PluginId, lane: Lane) -> Result<(), ApiError> {
         let stream = self.names.task_stream();
-        let filters = Queue::ALL.map(|queue| self.names.tasks_of(queue, plugin));
         // Those that wait for a time first, so that none becomes a task in between.
-        for filter in [self.names.later_of(plugin)].into_iter().chain(filters) {
-            self.api(format!("STREAM.PURGE.{stream}"), &json!({ "filter": filter })).await?;
+        self.clear_later(plugin, lane).await?;
+        for queue in Queue::ALL {
+            self.purge(&stream, &self.names.tasks_in(lane, queue, plugin)).await?;
         }
         for queue in Queue::ALL {
-            let consumer = Names::consumer(plugin, queue);
+            let consumer = Names::consumer_in(lane, plugin, queue);
             let what = format!("CONSUMER.DELETE.{stream}.{consumer}");
             match self.api(what, &json!({})).await {
                 Ok(_) => {}
@@ -129,6 +141,28 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// Takes out the tasks of a lane that wait for their time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::clear_tasks`].
+    pub async fn clear_later(&self, plugin: &PluginId, lane: Lane) -> Result<(), ApiError> {
+        self.purge(&self.names.task_stream(), &self.names.all_later_in(lane, plugin)).await
+    }
+
+    /// Takes away all that a version of the plugin has said on trial.
+    ///
+    /// # Errors
+    ///
+    /// As [`Broker::clear_tasks`].
+    pub async fn clear_trials(&self, plugin: &PluginId) -> Result<(), ApiError> {
+        self.purge(&self.names.record_stream(), &self.names.trials_of(plugin)).await
+    }
+
+    async fn purge(&self, stream: &str, filter: &str) -> Result<(), ApiError> {
+        self.api(format!("STREAM.PURGE.{stream}"), &json!({ "filter": filter })).await.map(drop)
     }
 
     /// The subjects of the task stream that match a filter.

@@ -141,6 +141,9 @@ impl Broker {
     pub async fn give_up(&self, mut dead: GiveUp) -> Result<bool, GiveUpError> {
         // Senders cut it themselves; one that does not could make the record too large to store.
         dead.error.truncate(dead.error.floor_char_boundary(MAX_TEXT_BYTES));
+        if dead.task.trial {
+            return self.give_up_trial(&dead).await;
+        }
         let present = self.present(&dead.task).await?;
         if present.revision != dead.task.record_revision {
             return self.tell_if_ended(&present, &dead).await;
@@ -163,6 +166,20 @@ impl Broker {
                 }
                 self.tell_if_ended(&present, &dead).await
             }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes what came of a version on trial; nobody else is told, for nothing follows from it.
+    async fn give_up_trial(&self, dead: &GiveUp) -> Result<bool, GiveUpError> {
+        let subject = self.names.trial(&dead.task.cid, &dead.task.plugin_id);
+        let version = dead.task.plugin_version.clone().unwrap_or_default();
+        let record = Record { plugin_version: version, ..dead.record(None) };
+        let headers = trace_headers(&dead.trace);
+        let revision = dead.task.record_revision;
+        match self.publisher.publish_after(subject, revision, headers, json(&record)).await {
+            Ok(_) => Ok(true),
+            Err(PublishError::WrongLastSequence { .. }) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -40,6 +40,7 @@ pub fn known(payload: &[u8], deleted: bool, revision: u64, stored_at: i64) -> Kn
             stored_at,
             status: RecordStatus::Failed,
             fingerprint: String::new(),
+            version: None,
             meta: Arc::default(),
             hidden: Arc::new([]),
         },
@@ -49,10 +50,13 @@ pub fn known(payload: &[u8], deleted: bool, revision: u64, stored_at: i64) -> Kn
 /// What a record tells a run.
 #[must_use]
 pub fn from_record(record: Record, revision: u64, stored_at: i64) -> KnownRecord {
+    // A failed record keeps the metadata of an earlier success, and with it whose version wrote it.
+    let by_its_worker = !record.plugin_id.is_user() && record.status != RecordStatus::Failed;
     KnownRecord {
         revision,
         stored_at,
         status: record.status,
+        version: if by_its_worker { record.plugin_version.parse().ok() } else { None },
         fingerprint: record.fingerprint,
         meta: Arc::new(record.meta),
         hidden: record.hidden.into(),

@@ -1,12 +1,15 @@
 //! `metafleet plugin …`
 
 mod config;
+mod diff;
 mod list;
 mod logs;
 mod pause;
 mod remove;
+mod sample;
 mod show;
 mod steer;
+mod transition;
 
 use broker_config::PluginId;
 use clap::{Args, Subcommand};
@@ -41,6 +44,14 @@ pub(crate) enum PluginCommand {
     Config(config::ConfigCommand),
     /// Show what the instances of a plugin on this machine print
     Logs(logs::LogsArgs),
+    /// Begin to put another version of a plugin in the place of the current one
+    Transition(transition::Begin),
+    /// Show what a version that is tried says otherwise than the current one
+    Diff(diff::DiffArgs),
+    /// Make the version that is tried the current one now
+    Switch(OnePlugin),
+    /// End a transition, or go back to the version before
+    Rollback(OnePlugin),
     /// Forget a plugin; its records stay, and it comes back when an instance of it is started anew
     Remove(OnePlugin),
 }
@@ -76,6 +87,10 @@ pub(crate) async fn run(app: &App, command: PluginCommand) -> Result<Exit, Failu
         }
         PluginCommand::Config(command) => config::run(app, command).await,
         PluginCommand::Logs(args) => logs::run(app, &args).await,
+        PluginCommand::Transition(args) => transition::begin(app, &args).await,
+        PluginCommand::Diff(args) => diff::run(app, &args).await,
+        PluginCommand::Switch(args) => transition::switch(app, &args).await,
+        PluginCommand::Rollback(args) => transition::rollback(app, &args).await,
         PluginCommand::Remove(args) => remove::run(app, &args).await,
     }
 }

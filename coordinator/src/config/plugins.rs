@@ -27,6 +27,7 @@ use super::problem::Problem;
 use super::vars::Vars;
 use super::yaml::{self, Value};
 use crate::scale::{Bounds, Cap};
+use crate::transition::Plan;
 
 /// A file larger than this is not a list of plugins.
 const MAX_BYTES: u64 = 4 << 20;
@@ -78,6 +79,8 @@ pub struct PluginEntry {
     pub resources: Resources,
     /// The container image.
     pub image: Option<String>,
+    /// How another version takes the place of this one; absent = gracefully.
+    pub transition: Option<Plan>,
     /// Settings for the plugin.
     pub config: PluginConfig,
     /// What the person grants it.
@@ -176,6 +179,7 @@ impl Default for PluginEntry {
             on_dependency_failure: None,
             resources: Resources::default(),
             image: None,
+            transition: None,
             config: PluginConfig::default(),
             permissions: Vec::new(),
             mounts: Vec::new(),

@@ -64,6 +64,7 @@ impl Dispatcher {
                     cid: run.opening().submission.cid.clone(),
                     plugin: task.plugin,
                     queue: task.queue,
+                    lane: task.lane,
                     since: task.since,
                 }
             }));

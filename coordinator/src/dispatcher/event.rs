@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use broker_config::wire::event::{Outcome, TaskCounts};
-use broker_config::{Cid, PluginId, Queue, RunId, Task};
+use broker_config::{Cid, Lane, PluginId, Queue, RunId, Task};
+use semver::Version;
 
 use crate::graph::Graph;
 use crate::run::{KnownRecord, Opening};
+use crate::transition::state::Tally;
 
 /// Times, in milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -84,6 +86,8 @@ pub enum Event {
 pub enum Command {
     /// Publish a task; one that an earlier leader has published is looked for instead.
     Publish { opening: Arc<Opening>, queue: Queue, task: Box<Task>, inherited: bool },
+    /// Publish the task of a version on trial, from which nothing follows.
+    Trial { opening: Arc<Opening>, queue: Queue, task: Box<Task> },
     /// Give up on a task that goes missing whenever it is published.
     GiveUp { opening: Arc<Opening>, queue: Queue, task: Box<Task> },
     /// Tell subscribers that a file is settled, then acknowledge its submission.
@@ -116,9 +120,14 @@ pub struct Suspect {
     pub plugin: PluginId,
     /// Its queue.
     pub queue: Queue,
+    /// Its lane.
+    pub lane: Lane,
     /// When it was published, on the engine's clock.
     pub since: u64,
 }
+
+/// Settled tasks by plugin and version.
+pub type Tallies = BTreeMap<(PluginId, Version), Tally>;
 
 /// Numbers for status and admission.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,4 +138,6 @@ pub struct Numbers {
     pub parked: usize,
     /// Tasks published or wanted, by plugin.
     pub waiting_for: BTreeMap<PluginId, u64>,
+    /// How tasks ended of plugins that have two versions at work.
+    pub tallies: Tallies,
 }

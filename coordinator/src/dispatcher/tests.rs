@@ -51,6 +51,7 @@ impl Bench {
             stored_at: 1,
             status: RecordStatus::Completed,
             fingerprint: task.fingerprint.clone(),
+            version: None,
             meta: Arc::new(MetaMap::new()),
             hidden: Arc::new([]),
         };
@@ -71,6 +72,7 @@ fn tasks(commands: &[Command]) -> Vec<Task> {
         .filter_map(|command| match command {
             Command::Publish { task, .. } => Some((**task).clone()),
             Command::GiveUp { .. }
+            | Command::Trial { .. }
             | Command::Settle { .. }
             | Command::Reopen { .. }
             | Command::Check { .. }
@@ -86,6 +88,7 @@ fn kinds(commands: &[Command]) -> Vec<&'static str> {
         .iter()
         .map(|command| match command {
             Command::Publish { .. } => "publish",
+            Command::Trial { .. } => "trial",
             Command::GiveUp { .. } => "give up",
             Command::Settle { .. } => "settle",
             Command::Reopen { .. } => "reopen",

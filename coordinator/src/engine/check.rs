@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use broker_config::read::{Stored, last_messages, message_at};
-use broker_config::{Cid, Names, PluginId, Queue};
+use broker_config::{Cid, Lane, Names, PluginId, Queue};
 
 use super::{Input, Shared};
 use crate::advisories::exhausted;
@@ -21,22 +21,21 @@ impl Shared {
     pub(super) async fn check(&self, suspects: Vec<Suspect>) {
         let Some(found) = self.find(&suspects).await else { return };
         let mut missing = Vec::new();
-        let mut stuck: BTreeMap<(PluginId, Queue), Vec<&Stored>> = BTreeMap::new();
+        let mut stuck: BTreeMap<(PluginId, Queue, Lane), Vec<&Stored>> = BTreeMap::new();
         for suspect in &suspects {
             let names = &self.broker.names;
-            let task = found.get(&names.task(suspect.queue, &suspect.plugin, &suspect.cid));
-            let later = found.get(&names.later(&suspect.plugin, &suspect.cid));
+            let [task, later] = subjects_of(names, suspect).map(|subject| found.get(&subject));
             match (task, later) {
                 (None, None) => missing.push(suspect),
                 (Some(task), _) => {
-                    let of = (suspect.plugin.clone(), suspect.queue);
+                    let of = (suspect.plugin.clone(), suspect.queue, suspect.lane);
                     stuck.entry(of).or_default().push(task);
                 }
                 (None, Some(_)) => {}
             }
         }
-        for ((plugin, queue), tasks) in stuck {
-            self.sweep(&plugin, queue, tasks).await;
+        for ((plugin, queue, lane), tasks) in stuck {
+            self.sweep(Names::consumer_in(lane, &plugin, queue), tasks).await;
         }
         if missing.is_empty() {
             return;
@@ -62,10 +61,8 @@ impl Shared {
 
     async fn find(&self, suspects: &[Suspect]) -> Option<BTreeMap<String, Stored>> {
         let names = &self.broker.names;
-        let subjects: BTreeSet<String> = suspects
-            .iter()
-            .flat_map(|s| [names.task(s.queue, &s.plugin, &s.cid), names.later(&s.plugin, &s.cid)])
-            .collect();
+        let subjects: BTreeSet<String> =
+            suspects.iter().flat_map(|suspect| subjects_of(names, suspect)).collect();
         let subjects: Vec<String> = subjects.into_iter().collect();
         let mut found = BTreeMap::new();
         for batch in subjects.chunks(BATCH) {
@@ -81,9 +78,8 @@ impl Shared {
     ///
     /// The consumer's acknowledgement floor says so only once something behind it was acknowledged;
     /// where nothing is held at all, its last delivery does.
-    async fn sweep(&self, plugin: &PluginId, queue: Queue, tasks: Vec<&Stored>) {
+    async fn sweep(&self, name: String, tasks: Vec<&Stored>) {
         let stream = self.broker.names.task_stream();
-        let name = Names::consumer(plugin, queue);
         let info = self
             .broker
             .js
@@ -110,4 +106,10 @@ impl Shared {
             }
         }
     }
+}
+
+/// Where a task waits, and where it waits for its time.
+fn subjects_of(names: &Names, suspect: &Suspect) -> [String; 2] {
+    let Suspect { queue, lane, plugin, cid, .. } = suspect;
+    [names.task_in(*lane, *queue, plugin, cid), names.later_in(*lane, plugin, cid)]
 }

@@ -80,7 +80,8 @@ impl Shared {
     }
 
     async fn publish_task(&self, opening: &Opening, queue: Queue, task: &Task) -> Fate {
-        let subject = self.broker.names.task(queue, &task.plugin_id, &task.cid);
+        let names = &self.broker.names;
+        let subject = names.task_in(task.lane, queue, &task.plugin_id, &task.cid);
         let headers = of_dispatch(opening, queue, task, &subject);
         let publisher = &self.broker.publisher;
         match publisher.publish_after(subject.clone(), 0, headers, json(task)).await {
@@ -99,7 +100,7 @@ impl Shared {
     /// it done again.
     async fn look_for(&self, queue: Queue, task: &Task) -> Fate {
         let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
-        let subject = self.broker.names.task(queue, &plugin, &cid);
+        let subject = self.broker.names.task_in(task.lane, queue, &plugin, &cid);
         let fate = self.who_is_there(subject, task).await;
         if matches!(fate, Fate::Blocked) {
             let mut found = self.broker.records_of_patiently(std::slice::from_ref(&cid)).await;
@@ -118,11 +119,19 @@ impl Shared {
             return Fate::Failed;
         };
         let there = found.first().and_then(|it| serde_json::from_slice::<Task>(&it.payload).ok());
-        if there.is_some_and(|there| there.task_id == task.task_id) {
-            Fate::Stored
-        } else {
-            Fate::Blocked
+        if there.as_ref().is_some_and(|there| there.task_id == task.task_id) {
+            return Fate::Stored;
         }
+        // Nobody has to do it any more, and nobody would: it is for a version that was replaced.
+        let is_replaced = there.is_some_and(|there| {
+            let is_other = there.plugin_version != task.plugin_version;
+            there.trial || there.plugin_version.is_some() && is_other
+        });
+        if let Some(found) = found.first().filter(|_| is_replaced) {
+            let gone = self.broker.delete_message(&stream, found.sequence).await;
+            tracing::debug!(task.id = %task.task_id, gone = gone.is_ok(), "an outdated task goes");
+        }
+        Fate::Blocked
     }
 
     pub(super) async fn settle(&self, run: RunId, told: Telling, reply: Option<String>) {

@@ -9,8 +9,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::plugins::PluginPlan;
+use super::plugins::{Hosts, PluginPlan};
 use super::scaling::selection;
+use super::versions::Decided;
 use super::{FleetError, FleetOptions};
 use crate::config::connection::{Origin, Tls};
 use crate::config::data_dir::DataDirError;
@@ -110,7 +111,9 @@ pub async fn dry_run(options: &FleetOptions) -> Result<DryRun, FleetError> {
         confines,
         &Env,
     );
-    let plan = PluginPlan::make(&options.plugins, &around, &shared, &options.builtins)?;
+    let hosts = Hosts { processes: around, containers: shared, builtins: options.builtins.clone() };
+    // Nothing is asked of the broker, so nobody knows what was decided on versions.
+    let plan = PluginPlan::make(&options.plugins, &hosts, &Decided::new())?;
     let numbers = selection::start(&plan.planned(), &BTreeMap::new(), |_| 0);
     let begins = |name: &InstanceId, plugin: &PluginId| {
         let number = numbers.get(plugin).map_or(0, |grant| grant.number);
@@ -124,7 +127,7 @@ pub async fn dry_run(options: &FleetOptions) -> Result<DryRun, FleetError> {
     steps.extend(plan.internal.keys().map(|name| format!("run {name} in this process")));
     let mut problems = plan.problems;
     if !plan.containers.is_empty() || may_be_left(&options.data_dir) {
-        let docker = self::options(&options.data_dir, &shared, &connection);
+        let docker = self::options(&options.data_dir, &hosts.containers, &connection);
         match docker::dry_run(&docker, &boxed).await {
             Ok(more) => steps.extend(more),
             Err(error) => problems.push(Chain(&error).to_string()),

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use broker_config::{InstanceId, Manifest, PluginId};
+use semver::Version;
 
 use super::http::HttpPlugins;
 use super::scaling::pools::{Pool, pools};
 use super::scaling::selection::Planned;
+use super::versions::Decided;
 use crate::config::overrides::OverridesError;
 use crate::config::plugins::ReadPluginsError;
 use crate::config::{Env, Overrides, PluginEntry, PluginsFile, overrides};
@@ -62,6 +64,15 @@ impl Known {
     }
 }
 
+/// What each runtime is told of this machine and this fleet.
+#[derive(Clone, Debug)]
+pub(super) struct Hosts {
+    pub(super) processes: Surroundings,
+    pub(super) containers: docker::Surroundings,
+    /// Plugins that this program carries.
+    pub(super) builtins: Builtins,
+}
+
 /// What is to run.
 #[derive(Clone, Debug)]
 pub(super) struct PluginPlan {
@@ -71,6 +82,8 @@ pub(super) struct PluginPlan {
     /// How many of each run, and what they may use together.
     pub(super) pools: BTreeMap<PluginId, Pool>,
     pub(super) cap: Cap,
+    /// The versions in plugin folders.
+    pub(super) on_disk: BTreeMap<PluginId, BTreeSet<Version>>,
     pub(super) policies: Policies,
     /// Those that the bridge serves.
     pub(super) http: HttpPlugins,
@@ -96,45 +109,44 @@ impl PluginSources {
 impl PluginPlan {
     pub(super) fn make(
         sources: &PluginSources,
-        surroundings: &Surroundings,
-        containers: &docker::Surroundings,
-        builtins: &Builtins,
+        hosts: &Hosts,
+        decided: &Decided,
     ) -> Result<Self, ReadPluginsError> {
-        let overrides = sources.read_overrides()?;
-        Self::make_with(sources, overrides, surroundings, containers, builtins)
+        Self::make_with(sources, sources.read_overrides()?, hosts, decided)
     }
 
     /// As [`PluginPlan::make`] with these changes of `plugins.yml`.
     pub(super) fn make_with(
         sources: &PluginSources,
         overrides: Overrides,
-        surroundings: &Surroundings,
-        containers: &docker::Surroundings,
-        builtins: &Builtins,
+        hosts: &Hosts,
+        decided: &Decided,
     ) -> Result<Self, ReadPluginsError> {
         let file = match &sources.file {
             Some(path) if sources.is_named || path.exists() => PluginsFile::read(path, &Env)?,
             _ => PluginsFile::default(),
         };
-        Ok(Self::of((file, overrides), &sources.dirs, surroundings, containers, builtins))
+        Ok(Self::of((file, overrides), &sources.dirs, hosts, decided))
     }
 
     pub(super) fn of(
         (mut file, overrides): (PluginsFile, Overrides),
         dirs: &[PathBuf],
-        surroundings: &Surroundings,
-        containers: &docker::Surroundings,
-        builtins: &Builtins,
+        hosts: &Hosts,
+        decided: &Decided,
     ) -> Self {
         let mut found = discover(dirs);
         found.add_named(&file);
+        found.choose(decided);
+        let on_disk = found.plugins.keys().map(|id| (id.clone(), found.versions_of(id)));
+        let on_disk = on_disk.collect();
         let written = file.entries.clone();
         overrides.apply(&mut file, |id| found.plugins.contains_key(id));
         let file = file;
-        let mut plan = wanted(&file, &found, surroundings);
-        let boxed = docker::wanted(&file, &found, containers);
+        let mut plan = wanted(&file, &found, &hosts.processes);
+        let boxed = docker::wanted(&file, &found, &hosts.containers);
         plan.problems.extend(boxed.problems);
-        let inside = internal::wanted(&file, builtins);
+        let inside = internal::wanted(&file, &hosts.builtins);
         plan.problems.extend(inside.problems);
         let problems = file.problems.iter().chain(&found.problems).map(ToString::to_string);
         let unable = plan.problems.iter().map(|(id, reason)| format!("plugin {id}: {reason}"));
@@ -166,6 +178,7 @@ impl PluginPlan {
             policies: file.entries.iter().map(|(id, entry)| (id.clone(), policy(entry))).collect(),
             instances: plan.instances,
             containers: boxed.instances,
+            on_disk,
             http: HttpPlugins::of(&file),
             internal: inside.instances,
             known: Arc::new(known),
@@ -223,5 +236,6 @@ fn policy(entry: &PluginEntry) -> PluginPolicy {
         max_in_flight: entry.max_in_flight,
         on_dependency_failure: entry.on_dependency_failure,
         concurrency: entry.concurrency.map(std::num::NonZeroU32::get),
+        transition: entry.transition.clone(),
     }
 }

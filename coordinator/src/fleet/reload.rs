@@ -17,14 +17,16 @@ use broker_config::{Chain, InstanceId, PluginId};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
-use super::plugins::{Known, PluginPlan, PluginSources};
+use super::plugins::{Hosts, Known, PluginPlan, PluginSources};
 use super::scaling::selection::Selection;
 use super::steer::Request;
-use crate::docker::{self, DockerHandle};
-use crate::internal::{Builtins, InternalHandle};
-use crate::process::{ProcessHandle, Surroundings};
+use super::versions::{Decided, begin_new, decided, hurried};
+use crate::config::plugins::ReadPluginsError;
+use crate::docker::DockerHandle;
+use crate::internal::InternalHandle;
+use crate::process::{ProcessHandle, Wanted};
 use crate::registry::Policies;
 use crate::service::CoordinatorHandle;
 use crate::store::Store;
@@ -39,10 +41,8 @@ const MARGIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Reload {
     pub(super) sources: PluginSources,
-    pub(super) surroundings: Surroundings,
-    pub(super) boxed: docker::Surroundings,
+    pub(super) hosts: Hosts,
     pub(super) processes: ProcessHandle,
-    pub(super) builtins: Builtins,
     pub(super) internal: InternalHandle,
     /// `None` when this fleet was started without containers.
     pub(super) containers: Option<DockerHandle>,
@@ -56,6 +56,8 @@ pub(super) struct Reload {
     pub(super) requests: mpsc::Receiver<Request>,
     /// What is in effect, for others to see.
     pub(super) shown: watch::Sender<Arc<Known>>,
+    /// What was decided on the versions of plugins.
+    pub(super) decided: Decided,
 }
 
 /// What tells one state of a file from another; `None` = it is not there.
@@ -97,12 +99,18 @@ impl Reload {
             let stamp = self.stamp();
             let is_settled = stamp == last;
             last = stamp;
-            if is_asked || (is_settled && stamp != known) {
+            let is_changed = is_asked || (is_settled && stamp != known);
+            if is_changed {
                 known = stamp;
-                let read = Box::pin(self.read_again(&mut plan));
-                if stop.run_until_cancelled(read).await.is_none() {
-                    return;
+            }
+            let look = Box::pin(async {
+                let is_decided = self.look_at_versions().await;
+                if is_changed || is_decided {
+                    self.read_again(&mut plan, is_changed).await;
                 }
+            });
+            if stop.run_until_cancelled(look).await.is_none() {
+                return;
             }
         }
     }
@@ -113,24 +121,66 @@ impl Reload {
         (of(&self.sources.file), of(&self.sources.overrides))
     }
 
-    async fn read_again(&self, plan: &mut PluginPlan) {
-        let new = match PluginPlan::make(
-            &self.sources,
-            &self.surroundings,
-            &self.boxed,
-            &self.builtins,
-        ) {
+    /// Reads what is decided on versions; says whether it has changed.
+    async fn look_at_versions(&mut self) -> bool {
+        match decided(&self.store).await {
+            Ok(decided) => {
+                let runs =
+                    |all: &Decided| all.iter().map(|(id, it)| (id.clone(), it.runs())).collect();
+                let (before, now): (Vec<_>, Vec<_>) = (runs(&self.decided), runs(&decided));
+                self.decided = decided;
+                before != now
+            }
+            Err(error) => {
+                debug!(error = %Chain(&error), "the versions of plugins cannot be read");
+                false
+            }
+        }
+    }
+
+    fn plan(&self) -> Result<PluginPlan, ReadPluginsError> {
+        PluginPlan::make(&self.sources, &self.hosts, &self.decided)
+    }
+
+    /// Begins the transitions that are asked for where a new version was found; says whether the plan
+    /// is to be made anew.
+    async fn has_begun(&mut self, found: &PluginPlan) -> bool {
+        match begin_new(&self.store, found).await {
+            Ok(true) => {
+                self.look_at_versions().await;
+                true
+            }
+            Ok(false) => false,
+            Err(error) => {
+                warn!(error = %Chain(&error), "no transition to a new version begins");
+                false
+            }
+        }
+    }
+
+    /// `for_new`: whether new versions may have been put there.
+    async fn read_again(&mut self, plan: &mut PluginPlan, for_new: bool) {
+        let mut new = self.plan();
+        if let Ok(found) = &new
+            && for_new
+            && self.has_begun(found).await
+        {
+            new = self.plan();
+        }
+        let new = match new {
             Ok(new) => new,
             Err(error) => {
                 let reason = Chain(&error).to_string();
                 return self.refuse(vec![reason]).await;
             }
         };
+        let at_once = replaced(plan, &new, &hurried(&self.decided).collect());
+        self.processes.hurry(at_once);
         match compare(plan, &new) {
             Verdict::Same => self.put(plan, new),
             Verdict::Refused(reasons) => self.refuse(reasons).await,
             Verdict::Applied { stop_first } => {
-                self.apply(plan, &new, &stop_first).await;
+                self.apply((plan, &new), &stop_first, for_new).await;
                 self.put(plan, new);
             }
         }
@@ -149,7 +199,12 @@ impl Reload {
         self.tell(Fact::PluginsRefused { reasons }).await;
     }
 
-    async fn apply(&self, old: &PluginPlan, new: &PluginPlan, stop_first: &BTreeSet<InstanceId>) {
+    async fn apply(
+        &self,
+        (old, new): (&PluginPlan, &PluginPlan),
+        stop_first: &BTreeSet<InstanceId>,
+        for_file: bool,
+    ) {
         for problem in new.problems.iter().filter(|problem| !old.problems.contains(problem)) {
             warn!("{problem}");
         }
@@ -167,8 +222,10 @@ impl Reload {
         let plugin_ids: Vec<PluginId> = word.differs_for(&old.word()).into_iter().collect();
         self.coordinator.say(word);
         self.want(new, &BTreeSet::new());
-        info!(?plugin_ids, "what is changed of plugins is in effect");
-        self.tell(Fact::PluginsApplied { plugin_ids }).await;
+        info!(?plugin_ids, "what is to run has changed");
+        if for_file {
+            self.tell(Fact::PluginsApplied { plugin_ids }).await;
+        }
     }
 
     /// Has everything run that is planned, except for some.
@@ -180,7 +237,7 @@ impl Reload {
     }
 
     async fn until_stopped(&self, names: &BTreeSet<InstanceId>) {
-        let limit = self.surroundings.grace + MARGIN;
+        let limit = self.hosts.processes.grace + MARGIN;
         let processes = gone(self.processes.watch(), names);
         let internal = gone(self.internal.watch(), names);
         let containers = async {
@@ -230,6 +287,19 @@ fn compare(old: &PluginPlan, new: &PluginPlan) -> Verdict {
     Verdict::Applied { stop_first: with_other_settings(old, new) }
 }
 
+/// The processes of these plugins that are another version's, or nobody's, in the new plan.
+fn replaced(
+    old: &PluginPlan,
+    new: &PluginPlan,
+    plugins: &BTreeSet<&PluginId>,
+) -> BTreeSet<InstanceId> {
+    let is_other = |(name, wanted): &(&InstanceId, &Wanted)| {
+        let version = new.instances.get(*name).map(|new| &new.version);
+        plugins.contains(&wanted.plugin) && version != Some(&wanted.version)
+    };
+    old.instances.iter().filter(is_other).map(|(name, _)| name.clone()).collect()
+}
+
 /// The instances that run with settings that are not those of the new plan.
 fn with_other_settings(old: &PluginPlan, new: &PluginPlan) -> BTreeSet<InstanceId> {
     let empty = serde_json::Map::new();
@@ -254,7 +324,10 @@ mod tests {
     use crate::config::connection::{Login, Origin, Tls};
     use crate::config::vars::vars;
     use crate::config::{Connection, Overrides, PluginsFile};
+    use crate::docker;
     use crate::docker::naming::FleetId;
+    use crate::internal::Builtins;
+    use crate::process::Surroundings;
     use crate::process::confine::tests::confines;
 
     fn plan(text: &str) -> PluginPlan {
@@ -275,7 +348,8 @@ mod tests {
         let fleet = FleetId::new(&Prefix::default(), "node");
         let boxed =
             docker::Surroundings::new(fleet, Prefix::default(), Duration::ZERO, &[], &vars(&[]));
-        PluginPlan::of((file, Overrides::default()), &[], &shared, &boxed, &Builtins::new())
+        let hosts = Hosts { processes: shared, containers: boxed, builtins: Builtins::new() };
+        PluginPlan::of((file, Overrides::default()), &[], &hosts, &Decided::new())
     }
 
     #[test]

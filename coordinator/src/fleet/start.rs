@@ -10,15 +10,16 @@ use worker_sdk::WorkerOptions;
 
 use super::base::{Base, prepare};
 use super::embedded::EmbeddedBroker;
-use super::plugins::PluginPlan;
+use super::plugins::{Hosts, PluginPlan};
 use super::reload::Reload;
 use super::scaling::selection::Selection;
 use super::scaling::{ScaleHandle, Scaling};
 use super::steer::Steering;
+use super::versions::{self, Decided};
 use super::{Fleet, FleetError, FleetOptions, api, confines, containers, failing, http};
 use crate::bridge::{Bridge, BridgeOptions, Troubles, worker_options};
 use crate::config::Env;
-use crate::docker::{self, DockerHandle, DockerRuntime};
+use crate::docker::{DockerHandle, DockerRuntime};
 use crate::exec::Guard;
 use crate::http::api::{self as status, ApiOptions};
 use crate::internal::{InternalOptions, InternalRuntime};
@@ -31,7 +32,8 @@ use crate::store::Store;
 struct Started {
     node: String,
     plan: PluginPlan,
-    boxed: docker::Surroundings,
+    hosts: Hosts,
+    decided: Decided,
     store: Store,
     service: Coordinator,
     handle: CoordinatorHandle,
@@ -48,6 +50,10 @@ impl Fleet {
     ///
     /// [`FleetError`] says which part does not start; the others have been stopped.
     pub async fn start(options: FleetOptions) -> Result<Self, FleetError> {
+        Box::pin(Self::start_parts(options)).await
+    }
+
+    async fn start_parts(options: FleetOptions) -> Result<Self, FleetError> {
         let data_dir = options.data_dir.clone();
         let names = options.coordinator.names.clone();
         let (base, connection, plugin_connection) = match options.connection.clone() {
@@ -75,7 +81,7 @@ impl Fleet {
             ..
         } = options;
         let prefix = names.prefix().clone();
-        let mut surroundings =
+        let surroundings =
             Surroundings::new(plugin_connection.clone(), prefix, grace, confines, &Env);
         let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
             guard: Guard::this_program(),
@@ -86,12 +92,21 @@ impl Fleet {
         let coordinator_drain = CancellationToken::new();
         let prepared = async {
             let boxed = containers::surroundings(&data_dir, names.prefix(), grace, &roots)?;
-            let mut plan = PluginPlan::make(&plugins, &surroundings, &boxed, &builtins)?;
-            confines::write_login(&data_dir, &surroundings.confines)?;
-            confines::tell(&surroundings.confines, &plan.instances);
+            let processes_of = surroundings.clone();
+            let mut hosts = Hosts { processes: processes_of, containers: boxed, builtins };
+            // Before the broker is asked for anything: what a person has written wrong is told first.
+            PluginPlan::make(&plugins, &hosts, &Decided::new())?;
+            confines::write_login(&data_dir, &hosts.processes.confines)?;
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
             let store = Store::open(client, names.clone()).await?;
+            let mut decided = versions::decided(&store).await?;
+            let mut plan = PluginPlan::make(&plugins, &hosts, &decided)?;
+            if versions::begin_new(&store, &plan).await? {
+                decided = versions::decided(&store).await?;
+                plan = PluginPlan::make(&plugins, &hosts, &decided)?;
+            }
+            confines::tell(&hosts.processes.confines, &plan.instances);
             let node = data_dir.node_id()?;
             let coordinator = CoordinatorOptions {
                 node: node.clone(),
@@ -100,7 +115,8 @@ impl Fleet {
                 ..coordinator
             };
             let (service, handle) = Coordinator::new(store.client().clone(), coordinator);
-            let docker = containers::options(&data_dir, &boxed, &surroundings.connection);
+            let docker =
+                containers::options(&data_dir, &hosts.containers, &surroundings.connection);
             let engine = docker.address.clone();
             let (mut docker, containers) = DockerRuntime::new(docker);
             let (steering, requests, shown) = Steering::new(plan.known.clone());
@@ -138,13 +154,14 @@ impl Fleet {
                 };
                 let bridge = Bridge::start(options).await?;
                 docker.set_bridge(bridge.listening);
-                let confines = &mut surroundings.confines;
+                let confines = &mut hosts.processes.confines;
                 confines::open_bridge(&bridge, confines, &mut plan.instances);
                 (Some(bridge), followed)
             };
             let of_bridge = bridge.as_ref().map(|bridge| bridge.listening.0);
             let listening = api::listen(&http.api, of_bridge, routes).await?;
-            let started = Started { node, plan, boxed, store, service, handle, docker, containers };
+            let started =
+                Started { node, plan, hosts, decided, store, service, handle, docker, containers };
             Ok((started, bridge, followed, listening, requests, shown))
         };
         let (started, bridge, followed, listening, requests, shown) = match Box::pin(prepared).await
@@ -156,7 +173,8 @@ impl Fleet {
                 return Err(error);
             }
         };
-        let Started { node, plan, boxed, store, service, handle, docker, containers } = started;
+        let Started { node, plan, hosts, decided, store, service, handle, docker, containers } =
+            started;
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(coordinator_drain.clone()));
 
@@ -169,7 +187,7 @@ impl Fleet {
         let (watched, boxes) = (processes.watch(), containers.watch());
         processing.spawn(http::follow(followed, watched, boxes, process_drain.clone()));
         let (runtime, internal) = InternalRuntime::new(InternalOptions {
-            builtins: builtins.clone(),
+            builtins: hosts.builtins.clone(),
             worker: WorkerOptions {
                 prefix: names.prefix().clone(),
                 ..worker_options(&surroundings.connection)
@@ -194,7 +212,7 @@ impl Fleet {
             || !plan.internal.is_empty()
             || bridge.is_some();
         internal.set_wanted(plan.internal.clone());
-        let confines = surroundings.confines.clone();
+        let confines = hosts.processes.confines.clone();
         let selection =
             Selection::new(processes.clone(), runs_containers.then(|| containers.clone()));
         selection.plan(plan.planned(), &BTreeSet::new());
@@ -210,10 +228,8 @@ impl Fleet {
         let reload = Arc::new(Notify::new());
         let following = Reload {
             sources: plugins,
-            surroundings,
-            boxed,
+            hosts,
             processes: processes.clone(),
-            builtins,
             internal: internal.clone(),
             containers: runs_containers.then(|| containers.clone()),
             selection,
@@ -222,6 +238,7 @@ impl Fleet {
             asked: reload.clone(),
             requests,
             shown,
+            decided,
         };
         let mut problems = plan.problems.clone();
         problems.extend(listening.problem);

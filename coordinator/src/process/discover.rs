@@ -9,6 +9,8 @@ use semver::Version;
 
 use crate::config::{PluginsFile, Problem};
 
+mod choose;
+
 /// A plugin on disk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Found {
@@ -21,8 +23,12 @@ pub struct Found {
 /// All plugins on disk.
 #[derive(Clone, Debug, Default)]
 pub struct Discovered {
-    /// The best version of each.
+    /// The best version of each, or the one that was chosen.
     pub plugins: BTreeMap<PluginId, Found>,
+    /// Versions that are to be tried beside these.
+    pub next: BTreeMap<PluginId, Found>,
+    /// Where each version lies.
+    folders: BTreeMap<PluginId, BTreeMap<Version, PathBuf>>,
     /// What was passed over, and why.
     pub problems: Vec<Problem>,
 }
@@ -52,6 +58,10 @@ pub fn discover(dirs: &[PathBuf]) -> Discovered {
     for (id, mut versions) in versions {
         // Stable: of the same version, the one from the earlier folder stays first.
         versions.sort_by(|(a, _), (b, _)| b.cmp(a));
+        let folders = result.folders.entry(id.clone()).or_default();
+        for (version, dir) in &versions {
+            folders.entry(version.clone()).or_insert_with(|| dir.clone());
+        }
         for (version, dir) in versions {
             match load(&dir, &id, Some(&version)) {
                 Ok(found) => {
@@ -70,6 +80,8 @@ impl Discovered {
     pub fn add_named(&mut self, file: &PluginsFile) {
         for (id, entry) in &file.entries {
             let Some(dir) = &entry.dir else { continue };
+            // There is one version in it, and no other to choose.
+            self.folders.remove(id);
             let has_manifest = dir.join("manifest.json").exists();
             if entry.command.is_some() && !has_manifest {
                 self.plugins.remove(id);

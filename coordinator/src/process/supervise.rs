@@ -1,6 +1,6 @@
 //! The life of one instance: started, watched, started again, stopped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{ExitStatus, Stdio};
@@ -63,6 +63,8 @@ impl Board {
 pub(super) struct Instance {
     pub(super) wanted: Wanted,
     pub(super) options: ProcessOptions,
+    /// Who is killed at once when told to stop.
+    pub(super) hurried: watch::Receiver<BTreeSet<InstanceId>>,
     pub(super) board: Board,
 }
 
@@ -201,9 +203,26 @@ impl Instance {
         {
             debug!(%error, "a plugin process cannot be asked to stop");
         }
-        match timeout(self.options.grace, ended(child, output, log)).await {
-            Ok(status) => status,
-            Err(_) => {
+        let name = &self.wanted.name;
+        let mut hurried = self.hurried.clone();
+        let hurry = async {
+            // An error says that nobody will hurry it any more.
+            let told = hurried.wait_for(|names| names.contains(name)).await.map(drop);
+            if told.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        let patience = async {
+            tokio::select! {
+                biased;
+                () = hurry => {}
+                () = sleep(self.options.grace) => {}
+            }
+        };
+        tokio::select! {
+            biased;
+            status = ended(child, output, log) => status,
+            () = patience => {
                 let grace_ms = self.options.grace.as_millis();
                 warn!(instance.id = %self.wanted.name, grace_ms, "it does not stop, killing it");
                 log.note("killed: it did not stop in time");

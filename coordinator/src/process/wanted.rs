@@ -5,11 +5,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use broker_config::{InstanceId, PluginId, Prefix};
+use broker_config::{InstanceId, Lane, PluginId, Prefix};
 
 use super::Instances;
 use super::confine::{Confined, Confines, confined};
 use super::discover::{Discovered, Found};
+use super::naming::instance_name;
 use crate::config::plugins::Protocol;
 use crate::config::{BaseUrl, Connection, PluginEntry, PluginsFile, Runtime, Vars};
 use crate::exec::Limits;
@@ -19,9 +20,9 @@ use crate::sandbox::Sandbox;
 const INHERITED: [&str; 7] =
     ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "METAFLEET_LOG", "METAFLEET_LOG_FORMAT"];
 /// Tells an instance its name.
-const INSTANCE: &str = "METAFLEET_INSTANCE";
+pub(super) const INSTANCE: &str = "METAFLEET_INSTANCE";
 /// Where it keeps temporary files.
-const SCRATCH: &str = "TMPDIR";
+pub(super) const SCRATCH: &str = "TMPDIR";
 /// Time a plugin leaves between its own drain and our kill.
 const MARGIN: Duration = Duration::from_secs(1);
 
@@ -32,6 +33,8 @@ pub struct Wanted {
     pub name: InstanceId,
     /// The plugin.
     pub plugin: PluginId,
+    /// Whose tasks it is started for.
+    pub lane: Lane,
     /// The version found on disk.
     pub version: Option<String>,
     /// The program: a path, or a name to look for on `PATH`.
@@ -46,21 +49,6 @@ pub struct Wanted {
     pub limits: Limits,
     /// What it is kept apart by; `None` = it is not.
     pub sandbox: Option<Sandbox>,
-}
-
-impl Wanted {
-    /// The same as instance `n` of its plugin; not for one that listens at a port of its own.
-    #[must_use]
-    pub fn numbered(&self, n: u32) -> Option<Self> {
-        let name: InstanceId = format!("plugin-{}-{n}", self.plugin).parse().ok()?;
-        let mut other = Self { name: name.clone(), ..self.clone() };
-        other.env.insert(INSTANCE.to_owned(), name.to_string());
-        if let Some(sandbox) = &mut other.sandbox {
-            sandbox.scratch.set_file_name(name.as_str());
-            other.env.insert(SCRATCH.to_owned(), sandbox.scratch.display().to_string());
-        }
-        Some(other)
-    }
 }
 
 impl fmt::Debug for Wanted {
@@ -172,10 +160,17 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
             continue;
         }
         match start(entry, found.plugins.get(id)) {
-            Ok(start) => add(&mut plan.instances, id, entry, &start, shared),
+            Ok(start) => add(&mut plan.instances, (id, Lane::Main), entry, &start, shared),
             Err(reason) => {
                 plan.problems.insert(id.clone(), reason);
             }
+        }
+        // Servers would have to listen at the same ports.
+        let next = found.next.get(id).filter(|_| entry.protocol == Protocol::Nats);
+        if let Some(next) = next
+            && let Ok(start) = start(entry, Some(next))
+        {
+            add(&mut plan.instances, (id, Lane::Next), entry, &start, shared);
         }
     }
     plan
@@ -226,14 +221,18 @@ fn start(entry: &PluginEntry, found: Option<&Found>) -> Result<Start, String> {
 
 fn add(
     instances: &mut Instances,
-    id: &PluginId,
+    (id, lane): (&PluginId, Lane),
     entry: &PluginEntry,
     start: &Start,
     shared: &Surroundings,
 ) {
-    for n in 1..=entry.bounds().max() {
-        // A plugin's id with a number behind it is always the name of an instance.
-        let Ok(name) = format!("plugin-{id}-{n}").parse::<InstanceId>() else { continue };
+    let most = match lane {
+        Lane::Main => entry.bounds().max(),
+        // It is tried only; what waits does not make it grow.
+        Lane::Next => entry.bounds().min().max(1),
+    };
+    for n in 1..=most {
+        let Some(name) = instance_name(id, lane, n) else { continue };
         let port = url_of(entry, n).map(|url| url.endpoint().1);
         let sandbox = start.confined.sandbox(&shared.confines, &name, start.dir.as_ref(), port);
         let mut env = shared.env(id, &name, port, sandbox.as_ref());
@@ -243,6 +242,7 @@ fn add(
         let wanted = Wanted {
             name: name.clone(),
             plugin: id.clone(),
+            lane,
             version: start.version.clone(),
             program: start.program.clone(),
             args: start.args.clone(),
@@ -272,6 +272,7 @@ pub(crate) mod tests {
         Wanted {
             name: format!("plugin-{id}-{n}").parse().unwrap(),
             plugin: id.parse().unwrap(),
+            lane: Lane::Main,
             version: None,
             program: "sh".into(),
             args: vec!["-c".to_owned(), script.to_owned()],

@@ -10,15 +10,18 @@ use broker_config::wire::event::Fact;
 use broker_config::wire::instance::HEARTBEAT_MS;
 use broker_config::wire::plugin::PluginEntry;
 use broker_config::wire::signal::ANNOUNCE;
-use broker_config::{Announce, AnnounceReply, Chain, Manifest, Names, PluginId};
+use broker_config::{Announce, AnnounceReply, Chain, Names, PluginId};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+use self::declared::{Arriving, Taken};
+use self::transition::{Counted, Kept};
 use super::removed::{Process, Removed};
-use super::{Granted, Known, Roster, Word, decide, graph, may_still_come};
+use super::{Granted, Roster, Word, graph, may_still_come};
 use crate::broker::tail::Tail;
-use crate::broker::{Broker, json, now};
+use crate::broker::{Broker, json};
 use crate::dispatcher::Event;
 use crate::engine::{EngineHandle, Input};
 use crate::graph::Refusal;
@@ -26,8 +29,10 @@ use crate::presence::PresenceHandle;
 
 mod consumers;
 mod declared;
+mod lanes;
 #[cfg(test)]
 mod tests;
+mod transition;
 mod word;
 
 /// Pause before the bucket is read again.
@@ -66,6 +71,8 @@ struct State {
     refused: BTreeMap<PluginId, Refusal>,
     ready: BTreeSet<PluginId>,
     removed: Removed,
+    versions: BTreeMap<PluginId, Kept>,
+    counted: Counted,
 }
 
 /// What a key of the bucket says of its plugin.
@@ -88,6 +95,8 @@ impl Registry {
         self.loaded.send_replace(true);
         let bucket = Names::bucket_stream(&self.broker.names.plugins_bucket());
         let mut tail = Tail::new(self.broker.clone(), bucket, Vec::new(), next);
+        let mut look = interval(transition::LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 changed = tail.next() => {
@@ -100,6 +109,7 @@ impl Registry {
                     };
                     self.on_change(&mut state, &stored).await;
                 }
+                _ = look.tick() => self.look_at_transitions(&mut state).await,
                 Ok(()) = self.word.changed() => {
                     let word = self.word.borrow_and_update().clone();
                     self.on_word(&mut state, word).await;
@@ -132,6 +142,9 @@ impl Registry {
         let mut next = 1;
         for stored in &found {
             next = next.max(stored.sequence + 1);
+            if self.read_versions(state, stored).is_some() {
+                continue;
+            }
             match self.read_entry(stored) {
                 Some((id, Found::Known(mut entry))) => {
                     self.switch_off(state, &mut entry).await;
@@ -145,6 +158,7 @@ impl Registry {
                 None => {}
             }
         }
+        self.load_versions(state).await;
         self.publish_graph(state).await;
         self.declare(state, &state.word.declared.keys().cloned().collect()).await;
         let all = state.entries.keys().cloned().collect();
@@ -167,6 +181,16 @@ impl Registry {
     }
 
     async fn on_change(&self, state: &mut State, stored: &Stored) {
+        let known = |state: &State, id| state.versions.get(id).map(|kept| kept.revision);
+        if let Some(id) = self.broker.names.parse_versions(&stored.subject) {
+            let before = known(state, &id);
+            self.read_versions(state, stored);
+            // What we have written ourselves is acted on already.
+            if known(state, &id) != before {
+                self.on_versions(state, id).await;
+            }
+            return;
+        }
         let Some((id, found)) = self.read_entry(stored) else { return };
         match found {
             Found::Known(mut entry) => {
@@ -241,8 +265,9 @@ impl Registry {
         if let Some(reason) = state.removed.refusal(plugin, &process, managed) {
             return Err(vec![reason]);
         }
-        let Granted { settings, concurrency, paused, .. } =
-            self.take_in(state, plugin, &announce.manifest).await?;
+        let arriving = Arriving::of(&announce);
+        let Taken { granted, lane, serves } = self.take_in(state, plugin, arriving).await?;
+        let Granted { settings, concurrency, paused, .. } = granted;
         let (instance, version) = (announce.instance, announce.manifest.version.to_string());
         tracing::info!(plugin.id = %plugin, instance.id = %instance, version, "instance announced");
         let plugin_id = plugin.clone();
@@ -253,39 +278,9 @@ impl Registry {
             heartbeat_ms: HEARTBEAT_MS,
             max_payload: self.broker.client.max_payload(),
             concurrency,
-            paused,
+            paused: paused || !serves,
+            lane,
         })
-    }
-
-    /// Keeps what a manifest says of a plugin, if it may serve, and makes its consumers.
-    async fn take_in(
-        &self,
-        state: &mut State,
-        plugin: &PluginId,
-        manifest: &Manifest,
-    ) -> Result<Granted, Vec<String>> {
-        let present = state.entries.get(plugin).map(|entry| entry.manifest.version.to_string());
-        let lives = |version: &String| self.presence.version_lives(plugin, version);
-        let known = Known {
-            entries: &state.entries,
-            policies: &state.word.policies,
-            expected: &state.word.expected,
-            recorded_version_lives: present.as_ref().is_some_and(lives),
-        };
-        let mut granted = decide(plugin, manifest, known, &now())?;
-        if let Some(entry) = granted.entry.take() {
-            let kept = self.keep(state, entry, &granted.settings, present).await;
-            kept.map_err(|error| vec![error])?;
-        } else if let Some(entry) = state.entries.get(plugin).cloned() {
-            // Perhaps it announces itself because somebody has deleted them.
-            state.ready.remove(plugin);
-            self.make_ready(state, &entry).await;
-        }
-        if !state.ready.contains(plugin) {
-            return Err(vec!["its consumers could not be made; try again".to_owned()]);
-        }
-        state.removed.forget(plugin);
-        Ok(granted)
     }
 
     /// Keeps a new or changed entry, makes its consumers and tells everybody.
@@ -316,13 +311,17 @@ impl Registry {
         self.publish_graph(state).await;
         if previous.as_ref() != Some(&version) {
             tracing::info!(plugin.id = %id, version, "plugin registered");
+            if previous.is_some() {
+                self.version_changed(&id).await;
+            }
             self.tell(Fact::PluginRegistered { plugin_id: id, version, previous }).await;
         }
         Ok(())
     }
 
     async fn publish_graph(&self, state: &mut State) {
-        let (graph, refused) = graph(&state.entries, &state.word.policies);
+        let (mut graph, refused) = graph(&state.entries, &state.word.policies);
+        Self::add_candidates(state, &mut graph);
         for (id, refusal) in &refused {
             if may_still_come(refusal, &state.word.expected) {
                 continue;

@@ -44,12 +44,7 @@ fn who_may_serve_and_why_not() {
         ),
     ]);
     let expected = BTreeSet::from([id("soon")]);
-    let known = Known {
-        entries: &entries,
-        policies: &policies,
-        expected: &expected,
-        recorded_version_lives: false,
-    };
+    let known = Known { entries: &entries, policies: &policies, expected: &expected, keeps: false };
     for (case, subject, manifest, reason) in [
         ("new", "x", manifest("x", "1.0.0", &["base"]), None),
         ("another's subject", "y", manifest("x", "1.0.0", &[]), Some("the subject of `y`")),
@@ -76,20 +71,17 @@ fn who_may_serve_and_why_not() {
 #[test]
 fn which_version_is_on_record() {
     let at = |version: &str| manifest("p", version, &[]);
-    for (case, announced, newer_lives, expected) in [
-        ("the same", "1.1.0", true, None),
-        ("newer", "1.2.0", true, Some("1.2.0")),
-        ("older beside newer", "1.0.0", true, None),
+    for (case, announced, keeps, expected) in [
+        ("the same", "1.1.0", false, None),
+        ("newer", "1.2.0", false, Some("1.2.0")),
+        ("one that waits", "1.0.0", true, None),
+        ("one that is tried", "1.2.0", true, None),
         ("rolled back", "1.0.0", false, Some("1.0.0")),
     ] {
         let entries = BTreeMap::from([(id("p"), entry(at("1.1.0")))]);
         let (policies, expected_plugins) = (Policies::new(), BTreeSet::new());
-        let known = Known {
-            entries: &entries,
-            policies: &policies,
-            expected: &expected_plugins,
-            recorded_version_lives: newer_lives,
-        };
+        let known =
+            Known { entries: &entries, policies: &policies, expected: &expected_plugins, keeps };
         let granted = decide(&id("p"), &at(announced), known, "now").unwrap();
         let version = granted.entry.map(|entry| entry.manifest.version.to_string());
         assert_eq!(version.as_deref(), expected, "{case}");

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use broker_config::{MetaKey, MetaMap, PluginId, Queue, RecordStatus, RunId, Submission};
+use broker_config::{Lane, MetaKey, MetaMap, PluginId, Queue, RecordStatus, RunId, Submission};
+use semver::Version;
 
 /// The submission that a run serves.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +40,8 @@ pub struct KnownRecord {
     pub status: RecordStatus,
     /// What it was made from.
     pub fingerprint: String,
+    /// The version of the plugin that wrote the metadata; `None` where that does not matter.
+    pub version: Option<Version>,
     /// The metadata.
     pub meta: Arc<MetaMap>,
     /// Keys the person hides.
@@ -63,6 +66,8 @@ pub struct InFlight {
     pub plugin: PluginId,
     /// The queue its task went to.
     pub queue: Queue,
+    /// The lane it went to.
+    pub lane: Lane,
     /// When it was published, on the engine's clock.
     pub since: u64,
     /// Whether it waits for a time that the plugin asked for.

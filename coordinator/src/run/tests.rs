@@ -43,6 +43,7 @@ fn record(task: &Task, revision: u64, status: RecordStatus, value: &str) -> Know
         stored_at: 200,
         status,
         fingerprint: task.fingerprint.clone(),
+        version: None,
         meta: Arc::new(MetaMap::from([(key, value.into())])),
         hidden: Arc::new([]),
     }
@@ -106,6 +107,7 @@ fn a_task_carries_the_metadata_of_all_it_depends_on_and_the_persons() {
         stored_at: 1,
         status: RecordStatus::Completed,
         fingerprint: String::new(),
+        version: None,
         meta: Arc::new(MetaMap::from([("a/value".parse().unwrap(), "mine".into())])),
         hidden: Arc::new([]),
     };

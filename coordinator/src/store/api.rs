@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_config::Queue;
 use broker_config::id::PluginId;
-use broker_config::names::Names;
+use broker_config::names::{Lane, Names};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -127,8 +127,9 @@ impl Store {
     /// [`StoreError`] when the broker does not do it.
     pub async fn hold_tasks(&self, plugin: &PluginId, hold: bool) -> Result<(), StoreError> {
         let body = if hold { json!({ "pause_until": PAUSE_UNTIL }) } else { json!({}) };
-        for queue in Queue::ALL {
-            let consumer = Names::consumer(plugin, queue);
+        let lanes = Lane::ALL.into_iter().flat_map(|lane| Queue::ALL.map(|queue| (lane, queue)));
+        for (lane, queue) in lanes {
+            let consumer = Names::consumer_in(lane, plugin, queue);
             let what = format!("CONSUMER.PAUSE.{}.{consumer}", self.names.task_stream());
             match self.api::<Value>(&what, &body).await {
                 Ok(_) | Err(StoreError::NotFound { .. }) => {}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::wire::lease::{LEASE_KEY, Lease};
-use broker_config::{Names, PluginId, Queue};
+use broker_config::{Lane, Names, PluginId, Queue};
 use serde::Serialize;
 
 use super::scale::Scaled;
@@ -169,8 +169,10 @@ impl Store {
             of_plugin.version = known.entry.manifest.version.to_string();
             of_plugin.enabled = known.entry.enabled;
             of_plugin.paused = known.entry.paused;
-            for queue in Queue::ALL {
-                if let Some(consumer) = queues.get(&Names::consumer(id, queue)) {
+            let lanes =
+                Lane::ALL.into_iter().flat_map(|lane| Queue::ALL.map(|queue| (lane, queue)));
+            for (lane, queue) in lanes {
+                if let Some(consumer) = queues.get(&Names::consumer_in(lane, id, queue)) {
                     of_plugin.pending += consumer.num_pending;
                     of_plugin.running += consumer.num_ack_pending;
                     of_plugin.paused |= consumer.paused;

@@ -65,7 +65,7 @@ impl Store {
             .map_err(|error| StoreError::of_publish(&what, error))
     }
 
-    /// Takes a plugin out of the registry.
+    /// Takes a plugin out of the registry, and what was decided on its versions.
     ///
     /// # Errors
     ///
@@ -75,8 +75,8 @@ impl Store {
         self.publisher
             .publish_after(subject, revision, deletion(), Bytes::new())
             .await
-            .map(drop)
-            .map_err(|error| StoreError::of_publish(&format!("plugin {id}"), error))
+            .map_err(|error| StoreError::of_publish(&format!("plugin {id}"), error))?;
+        self.forget_versions(id).await
     }
 
     /// The instances that gave a sign of life lately, by plugin.
@@ -119,13 +119,18 @@ impl Store {
             hash.update((bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         };
-        for (id, known) in self.plugins().await? {
+        let (plugins, versions) = tokio::try_join!(self.plugins(), self.versions())?;
+        for (id, known) in plugins {
             if !known.entry.enabled {
                 continue;
             }
             part(id.as_str().as_bytes());
             part(&serde_json::to_vec(&known.entry.manifest).unwrap_or_default());
             part(known.entry.settings_hash.as_bytes());
+            // Who runs on which file; and after a roll back, what the other version has done.
+            if let Some(kept) = versions.get(&id) {
+                part(kept.versions.mark().as_bytes());
+            }
         }
         Ok(data_encoding::HEXLOWER.encode(&hash.finalize()))
     }
@@ -157,7 +162,8 @@ pub(crate) fn deletion() -> HeaderMap {
 }
 
 fn read_plugin(bucket: &str, stored: &Stored) -> Option<(PluginId, KnownPlugin)> {
-    let id = stored.subject.rsplit('.').next()?.parse::<PluginId>().ok()?;
+    let key = stored.subject.strip_prefix(&Names::key_subject(bucket, ""))?.to_owned();
+    let id = key.parse::<PluginId>().ok()?;
     match serde_json::from_slice(&stored.payload) {
         Ok(entry) => Some((id, KnownPlugin { entry, revision: stored.sequence })),
         Err(error) => {

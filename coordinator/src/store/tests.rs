@@ -43,6 +43,9 @@ fn task(plugin: &PluginId, cid: &Cid) -> Task {
         fingerprint: "f".into(),
         deadline_ms: 1,
         retry: RetryPolicy::default(),
+        plugin_version: None,
+        lane: broker_config::Lane::Main,
+        trial: false,
         depth: 2,
         scan_id: None,
     }

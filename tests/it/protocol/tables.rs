@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_config::wire::instance::{HEARTBEAT_MS, MISSED_HEARTBEATS};
 use broker_config::wire::signal::{ANNOUNCE, MAX_TEXT_BYTES};
 use broker_config::wire::submission::MAX_DEPTH;
-use broker_config::{Cid, InstanceId, Manifest, Names, PluginId, Queue};
+use broker_config::{Cid, InstanceId, Lane, Manifest, Names, PluginId, Queue};
 use broker_config::{codec, header, manifest, meta, midhash, retry, schema, topology};
 use serde_json::Value;
 
@@ -165,6 +165,10 @@ fn names_are_those_that_are_listed() -> anyhow::Result<()> {
             names.task(Queue::Fast, &plugin, &cid),
             names.later(&plugin, &cid),
             Names::consumer(&plugin, Queue::Fast),
+            names.task_in(Lane::Next, Queue::Fast, &plugin, &cid),
+            names.later_in(Lane::Next, &plugin, &cid),
+            Names::consumer_in(Lane::Next, &plugin, Queue::Fast),
+            names.trial(&cid, &plugin),
             names.record(&cid, &plugin),
             names.records_of(&cid),
             names.signal(&plugin, ANNOUNCE),

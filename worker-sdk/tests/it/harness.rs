@@ -10,13 +10,10 @@ use anyhow::{Context as _, bail};
 use async_nats::jetstream::{self, stream::LastRawMessageErrorKind};
 use async_nats::{Client, HeaderMap};
 use broker_config::topology::{TaskConsumerSpec, Topology};
-use broker_config::wire::file::FilePath;
 use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::wire::signal::{AnnounceReply, Control, ControlReply};
-use broker_config::wire::task::TaskType;
 use broker_config::{
-    Cid, FileFacts, Manifest, MetaMap, Names, Queue, Record, RetryPolicy, RunId, Signal, Task,
-    TaskId, apply,
+    Cid, Manifest, Names, Queue, Record, RetryPolicy, Signal, Task, TaskId, apply,
 };
 use futures_util::StreamExt as _;
 use tokio::runtime::Runtime;
@@ -68,6 +65,7 @@ impl Fleet {
             max_payload: 1 << 20,
             concurrency: None,
             paused: false,
+            lane: broker_config::Lane::Main,
         };
         let mut fleet = Self {
             server,
@@ -346,22 +344,12 @@ pub(crate) fn completed() -> Outcome {
 pub(crate) fn task(cid: &str) -> anyhow::Result<Task> {
     let cid: Cid = cid.parse()?;
     let plugin_id = "probe".parse()?;
-    Ok(Task {
-        kind: TaskType::V1,
-        task_id: TaskId::derive(&cid, &plugin_id, "print", 0),
-        run_id: RunId(7),
-        plugin_id,
-        cid,
-        path: FilePath::new(std::path::Path::new("/media/a.mkv")),
-        file: FileFacts::default(),
-        existing_meta: MetaMap::new(),
-        record_revision: 0,
-        fingerprint: "print".to_owned(),
-        deadline_ms: 10_000,
-        retry: policy(4, &[50]),
-        depth: 0,
-        scan_id: None,
-    })
+    let task = serde_json::json!({
+        "type": "metafleet.task.v1", "taskId": TaskId::derive(&cid, &plugin_id, "print", 0),
+        "runId": 7, "pluginId": plugin_id, "cid": cid, "filePath": "/media/a.mkv",
+        "fingerprint": "print", "deadlineMs": 10_000, "retry": policy(4, &[50]),
+    });
+    Ok(serde_json::from_value(task)?)
 }
 
 pub(crate) fn policy(attempts: u32, delays_ms: &[u64]) -> RetryPolicy {

@@ -5,6 +5,7 @@ mod faults;
 mod guard;
 mod hangs;
 mod harness;
+mod lanes;
 mod outcomes;
 mod process;
 mod queues;

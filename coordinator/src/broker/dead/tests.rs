@@ -30,6 +30,9 @@ fn task(cid: &str, record_revision: u64) -> Task {
         fingerprint: "f".into(),
         deadline_ms: 1,
         retry: RetryPolicy::default(),
+        plugin_version: None,
+        lane: broker_config::Lane::Main,
+        trial: false,
         depth: 0,
         scan_id: None,
     }

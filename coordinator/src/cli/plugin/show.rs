@@ -18,6 +18,8 @@ use super::super::time::ago;
 use super::{OnePlugin, known};
 use crate::config::Overrides;
 use crate::config::overrides::Override;
+use crate::transition::state::{Ended, Gradual, Tally};
+use crate::transition::{Transition, Versions, Way};
 
 #[derive(Serialize)]
 struct Shown<'a> {
@@ -29,6 +31,9 @@ struct Shown<'a> {
     #[serde(skip_serializing_if = "Changed::is_empty")]
     changed: Changed,
     instances: &'a [Instance],
+    /// What was decided on its versions; absent where nothing was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    versions: Option<&'a Versions>,
 }
 
 #[derive(Serialize)]
@@ -66,8 +71,9 @@ impl Changed {
 pub(crate) async fn run(app: &App, args: &OnePlugin) -> Result<Exit, Failure> {
     session::with(app, async |session| {
         let entry = known(&session.store, &args.id).await?.entry;
-        let (settings, mut instances) =
-            tokio::try_join!(session.store.settings(&args.id), session.store.instances())?;
+        let store = &session.store;
+        let (settings, mut instances, mut versions) =
+            tokio::try_join!(store.settings(&args.id), store.instances(), store.versions())?;
         let settings = entry.manifest.masked(&settings);
         let instances = instances.remove(&args.id).unwrap_or_default();
         // A fleet elsewhere keeps its changes there.
@@ -78,11 +84,38 @@ pub(crate) async fn run(app: &App, args: &OnePlugin) -> Result<Exit, Failure> {
             Overrides::default()
         };
         let changed = Changed::of(overrides.of(&args.id));
-        let shown = Shown { entry: &entry, settings: &settings, changed, instances: &instances };
+        let versions = versions.remove(&args.id).map(|known| known.versions);
+        let versions = versions.as_ref();
+        let (entry, settings, instances) = (&entry, &settings, &instances[..]);
+        let shown = Shown { entry, settings, changed, instances, versions };
         app.out.document(&shown, |lines| show(lines, &shown))?;
         Ok(Exit::Ok)
     })
     .await
+}
+
+fn show_versions(lines: &mut Lines, versions: &Versions) {
+    if let Some(previous) = &versions.previous {
+        lines.field("before", previous.to_string());
+    }
+    if let Some(Transition { from, to, way, candidate, .. }) = &versions.transition {
+        let is_there = if candidate.is_some() { "" } else { ", which is not there yet" };
+        lines.field("transition", format!("{}, from {from} to {to}{is_there}", way.how()));
+        if let Way::Gradual(gradual) = way {
+            let Gradual { done, tasks, old, new, .. } = gradual;
+            let share = gradual.percent();
+            lines.field("share", format!("{share} % of the files, {done} of {tasks} tasks done"));
+            let of = |tally: &Tally| format!("{} of {} tasks", tally.failed, tally.done);
+            lines.field("failed", format!("{from}: {}, {to}: {}", of(old), of(new)));
+        }
+    }
+    if let Some(Ended { from, to, how, reverted, at }) = &versions.last {
+        let ended = reverted.as_ref().map_or_else(
+            || "done".to_owned(),
+            |reason| format!("ended with {from}, because {reason}"),
+        );
+        lines.field("last", format!("{how}, from {from} to {to}: {ended} ({at})"));
+    }
 }
 
 fn show(lines: &mut Lines, shown: &Shown<'_>) {
@@ -105,6 +138,9 @@ fn show(lines: &mut Lines, shown: &Shown<'_>) {
     if !changed.is_empty() {
         let how = "over plugins.yml; `metafleet plugin reset` forgets it";
         lines.field("changed", format!("{} ({how})", changed.join(", ")));
+    }
+    if let Some(versions) = shown.versions {
+        show_versions(lines, versions);
     }
     for (key, value) in shown.settings {
         lines.field("setting", format!("{key} = {value}"));

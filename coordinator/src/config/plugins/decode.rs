@@ -22,12 +22,14 @@ use super::super::yaml::{Field, Node, Value};
 use super::{Isolation, Mount, PluginConfig, PluginEntry, Runtime};
 use crate::scale::MAX_INSTANCES;
 
+mod transition;
+
 /// Seven days, as in manifests.
 pub(super) const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
 const FIELDS: &str = "enabled, runtime, type, protocol, url, urls, command, dir, instances, scale, \
                       concurrency, maxInFlight, queue, timeout, retry, onDependencyFailure, resources, image, \
-                      config, permissions, mounts, labels, isolation";
+                      config, permissions, mounts, labels, isolation, transition";
 const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
 
 /// A broken rule.
@@ -214,6 +216,9 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
             }
             entry.labels = labels;
             Ok(())
+        }
+        "transition" => {
+            transition::transition(field, found).map(|plan| entry.transition = Some(plan))
         }
         _ => Err(unknown(field, FIELDS)),
     }

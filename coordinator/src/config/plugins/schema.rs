@@ -125,6 +125,7 @@ fn fields() -> Vec<(&'static str, Value)> {
                 json!({"type": "array", "items": {"type": "string", "pattern": "\\$\\{|^[^:]+:/[^:]+(:r[ow])?$"}}),
             ),
         ),
+        ("transition", transition()),
         (
             "labels",
             described(
@@ -137,6 +138,23 @@ fn fields() -> Vec<(&'static str, Value)> {
             ),
         ),
     ]
+}
+
+fn transition() -> Value {
+    let how = || or_variable(&json!({"enum": ["immediate", "graceful", "gradual", "blue-green"]}));
+    let count = || or_variable(&json!({"type": "integer", "minimum": 0}));
+    let step = or_variable(&json!({"type": "integer", "minimum": 1, "maximum": 100}));
+    let steps = json!({"type": "array", "minItems": 1, "items": step});
+    let details = object(
+        "The same with details.",
+        [
+            ("how", described("How it goes.", how())),
+            ("steps", described("Gradual: percents of the files, rising.", steps)),
+            ("minTasks", described("Gradual: tasks the new version does in each step.", count())),
+            ("minSeconds", described("Gradual: how long each step lasts.", count())),
+        ],
+    );
+    described("How a new version takes over.", json!({"anyOf": [how(), details]}))
 }
 
 fn retry() -> Value {

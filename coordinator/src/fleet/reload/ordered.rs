@@ -15,7 +15,7 @@ use crate::config::overrides::{Change, Refusal};
 impl Reload {
     /// Carries out an order; `served` are the HTTP plugins as the bridge knows them.
     pub(super) async fn do_request(
-        &self,
+        &mut self,
         plan: &mut PluginPlan,
         served: &HttpPlugins,
         request: Request,
@@ -42,12 +42,16 @@ impl Reload {
                     answer.send(Err(refusal)).ok();
                     return;
                 }
-                Ok((new, verdict)) => {
+                Ok(new) => {
                     answer.send(Ok(in_effect)).ok();
-                    if let Verdict::Applied { stop_first } = verdict {
-                        self.apply(plan, &new, &stop_first).await;
+                    // The folders were read again for it, too.
+                    let is_begun = self.has_begun(&new).await;
+                    let again = is_begun.then(|| self.plan().ok()).flatten();
+                    let new = again.unwrap_or(*new);
+                    if let Verdict::Applied { stop_first } = compare(plan, &new) {
+                        self.apply((plan, &new), &stop_first, true).await;
                     }
-                    self.put(plan, *new);
+                    self.put(plan, new);
                 }
             },
         }
@@ -61,7 +65,7 @@ impl Reload {
         served: &HttpPlugins,
         id: &PluginId,
         change: &Change,
-    ) -> Result<(Box<PluginPlan>, Verdict), Refusal> {
+    ) -> Result<Box<PluginPlan>, Refusal> {
         let failed =
             |error: &(dyn std::error::Error + 'static)| Refusal::Failed(Chain(error).to_string());
         let Some(path) = &self.sources.overrides else {
@@ -70,13 +74,10 @@ impl Reload {
         let mut overrides = self.sources.read_overrides().map_err(|error| failed(&error))?;
         let changed = overrides.of(id).changed(change, &plan.known.written(id))?;
         overrides.set(id, changed);
-        let (shared, boxed) = (&self.surroundings, &self.boxed);
-        let overrides_now = overrides.clone();
-        let new =
-            PluginPlan::make_with(&self.sources, overrides_now, shared, boxed, &self.builtins)
-                .map_err(|error| Refusal::Conflict(Chain(&error).to_string()))?;
-        let verdict = compare(plan, &new);
-        if let Verdict::Refused(reasons) = &verdict {
+        let (hosts, decided) = (&self.hosts, &self.decided);
+        let new = PluginPlan::make_with(&self.sources, overrides.clone(), hosts, decided)
+            .map_err(|error| Refusal::Conflict(Chain(&error).to_string()))?;
+        if let Verdict::Refused(reasons) = compare(plan, &new) {
             let reasons = reasons.join("; ");
             return Err(Refusal::Conflict(format!("plugins.yml is not valid now: {reasons}")));
         }
@@ -92,7 +93,7 @@ impl Reload {
             return Err(Refusal::Conflict(why.to_owned()));
         }
         overrides.write(path).map_err(|error| failed(&error))?;
-        Ok((Box::new(new), verdict))
+        Ok(Box::new(new))
     }
 }
 

@@ -151,6 +151,12 @@ struct View<'a> {
 }
 
 impl View<'_> {
+    /// Instances that serve and whose number is not decided here.
+    fn elsewhere(&self) -> impl Iterator<Item = &Instance> {
+        let serves = |sign: &&Instance| sign.state == InstanceState::Ready && !self.is_ours(sign);
+        self.facts.signs.iter().filter(serves)
+    }
+
     fn is_ours(&self, sign: &Instance) -> bool {
         self.numbers.iter().any(|n| name(self.id, *n).as_ref() == Some(&sign.instance))
     }
@@ -228,7 +234,8 @@ impl One {
             (None, Some(pace)) => {
                 let work = self.work(view);
                 let busy = self.busy.instances(view.facts.ended.1, work.concurrency, view.at);
-                let asked = (needed(&work, present), busy.saturating_sub(work.elsewhere));
+                let elsewhere = count(view.elsewhere().count());
+                let asked = (needed(&work, present), busy.saturating_sub(elsewhere));
                 self.history.look(asked, bounds, pace, view.at)
             }
         };
@@ -244,14 +251,16 @@ impl One {
 
     fn work(&self, view: &View<'_>) -> Work {
         let facts = view.facts;
-        let serves = |sign: &&Instance| sign.state == InstanceState::Ready && !view.is_ours(sign);
+        // A version that is tried has tasks of its own, and does nothing of what waits here.
+        let version = facts.version.as_ref();
+        let helps = |sign: &&Instance| version.is_none_or(|version| *version == sign.version);
         Work {
             // What a person has wait, no instance more would make go faster.
             waiting: if facts.is_paused { 0 } else { facts.waiting },
             held: facts.held,
             task: self.mean.get().or_else(|| view.longest()),
             concurrency: self.concurrency.or(view.pool.concurrency).unwrap_or(NonZeroU32::MIN),
-            elsewhere: count(facts.signs.iter().filter(serves).count()),
+            elsewhere: count(view.elsewhere().filter(helps).count()),
         }
     }
 

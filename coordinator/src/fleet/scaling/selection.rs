@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use broker_config::{InstanceId, PluginId};
+use broker_config::{InstanceId, Lane, PluginId};
 use tokio::sync::watch;
 use tracing::warn;
 
@@ -24,6 +24,13 @@ pub(in crate::fleet) struct Planned {
     pub(in crate::fleet) containers: docker::Instances,
     pub(in crate::fleet) pools: BTreeMap<PluginId, Pool>,
     pub(in crate::fleet) cap: Cap,
+}
+
+impl Planned {
+    /// The instances of versions that are tried: all of them run, whatever the work.
+    pub(in crate::fleet) fn tried(&self) -> impl Iterator<Item = (&InstanceId, &process::Wanted)> {
+        self.instances.iter().filter(|(_, wanted)| !wanted.lane.is_main())
+    }
 }
 
 /// Decides which of it runs; cheap to clone.
@@ -205,7 +212,8 @@ impl Selection {
         let state = self.lock();
         let of = |id: &PluginId| state.numbers.get(id).cloned().unwrap_or_default();
         let names = plugins.iter().flat_map(|id| of(id).into_iter().filter_map(|n| name(id, n)));
-        names.collect()
+        let tried = state.planned.tried().filter(|(_, wanted)| plugins.contains(&wanted.plugin));
+        names.chain(tried.map(|(name, _)| name.clone())).collect()
     }
 
     /// Notes what is to be shown of each.
@@ -245,10 +253,9 @@ impl Selection {
     }
 }
 
-/// The name of instance `n` of a plugin.
+/// The name of instance `n` of a plugin, of those whose number is decided.
 pub(in crate::fleet) fn name(plugin: &PluginId, n: u32) -> Option<InstanceId> {
-    // A plugin's id with a number behind it is always the name of an instance.
-    format!("plugin-{plugin}-{n}").parse().ok()
+    process::instance_name(plugin, Lane::Main, n)
 }
 
 impl State {
@@ -274,6 +281,8 @@ impl State {
                 containers.extend(container.map(|wanted| (name, wanted)));
             }
         }
+        let tried = planned.tried().filter(|(name, _)| !self.except.contains(*name));
+        processes.extend(tried.map(|(name, wanted)| (name.clone(), wanted.clone())));
         self.processes.set_wanted(processes);
         match &self.containers {
             Some(handle) => handle.set_wanted(containers),

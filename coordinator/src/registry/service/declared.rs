@@ -3,18 +3,95 @@
 
 use std::collections::BTreeSet;
 
-use broker_config::PluginId;
 use broker_config::wire::event::Fact;
+use broker_config::{Announce, InstanceId, Lane, Manifest, PluginId};
 
 use super::{Registry, State};
+use crate::broker::now;
+use crate::registry::{Granted, Known, decide};
+use crate::transition::admit::Place;
+
+/// A version of a plugin that comes: with a worker, or on disk only.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arriving<'a> {
+    pub(super) manifest: &'a Manifest,
+    /// Whether its workers know lanes.
+    pub(super) knows_lanes: bool,
+    /// The worker.
+    pub(super) instance: Option<&'a InstanceId>,
+}
+
+impl<'a> Arriving<'a> {
+    pub(super) fn of(announce: &'a Announce) -> Self {
+        Self {
+            manifest: &announce.manifest,
+            knows_lanes: announce.lanes,
+            instance: Some(&announce.instance),
+        }
+    }
+
+    /// What lies on disk; what its workers know, they say themselves.
+    fn on_disk(manifest: &'a Manifest) -> Self {
+        Self { manifest, knows_lanes: true, instance: None }
+    }
+}
+
+/// What becomes of it.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) granted: Granted,
+    pub(super) lane: Lane,
+    /// Whether it pulls tasks, as far as its version is concerned.
+    pub(super) serves: bool,
+}
 
 impl Registry {
+    /// Keeps what a manifest says of a plugin, if it may serve, and makes its consumers.
+    pub(super) async fn take_in(
+        &self,
+        state: &mut State,
+        plugin: &PluginId,
+        arriving: Arriving<'_>,
+    ) -> Result<Taken, Vec<String>> {
+        let manifest = arriving.manifest;
+        let present = state.entries.get(plugin).map(|entry| entry.manifest.version.to_string());
+        let mut place = self.place(state, plugin, arriving);
+        if place == Place::Begin {
+            self.begin(state, plugin, manifest).await;
+            place = self.place(state, plugin, arriving);
+        }
+        if let Place::Refuse(reason) = place {
+            return Err(vec![reason]);
+        }
+        let (lane, serves) = place.lane();
+        let keeps = place != Place::Current;
+        let (policies, expected) = (&state.word.policies, &state.word.expected);
+        let known = Known { entries: &state.entries, policies, expected, keeps };
+        let mut granted = decide(plugin, manifest, known, &now())?;
+        let kept = self.keep_candidate(state, plugin, manifest, lane).await;
+        let is_kept = kept.map_err(|reason| vec![reason])?;
+        let serves = serves && (is_kept || lane == Lane::Main);
+        if let Some(entry) = granted.entry.take() {
+            let kept = self.keep(state, entry, &granted.settings, present).await;
+            kept.map_err(|error| vec![error])?;
+        } else if let Some(entry) = state.entries.get(plugin).cloned() {
+            // Perhaps it announces itself because somebody has deleted them.
+            state.ready.remove(plugin);
+            self.make_ready(state, &entry).await;
+        }
+        if !state.ready.contains(plugin) {
+            return Err(vec!["its consumers could not be made; try again".to_owned()]);
+        }
+        state.removed.forget(plugin);
+        Ok(Taken { granted, lane, serves })
+    }
+
     /// Takes in what is declared of some plugins as if they had announced themselves. What cannot be
     /// taken in is told; the fleet then starts an instance, which hears why.
     pub(super) async fn declare(&self, state: &mut State, plugins: &BTreeSet<PluginId>) {
         for id in plugins {
             let Some(manifest) = state.word.declared.get(id).cloned() else { continue };
-            if let Err(reasons) = self.take_in(state, id, &manifest).await {
+            if let Err(reasons) = self.take_in(state, id, Arriving::on_disk(&manifest)).await {
                 tracing::warn!(plugin.id = %id, ?reasons, "a plugin may not serve");
                 self.tell(Fact::PluginRejected { plugin_id: id.clone(), reasons }).await;
             }

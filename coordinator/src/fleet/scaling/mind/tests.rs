@@ -6,7 +6,8 @@ use crate::config::connection::{Connection, Login, Origin, Tls};
 use crate::config::vars::vars;
 use crate::config::{Overrides, PluginsFile};
 use crate::docker::naming::FleetId;
-use crate::fleet::plugins::PluginPlan;
+use crate::fleet::plugins::{Hosts, PluginPlan};
+use crate::fleet::versions::Decided;
 use crate::internal::Builtins;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -28,7 +29,8 @@ fn planned(text: &str) -> Planned {
     assert_eq!(file.problems, []);
     let fleet = FleetId::new(&prefix, "node");
     let boxed = docker::Surroundings::new(fleet, prefix, Duration::ZERO, &[], &none);
-    PluginPlan::of((file, Overrides::default()), &[], &shared, &boxed, &Builtins::new()).planned()
+    let hosts = Hosts { processes: shared, containers: boxed, builtins: Builtins::new() };
+    PluginPlan::of((file, Overrides::default()), &[], &hosts, &Decided::new()).planned()
 }
 
 fn id() -> PluginId {

@@ -1,0 +1,185 @@
+//! The names of a plugin's lanes: while two versions of it run, each has tasks of its own.
+//!
+//! The second lane's token is the plugin's id with `_next` behind it, which is no plugin id, so that
+//! no other plugin can have it.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Names, RecordAddress};
+use crate::codec;
+use crate::id::{Cid, PluginId};
+use crate::queue::Queue;
+
+/// Behind the id of a plugin: its second lane.
+const NEXT: &str = "_next";
+
+/// Which of a plugin's tasks: those of its current version, or those of the one that is tried.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Lane {
+    /// The tasks of the current version; there are no others most of the time.
+    #[default]
+    Main,
+    /// The tasks of a version that is to take the current one's place.
+    Next,
+}
+
+impl Lane {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Main, Self::Next];
+
+    /// Whether it is the usual one.
+    #[must_use]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    pub fn is_main(&self) -> bool {
+        *self == Self::Main
+    }
+
+    /// The token that stands for the plugin's tasks in this lane.
+    fn token(self, plugin: &PluginId) -> String {
+        match self {
+            Self::Main => plugin.to_string(),
+            Self::Next => format!("{plugin}{NEXT}"),
+        }
+    }
+
+    /// Reads such a token.
+    pub(super) fn parse(token: &str) -> Option<(PluginId, Self)> {
+        match token.strip_suffix(NEXT) {
+            Some(plugin) => Some((plugin.parse().ok()?, Self::Next)),
+            None => Some((token.parse().ok()?, Self::Main)),
+        }
+    }
+}
+
+impl Names {
+    /// `mf.task.<queue>.<plugin>_next.<cid>`, in the second lane; else as [`Names::task`].
+    #[must_use]
+    pub fn task_in(&self, lane: Lane, queue: Queue, plugin: &PluginId, cid: &Cid) -> String {
+        let cid = codec::encode(cid.as_str().as_bytes());
+        format!("{}{queue}.{}.{cid}", self.task_root, lane.token(plugin))
+    }
+
+    /// The tasks of one plugin in one queue and lane.
+    #[must_use]
+    pub fn tasks_in(&self, lane: Lane, queue: Queue, plugin: &PluginId) -> String {
+        format!("{}{queue}.{}.*", self.task_root, lane.token(plugin))
+    }
+
+    /// Where a task of a lane waits for its time.
+    #[must_use]
+    pub fn later_in(&self, lane: Lane, plugin: &PluginId, cid: &Cid) -> String {
+        let cid = codec::encode(cid.as_str().as_bytes());
+        format!("{}.later.{}.{cid}", self.prefix, lane.token(plugin))
+    }
+
+    /// The scheduled tasks of one plugin in one lane.
+    #[must_use]
+    pub fn all_later_in(&self, lane: Lane, plugin: &PluginId) -> String {
+        format!("{}.later.{}.*", self.prefix, lane.token(plugin))
+    }
+
+    /// The durable consumer of a lane's tasks in one queue, e.g. `ffmpeg_next_fast`.
+    #[must_use]
+    pub fn consumer_in(lane: Lane, plugin: &PluginId, queue: Queue) -> String {
+        format!("{}_{queue}", lane.token(plugin))
+    }
+
+    /// `$KV.mf-records.<cid>.<plugin>_next`: what a version on trial says of a file. It is no
+    /// record: nobody merges it and nothing follows from it.
+    #[must_use]
+    pub fn trial(&self, cid: &Cid, plugin: &PluginId) -> String {
+        let cid = codec::encode(cid.as_str().as_bytes());
+        format!("{}{cid}.{plugin}{NEXT}", self.record_root)
+    }
+
+    /// All that a version of this plugin has said on trial.
+    #[must_use]
+    pub fn trials_of(&self, plugin: &PluginId) -> String {
+        format!("{}*.{plugin}{NEXT}", self.record_root)
+    }
+
+    /// Reads the subject of what a version on trial said.
+    #[must_use]
+    pub fn parse_trial(&self, subject: &str) -> Option<RecordAddress> {
+        let (cid, token) = subject.strip_prefix(&self.record_root)?.split_once('.')?;
+        let plugin = token.strip_suffix(NEXT)?.parse().ok()?;
+        Some(RecordAddress { cid: codec::decode_text(cid).ok()?.try_into().ok()?, plugin })
+    }
+
+    /// `<plugin>.versions` in the bucket of plugins: which version is to run, and which is to take
+    /// its place.
+    #[must_use]
+    pub fn versions_key(plugin: &PluginId) -> String {
+        format!("{plugin}.versions")
+    }
+
+    /// The versions of all plugins.
+    #[must_use]
+    pub fn all_versions(&self) -> String {
+        Self::key_subject(&self.plugins_bucket(), "*.versions")
+    }
+
+    /// Reads the plugin from the subject of its versions.
+    #[must_use]
+    pub fn parse_versions(&self, subject: &str) -> Option<PluginId> {
+        let keys = Self::key_subject(&self.plugins_bucket(), "");
+        subject.strip_prefix(&keys)?.strip_suffix(".versions")?.parse().ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::names::TaskAddress;
+
+    #[test]
+    fn each_lane_has_names_of_its_own_that_are_read_back() {
+        let names = Names::default();
+        let (plugin, cid): (PluginId, Cid) =
+            ("ffmpeg".parse().unwrap(), "midhash256:ab".parse().unwrap());
+        for (lane, task, consumer) in [
+            (Lane::Main, "mf.task.fast.ffmpeg.midhash256=3Aab", "ffmpeg_fast"),
+            (Lane::Next, "mf.task.fast.ffmpeg_next.midhash256=3Aab", "ffmpeg_next_fast"),
+        ] {
+            let subject = names.task_in(lane, Queue::Fast, &plugin, &cid);
+            assert_eq!(subject, task);
+            let (queue, plugin, cid) = (Queue::Fast, plugin.clone(), cid.clone());
+            assert_eq!(Names::consumer_in(lane, &plugin, queue), consumer);
+            let later = names.later_in(lane, &plugin, &cid);
+            assert_eq!(names.parse_later(&later), Some((plugin.clone(), cid.clone())));
+            let address = TaskAddress { queue, lane, plugin, cid };
+            assert_eq!(names.parse_task(&subject), Some(address));
+        }
+        let main = names.task_in(Lane::Main, Queue::Fast, &plugin, &cid);
+        assert_eq!(main, names.task(Queue::Fast, &plugin, &cid));
+    }
+
+    #[test]
+    fn what_a_version_on_trial_says_is_no_record() {
+        let names = Names::default();
+        let (plugin, cid): (PluginId, Cid) = ("p".parse().unwrap(), "film".parse().unwrap());
+        let subject = names.trial(&cid, &plugin);
+        assert_eq!(subject, "$KV.mf-records.film.p_next");
+        assert_eq!(names.parse_record(&subject), None);
+        let address = RecordAddress { cid: cid.clone(), plugin: plugin.clone() };
+        assert_eq!(names.parse_trial(&subject), Some(address));
+        assert_eq!(names.parse_trial(&names.record(&cid, &plugin)), None);
+        let versions = Names::key_subject(&names.plugins_bucket(), &Names::versions_key(&plugin));
+        assert_eq!(names.parse_versions(&versions), Some(plugin));
+    }
+}

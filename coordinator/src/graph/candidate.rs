@@ -1,0 +1,67 @@
+//! PURE: a version of a plugin that is tried beside the current one.
+
+use std::sync::Arc;
+
+use broker_config::{Cid, Lane};
+use semver::Version;
+
+use super::{Node, PluginSpec};
+use crate::transition::share::takes;
+
+/// A version that is tried.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// The plugin in that version.
+    pub spec: Arc<PluginSpec>,
+    /// What it gets to do.
+    pub tries: Tries,
+}
+
+/// What a version that is tried gets to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tries {
+    /// The work on this share of the files, in percent.
+    Share(u8),
+    /// What the current version gets as well; nothing follows from what it says.
+    Shadow,
+}
+
+impl Node {
+    /// Which version does the work on a file, and in which lane its task goes.
+    #[must_use]
+    pub fn side(&self, cid: &Cid) -> (&Arc<PluginSpec>, Lane) {
+        match &self.candidate {
+            Some(Candidate { spec, tries: Tries::Share(percent) }) if takes(*percent, cid) => {
+                (spec, Lane::Next)
+            }
+            Some(_) | None => (&self.spec, Lane::Main),
+        }
+    }
+
+    /// Whether a task for this version in this lane still has somebody to do it.
+    #[must_use]
+    pub fn serves(&self, version: &Version, lane: Lane) -> bool {
+        match (lane, &self.candidate) {
+            (Lane::Main, _) => self.spec.manifest.version == *version,
+            (Lane::Next, Some(Candidate { spec, tries: Tries::Share(_) })) => {
+                spec.manifest.version == *version
+            }
+            (Lane::Next, Some(_) | None) => false,
+        }
+    }
+
+    /// The version that gets the same work, to be compared.
+    #[must_use]
+    pub fn shadow(&self) -> Option<&Arc<PluginSpec>> {
+        match &self.candidate {
+            Some(Candidate { spec, tries: Tries::Shadow }) => Some(spec),
+            Some(Candidate { tries: Tries::Share(_), .. }) | None => None,
+        }
+    }
+
+    /// Whether the outcomes of two versions are to be counted.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(&self.candidate, Some(Candidate { tries: Tries::Share(_), .. }))
+    }
+}

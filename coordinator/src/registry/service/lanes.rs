@@ -1,0 +1,79 @@
+//! The second lane of a plugin, and telling its instances to ask anew what to do.
+
+use broker_config::apply::apply_consumer;
+use broker_config::topology::TaskConsumerSpec;
+use broker_config::wire::signal::Control;
+use broker_config::{Chain, Lane, Manifest, PluginId, Queue};
+
+use super::{Registry, State};
+use crate::broker::json;
+use crate::transition::{Transition, Way};
+
+impl Registry {
+    /// Sees to it that what a transition left behind is gone, and that what it needs is there.
+    pub(super) async fn load_versions(&self, state: &State) {
+        for (id, kept) in &state.versions {
+            let Some(Transition { candidate, way, .. }) = &kept.versions.transition else {
+                self.close_lane(id).await;
+                continue;
+            };
+            match (way, candidate) {
+                (Way::Gradual(_) | Way::BlueGreen, Some(manifest)) => {
+                    if let Err(reason) = self.open_lane(state, id, manifest).await {
+                        tracing::warn!(plugin.id = %id, reason, "the new version gets no tasks");
+                    }
+                }
+                (Way::Immediate | Way::Graceful, _) | (_, None) => {}
+            }
+        }
+    }
+
+    /// The version of a plugin has changed: what waits for its time waits for the version before, and
+    /// everybody asks anew what to do.
+    pub(super) async fn version_changed(&self, id: &PluginId) {
+        if let Err(error) = self.broker.clear_later(id, Lane::Main).await {
+            tracing::warn!(plugin.id = %id, error = %Chain(&error), "deferred tasks are left");
+        }
+        self.ask_all(id).await;
+    }
+
+    /// Has every instance of a plugin announce itself: the answer says what to do.
+    pub(super) async fn ask_all(&self, id: &PluginId) {
+        let (subject, body) = (self.broker.names.control(id), json(&Control::Announce));
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "who does not hear it gives back the tasks that are not its own"
+        )]
+        let sent = self.broker.client.publish(subject, body).await;
+        tracing::debug!(plugin.id = %id, sent = sent.is_ok(), "its instances ask what to do");
+    }
+
+    /// Makes the consumers of the second lane.
+    pub(super) async fn open_lane(
+        &self,
+        state: &State,
+        id: &PluginId,
+        manifest: &Manifest,
+    ) -> Result<(), String> {
+        let policy = state.word.policies.get(id).and_then(|policy| policy.retry.as_ref());
+        let attempts = policy.unwrap_or(&manifest.retry).max_attempts.get();
+        for queue in Queue::ALL {
+            let names = &self.broker.names;
+            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
+            let spec = spec.in_lane(names, Lane::Next, id, queue);
+            let apply = || apply_consumer(&self.broker.js, names, &spec);
+            let made = self.broker.through(apply).await;
+            made.map_err(|error| format!("its consumers could not be made: {}", Chain(&error)))?;
+        }
+        Ok(())
+    }
+
+    /// Takes away the second lane with all that waits in it, and what was said on trial.
+    pub(super) async fn close_lane(&self, id: &PluginId) {
+        let lane = self.broker.through(|| self.broker.clear_lane(id, Lane::Next)).await;
+        let trials = self.broker.through(|| self.broker.clear_trials(id)).await;
+        if let Err(error) = lane.and(trials) {
+            tracing::warn!(plugin.id = %id, error = %Chain(&error), "something of a trial is left");
+        }
+    }
+}
