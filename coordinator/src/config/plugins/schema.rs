@@ -56,7 +56,8 @@ fn plugin() -> Value {
     let mut plugin = object("A plugin; without fields, all is as by default.", fields());
     let needs = |fields: &[&str]| json!({"type": "object", "required": fields});
     // The same rules as `decode::whole`, as far as they are about which fields there are.
-    let never = [needs(&["instances", "scale"]), needs(&["url", "urls"])];
+    let never =
+        [needs(&["instances", "scale"]), needs(&["url", "urls"]), needs(&["runtime", "type"])];
     plugin["not"] = json!({"anyOf": never});
     plugin
 }
@@ -77,6 +78,7 @@ fn fields() -> Vec<(&'static str, Value)> {
             "runtime",
             described("What starts it.", one_of(&["process", "remote", "docker", "internal"])),
         ),
+        ("type", described("MetaMesh's word for `runtime`.", one_of(&["container", "internal"]))),
         ("protocol", described("What it speaks.", one_of(&["nats", "http"]))),
         ("url", described("Where an HTTP plugin listens.", text())),
         ("urls", described("Where each instance of a remote HTTP plugin listens.", texts())),
@@ -121,8 +123,16 @@ fn fields() -> Vec<(&'static str, Value)> {
         (
             "mounts",
             described(
-                "What of this machine its containers see: source:target, read-only unless :rw.",
+                "What of this machine it sees: source:target, read-only unless :rw.",
                 json!({"type": "array", "items": {"type": "string", "pattern": "\\$\\{|^[^:]+:/[^:]+(:r[ow])?$"}}),
+            ),
+        ),
+        (
+            "isolation",
+            described(
+                "Whether its processes are kept apart.",
+                // Older YAML takes the words for true and false.
+                or_variable(&json!({"enum": ["on", "off", true, false]})),
             ),
         ),
         (
