@@ -1,6 +1,6 @@
 //! Built-in plugins: they run in the program itself and disturb nobody.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use coordinator::internal::{
 };
 use coordinator::process::ProcessState;
 use coordinator::process::restart::RestartPolicy;
-use integration_tests::cli::{Home, Look, Up};
+use integration_tests::cli::{Home, Up};
 use integration_tests::{Fleet, docker, eventually, heavy, manifest};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -123,32 +123,12 @@ async fn a_panic_ends_a_task_or_a_worker_and_never_the_fleet() -> anyhow::Result
     Ok(())
 }
 
-/// Metadata by file and plugin.
-type Found = BTreeMap<(String, String), Value>;
-
-async fn found(home: &Home, look: &Look) -> anyhow::Result<Found> {
-    let done = home.run(&["scan", &home.file(""), "--wait"]).await?;
-    anyhow::ensure!(matches!(done.code, Some(0 | 6)), "{done:?}");
-    // Only when a scan has been through everything there is nothing more to come.
-    eventually("everything to be settled", async || {
-        let stream = look.store.names().submit_stream();
-        Ok((look.store.stream_state(&stream).await?.messages == 0).then_some(()))
-    })
-    .await?;
-    let records = look.records().await?;
-    let of = |record: &broker_config::Record| {
-        let value = json!({"status": record.status, "meta": record.meta, "error": record.error});
-        ((record.cid.to_string(), record.plugin_id.to_string()), value)
-    };
-    Ok(records.iter().map(of).collect())
-}
-
 #[tokio::test]
 async fn built_in_plugins_find_what_processes_find_key_by_key() -> anyhow::Result<()> {
     let _place = heavy().await?;
     let home = Home::with_demo_library().await?;
     let (up, look) = Up::fleet(&home, PLUGINS.len() + 1).await?;
-    let by_processes = found(&home, &look).await?;
+    let by_processes = look.scanned(&home).await?;
     drop(look);
     up.stop().await?;
 
@@ -160,7 +140,8 @@ async fn built_in_plugins_find_what_processes_find_key_by_key() -> anyhow::Resul
     let (up, look) = Up::fleet_with(&home, PLUGINS.len() + 1, &plugins).await?;
     assert!(up.children("plugin-file-info")?.is_empty(), "it has no process");
     assert_eq!(up.children("plugin-ffmpeg")?.len(), 1, "what is not named runs as before");
-    let inside = found(&home, &look).await?;
+    let inside = look.scanned(&home).await?;
+    home.run(&["plugin", "restart", "file-info"]).await?.ok()?;
     up.stop().await?;
 
     let ids: BTreeSet<&str> = inside.keys().map(|(_, plugin)| plugin.as_str()).collect();

@@ -15,6 +15,8 @@ use crate::{Fleet, LIMIT, eventually, within};
 
 /// Messages read in one request.
 const PAGE: usize = 500;
+/// How often a page is asked for.
+const READS: usize = 3;
 /// How long the server may be silent in the middle of an answer.
 const SILENCE: Duration = Duration::from_secs(5);
 
@@ -41,11 +43,23 @@ impl Fleet {
         let mut all = Vec::new();
         let mut from = 1;
         loop {
-            let page = self.page(stream, from).await?;
+            let page = self.patient_page(stream, from).await?;
             let Some(last) = page.last() else { return Ok(all) };
             from = last.sequence + 1;
             all.extend(page);
         }
+    }
+
+    /// A page may get lost with a connection; reading it again does no harm.
+    async fn patient_page(&self, stream: &str, from: u64) -> anyhow::Result<Vec<Stored>> {
+        let mut last = None;
+        for _ in 0..READS {
+            match self.page(stream, from).await {
+                Ok(page) => return Ok(page),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.context("no read")?)
     }
 
     async fn page(&self, stream: &str, from: u64) -> anyhow::Result<Vec<Stored>> {

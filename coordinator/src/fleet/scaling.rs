@@ -1,6 +1,6 @@
 //! Has as many instances run as there is work for, within what `plugins.yml` allows.
 //!
-//! Looks every second, as long as there is anything to decide; the decisions are in [`mind`] and
+//! Looks every second, as long as there is anything to decide; the decisions are in `mind` and
 //! [`crate::scale`]. Only the fleet whose coordinator leads goes by what waits. While the broker does
 //! not answer, everything stays as it is. An instance that is too many is told to pause and stopped
 //! when it has nothing in hand; it goes on when it is needed before that.

@@ -143,5 +143,6 @@ async fn without_an_engine_that_is_said_and_the_fleet_works() -> anyhow::Result<
     let file = docker::plugins_file(&home, &json!({"odd": entry}))?;
     let up = Up::start(&home, &["up", &file[0], &file[1]])?;
     up.says("the Docker engine does not answer").await?;
+    up.says("metafleet is up").await?;
     up.stop().await
 }

@@ -6,7 +6,7 @@ use broker_config::wire::event::Fact;
 use integration_tests::cli::Home;
 use integration_tests::docker::{Docker, add_odd, boxed, id, plugins_file};
 use integration_tests::{eventually, heavy, within};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::fleet;
 
@@ -18,13 +18,13 @@ async fn containers_sleep_and_what_waits_wakes_them() -> anyhow::Result<()> {
     let Some(docker) = Docker::get("scale to zero").await? else { return Ok(()) };
     let _place = heavy().await?;
     let mut home = boxed(Home::new()?).with_var("METAFLEET_SHRINK_AFTER", "5s");
-    home.write_many(6)?;
     let mut entry = add_odd(&mut home, "odd", &["slow", "300"]).await?;
     entry["scale"] = json!({"min": 0, "max": 2});
     let asleep = async || Ok((docker.containers().await?.is_empty()).then_some(()));
 
     let (up, _look) = fleet(&home, &json!({"odd": entry}), 1, &[]).await?;
     within(LONG, "the one that said its manifest to go", asleep).await?;
+    home.write_many(6)?;
 
     let (code, summary) = home.scan(&[]).await?;
     assert_eq!((code, &summary["tasks"]["completed"]), (0, &json!(6)), "{summary}");
@@ -41,6 +41,10 @@ async fn changed_settings_take_effect_when_the_container_with_those_before_is_go
     let _place = heavy().await?;
     let mut home = boxed(Home::new()?);
     let mut entry = add_odd(&mut home, "odd", &["same"]).await?;
+    let manifest = home.plugin_dir("odd", "1.0.0").join("manifest.json");
+    let mut changed: Value = serde_json::from_slice(&std::fs::read(&manifest)?)?;
+    changed["configSchema"] = json!({"key": {"type": "string"}});
+    std::fs::write(&manifest, changed.to_string())?;
     entry["config"] = json!({"key": "before"});
     let (up, _look) = fleet(&home, &json!({"odd": entry}), 1, &[]).await?;
     let before: Vec<String> = docker.containers().await?.iter().map(id).collect();

@@ -1,5 +1,7 @@
 //! Looking at a running fleet's broker without the command line.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use broker_config::read::Stored;
 use broker_config::{Names, Record};
@@ -8,9 +10,13 @@ use coordinator::store::Store;
 use coordinator::store::cursor::Start;
 use coordinator::store::overview::Overview;
 use futures_util::StreamExt as _;
+use serde_json::{Value, json};
 
 use super::Home;
 use crate::{eventually, within};
+
+/// What was found, by file and plugin.
+pub type Found = BTreeMap<(String, String), Value>;
 
 /// A connection of the test's own.
 #[derive(Debug)]
@@ -25,6 +31,21 @@ impl Look {
         let Some(fleet) = DataDir::new(home.data()).running()? else { return Ok(None) };
         let client = fleet.connection.connect("test").await?;
         Ok(Some(Self { store: Store::open(client, Names::new(fleet.prefix)).await? }))
+    }
+
+    /// Scans the library; returns how each plugin ended on each file and what it found, by file and
+    /// plugin.
+    pub async fn scanned(&self, home: &Home) -> anyhow::Result<Found> {
+        let done = home.run(&["scan", &home.file(""), "--wait"]).await?;
+        anyhow::ensure!(matches!(done.code, Some(0 | 6)), "{done:?}");
+        // Only when a scan has been through everything there is nothing more to come.
+        self.settled().await?;
+        let of = |record: &Record| {
+            let value =
+                json!({"status": record.status, "meta": record.meta, "error": record.error});
+            ((record.cid.to_string(), record.plugin_id.to_string()), value)
+        };
+        Ok(self.records().await?.iter().map(of).collect())
     }
 
     /// Waits until a coordinator leads and so many plugins are ready.

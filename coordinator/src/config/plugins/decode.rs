@@ -10,6 +10,7 @@ use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 use broker_config::retry::RetryOptions;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
@@ -111,6 +112,21 @@ fn note(found: &mut Findings, field: &Field, result: Set) {
     }
 }
 
+/// `MetaMesh`'s word for what starts a plugin.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Type {
+    Container,
+    Internal,
+}
+
+const fn of_type(word: Type) -> Runtime {
+    match word {
+        Type::Container => Runtime::Docker,
+        Type::Internal => Runtime::Internal,
+    }
+}
+
 fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
     let value = &field.node;
     match field.key.as_str() {
@@ -119,15 +135,7 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
             read(field, "process, remote, docker or internal").map(|value| entry.runtime = value)
         }
         // As in MetaMesh, where there was nothing else to choose.
-        "type" => {
-            let word: String = read(field, "container or internal")?;
-            entry.runtime = match word.as_str() {
-                "container" => Runtime::Docker,
-                "internal" => Runtime::Internal,
-                _ => return Err(rule(field, "container or internal")),
-            };
-            Ok(())
-        }
+        "type" => read(field, "container or internal").map(|value| entry.runtime = of_type(value)),
         "protocol" => read(field, "nats or http").map(|value| entry.protocol = value),
         "url" => address(&value.to_json()).map(|url| entry.urls = vec![url]),
         "urls" => {

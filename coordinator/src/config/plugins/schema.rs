@@ -78,7 +78,7 @@ fn fields() -> Vec<(&'static str, Value)> {
             "runtime",
             described("What starts it.", one_of(&["process", "remote", "docker", "internal"])),
         ),
-        ("type", described("An older word for `runtime`.", one_of(&["container", "internal"]))),
+        ("type", described("MetaMesh's word for `runtime`.", one_of(&["container", "internal"]))),
         ("protocol", described("What it speaks.", one_of(&["nats", "http"]))),
         ("url", described("Where an HTTP plugin listens.", text())),
         ("urls", described("Where each instance of a remote HTTP plugin listens.", texts())),
@@ -123,7 +123,7 @@ fn fields() -> Vec<(&'static str, Value)> {
         (
             "mounts",
             described(
-                "What of this machine its containers see: source:target, read-only unless :rw.",
+                "What of this machine it sees: source:target, read-only unless :rw.",
                 json!({"type": "array", "items": {"type": "string", "pattern": "\\$\\{|^[^:]+:/[^:]+(:r[ow])?$"}}),
             ),
         ),
@@ -131,6 +131,7 @@ fn fields() -> Vec<(&'static str, Value)> {
             "isolation",
             described(
                 "Whether its processes are kept apart.",
+                // Older YAML takes the words for true and false.
                 or_variable(&json!({"enum": ["on", "off", true, false]})),
             ),
         ),

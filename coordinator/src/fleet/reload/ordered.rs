@@ -101,6 +101,7 @@ impl Reload {
 fn instances_of(plan: &PluginPlan, id: &PluginId) -> BTreeSet<InstanceId> {
     let processes = plan.instances.iter().map(|(name, wanted)| (name, &wanted.plugin));
     let containers = plan.containers.iter().map(|(name, wanted)| (name, &wanted.plugin));
-    let its = processes.chain(containers).filter(|(_, plugin)| *plugin == id);
+    let inside = plan.internal.iter().map(|(name, wanted)| (name, &wanted.plugin));
+    let its = processes.chain(containers).chain(inside).filter(|(_, plugin)| *plugin == id);
     its.map(|(name, _)| name.clone()).collect()
 }
