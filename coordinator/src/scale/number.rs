@@ -5,8 +5,10 @@
 //! when every look for some seconds has asked for more, to the least of what they asked for, and at
 //! most to the double. It shrinks when every look for a long time has asked for less, to the most
 //! of them, and to no fewer than would be busy all the time with what was done in that time: single
-//! looks may all have met it in quieter moments. One look alone decides only that there is one at all: a task that waits where nobody
-//! serves is no matter of chance.
+//! looks may all have met it in quieter moments. Where it had to grow again soon after, the next time
+//! is longer (see [`REGRET`]): a load that lies between two numbers else goes to and fro for ever.
+//! One look alone decides only that there is one at all: a task that waits where nobody serves is no
+//! matter of chance.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -16,6 +18,15 @@ use super::{Bounds, Moment};
 
 /// What waits is to be done within this time.
 pub const WITHIN: Duration = Duration::from_secs(10);
+
+/// Who grows again within this time after shrinking has shrunk too soon: the next time takes
+/// [`REGRET_FACTOR`] times as long, up to [`MOST_PATIENCE`] times. Each time it was right makes that
+/// less again. Where nothing at all is to be done, nobody waits longer than [`Pace`] says.
+pub const REGRET: Duration = Duration::from_hours(1);
+/// See [`REGRET`].
+pub const REGRET_FACTOR: u32 = 4;
+/// See [`REGRET`].
+pub const MOST_PATIENCE: u32 = 64;
 
 /// How soon a number follows what is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -159,13 +170,20 @@ pub struct History {
     number: u32,
     since: Moment,
     trend: Trend,
+    /// Since when nothing at all was asked for.
+    idle: Option<Moment>,
+    /// When it shrank, unless it has grown since.
+    shrank: Option<Moment>,
+    /// How many times as long as the pace says it waits before it shrinks.
+    patience: u32,
 }
 
 impl History {
     /// There are `number` from `now` on.
     #[must_use]
     pub fn new(number: u32, now: Moment) -> Self {
-        Self { number, since: now, trend: Trend::Level }
+        let trend = Trend::Level;
+        Self { number, since: now, trend, idle: None, shrank: None, patience: 1 }
     }
 
     /// The number that it was told last.
@@ -176,9 +194,20 @@ impl History {
 
     /// Takes in that there are `number` from `now` on.
     pub fn stands(&mut self, number: u32, now: Moment) {
-        if self.number != number {
-            *self = Self::new(number, now);
+        if self.number == number {
+            return;
         }
+        let (mut shrank, mut patience) = (self.shrank, self.patience);
+        if number < self.number {
+            shrank = Some(now);
+        } else if let Some(at) = shrank.take() {
+            let is_regretted = now.saturating_sub(at) < REGRET;
+            patience = match is_regretted {
+                true => (patience * REGRET_FACTOR).min(MOST_PATIENCE),
+                false => (patience / REGRET_FACTOR).max(1),
+            };
+        }
+        *self = Self { shrank, patience, idle: self.idle, ..Self::new(number, now) };
     }
 
     /// Takes in what a look asks for, and how many were kept busy lately; returns the number that
@@ -191,6 +220,7 @@ impl History {
         now: Moment,
     ) -> u32 {
         let asked = bounds.clamp(needed);
+        self.idle = (needed == 0).then_some(self.idle.unwrap_or(now));
         self.trend = match self.trend {
             _ if asked == self.number => Trend::Level,
             Trend::Up { since, least } if asked > self.number => {
@@ -205,6 +235,8 @@ impl History {
             }
         };
         let has_stood = |since: Moment, long: Duration| now.saturating_sub(since) >= long;
+        let is_idle = self.idle.is_some_and(|since| has_stood(since, pace.shrink_after));
+        let shrink_after = pace.shrink_after.saturating_mul(self.patience);
         let next = match self.trend {
             Trend::Up { .. } if self.number == 0 => 1,
             Trend::Up { since, least }
@@ -212,9 +244,11 @@ impl History {
             {
                 least.min(self.number.saturating_mul(2))
             }
+            Trend::Down { .. } if is_idle && has_stood(self.since, pace.shrink_after) => {
+                busy.min(self.number)
+            }
             Trend::Down { since, most }
-                if has_stood(since, pace.shrink_after)
-                    && has_stood(self.since, pace.shrink_after) =>
+                if has_stood(since, shrink_after) && has_stood(self.since, shrink_after) =>
             {
                 most.max(busy.min(self.number))
             }

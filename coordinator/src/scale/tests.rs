@@ -77,6 +77,24 @@ fn a_number_follows_only_what_lasts() {
             vec![(0, 5)],
         ),
         ("to zero", 1, vec![0; 11], vec![(0, 1), (10, 0)]),
+        (
+            "who shrank too soon waits longer the next time",
+            2,
+            [vec![1; 11], vec![2; 4], vec![1; 41]].concat(),
+            vec![(0, 2), (10, 1), (14, 2), (55, 1)],
+        ),
+        (
+            "but not with nothing to do",
+            2,
+            [vec![1; 11], vec![2; 4], vec![0; 11]].concat(),
+            vec![(0, 2), (10, 1), (14, 2), (25, 0)],
+        ),
+        (
+            "and no longer once it was right",
+            2,
+            [vec![1; 11], vec![2; 4], vec![1; 3_700], vec![2; 4], vec![1; 12]].concat(),
+            vec![(0, 2), (10, 1), (14, 2), (55, 1), (3_718, 2), (3_729, 1)],
+        ),
     ] {
         let mut history = History::new(begin, Moment::ZERO);
         let mut seen = vec![(0, begin)];
