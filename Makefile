@@ -84,3 +84,6 @@ chaos: run-tools ## the long chaos test: 10,000 files, 50 killed workers
 bench: run-tools ## measure throughput and latency beside the raw ceiling
 	cargo build --release --locked --package coordinator
 	@$(WITH_NATS) target/release/metafleet bench
+
+overhead: tools docker-tools build ## measure what a task costs inside metafleet, as a process, in a container, over the bridge
+	@$(WITH_NATS) $(WITH_HTTP) python3 tests/overhead/overhead.py --stage $(STAGE)
