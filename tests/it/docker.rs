@@ -8,6 +8,7 @@ mod probe;
 mod pull;
 mod same;
 mod scale;
+mod versions;
 
 use anyhow::Context as _;
 use integration_tests::cli::{Home, Look, Up};

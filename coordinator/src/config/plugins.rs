@@ -5,6 +5,7 @@
 //! at all is an error: running everything as by default is not what its writer wanted.
 
 mod decode;
+pub mod images;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use broker_config::{PluginId, Queue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+pub use self::images::Images;
 use super::base_url::BaseUrl;
 use super::problem::Problem;
 use super::vars::Vars;
@@ -77,8 +79,8 @@ pub struct PluginEntry {
     pub on_dependency_failure: Option<OnDependencyFailure>,
     /// What one instance may use.
     pub resources: Resources,
-    /// The container image.
-    pub image: Option<String>,
+    /// The container image, or one for each version.
+    pub image: Option<Images>,
     /// How another version takes the place of this one; absent = gracefully.
     pub transition: Option<Plan>,
     /// Settings for the plugin.

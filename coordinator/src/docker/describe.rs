@@ -116,6 +116,7 @@ pub struct Description {
 ///
 /// Why they must not be started.
 pub fn isolation_of(wanted: &Wanted, image: &Image, user: (u32, u32)) -> Result<Isolation, String> {
+    check_version(wanted, image)?;
     let of_image = permissions_of(image)?;
     let declared = match (&wanted.declared, of_image) {
         (None, None) => None,
@@ -132,17 +133,32 @@ pub fn isolation_of(wanted: &Wanted, image: &Image, user: (u32, u32)) -> Result<
     isolate(&asked, wanted.resources, user)
 }
 
+/// That the image holds what it is said to hold, as far as it says so itself.
+fn check_version(wanted: &Wanted, image: &Image) -> Result<(), String> {
+    let (Some(version), Some(manifest)) = (&wanted.version, manifest_of(image)?) else {
+        return Ok(());
+    };
+    if manifest.version == *version {
+        return Ok(());
+    }
+    let (name, held) = (&wanted.image, &manifest.version);
+    Err(format!("the image {name} holds version {held}, and plugins.yml says {version}"))
+}
+
+/// The manifest that an image carries; `None` = none.
+fn manifest_of(image: &Image) -> Result<Option<Manifest>, String> {
+    let Some(text) = image.labels.get(IMAGE_MANIFEST) else { return Ok(None) };
+    let manifest = Manifest::from_json(text);
+    manifest.map(Some).map_err(|e| format!("the label `{IMAGE_MANIFEST}` of its image: {e}"))
+}
+
 /// What an image says its plugin wants; `None` = it says nothing.
 fn permissions_of(image: &Image) -> Result<Option<Vec<String>>, String> {
     if let Some(list) = image.labels.get(IMAGE_PERMISSIONS) {
         let texts = list.split(',').map(str::trim).filter(|text| !text.is_empty());
         return Ok(Some(texts.map(str::to_owned).collect()));
     }
-    let Some(text) = image.labels.get(IMAGE_MANIFEST) else { return Ok(None) };
-    match Manifest::from_json(text) {
-        Ok(manifest) => Ok(Some(manifest.permissions)),
-        Err(error) => Err(format!("the label `{IMAGE_MANIFEST}` of its image: {error}")),
-    }
+    Ok(manifest_of(image)?.map(|manifest| manifest.permissions))
 }
 
 /// How a container reaches the fleet.
@@ -227,6 +243,8 @@ impl Description {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use broker_config::Lane;
+
     use crate::config::connection::{Origin, Tls};
     use crate::config::plugins::{Protocol, Resources};
     use crate::config::{Connection, Login, Secret};
@@ -235,6 +253,8 @@ pub(crate) mod tests {
         Wanted {
             name: format!("plugin-{id}-{n}").parse().unwrap(),
             plugin: id.parse().unwrap(),
+            lane: Lane::Main,
+            version: None,
             protocol: Protocol::Nats,
             image: "i".to_owned(),
             command: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use broker_config::{InstanceId, PluginId, Prefix};
+use broker_config::{PluginId, Prefix};
 use sha2::{Digest as _, Sha256};
 
 /// Says that a container or network is MetaFleet's.
@@ -60,12 +60,6 @@ impl fmt::Display for FleetId {
     }
 }
 
-/// `plugin-<id>-<n>`; `None` when that is no name of an instance.
-#[must_use]
-pub fn container_name(plugin: &PluginId, n: u32) -> Option<InstanceId> {
-    format!("plugin-{plugin}-{n}").parse().ok()
-}
-
 /// The network of a plugin. One that leads outside has another name, so that it is never mistaken.
 #[must_use]
 pub fn network_name(fleet: &FleetId, plugin: &PluginId, is_open: bool) -> String {
@@ -94,7 +88,6 @@ mod tests {
     fn names_are_these() {
         let fleet = FleetId::new(&"mf".parse().unwrap(), "12ab");
         let plugin: PluginId = "file-info".parse().unwrap();
-        assert_eq!(container_name(&plugin, 2).unwrap().as_str(), "plugin-file-info-2");
         assert_eq!(network_name(&fleet, &plugin, false), "metafleet-mf-12ab-file-info");
         assert_eq!(network_name(&fleet, &plugin, true), "metafleet-mf-12ab-file-info-open");
         assert_eq!(bridge_name("x").len(), 14);

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use broker_config::{InstanceId, PluginId, Prefix};
+use broker_config::{InstanceId, Lane, PluginId, Prefix};
+use semver::Version;
 
-use super::naming::{FleetId, container_name};
+use super::naming::FleetId;
 use crate::config::plugins::{Mount, Protocol, Resources};
 use crate::config::{BaseUrl, PluginEntry, PluginsFile, Runtime, Vars};
-use crate::process::Discovered;
+use crate::process::{Discovered, instance_name};
+use crate::transition::Versions;
 
 /// What of our own environment containers see; nothing of it is secret.
 const INHERITED: [&str; 3] = ["RUST_LOG", "METAFLEET_LOG", "METAFLEET_LOG_FORMAT"];
@@ -35,6 +37,10 @@ pub struct Wanted {
     pub name: InstanceId,
     /// The plugin.
     pub plugin: PluginId,
+    /// Whose tasks it is started for.
+    pub lane: Lane,
+    /// The version that must be in the image; `None` = any.
+    pub version: Option<Version>,
     /// What it speaks, and so where its network leads to: the broker or the bridge.
     pub protocol: Protocol,
     /// The image's name.
@@ -59,7 +65,7 @@ impl Wanted {
     /// The same as instance `n` of its plugin.
     #[must_use]
     pub fn numbered(&self, n: u32) -> Option<Self> {
-        let name = container_name(&self.plugin, n)?;
+        let name = instance_name(&self.plugin, self.lane, n)?;
         let mut other = Self { name: name.clone(), ..self.clone() };
         other.env.insert(INSTANCE.to_owned(), name.to_string());
         Some(other)
@@ -111,15 +117,22 @@ pub struct Plan {
     pub problems: BTreeMap<PluginId, String>,
 }
 
-/// Lists the containers of all entries that are switched on and say `docker`.
+/// Lists the containers of all entries that are switched on and say `docker`, of the versions that
+/// were `decided` on.
 #[must_use]
-pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> Plan {
+pub fn wanted(
+    file: &PluginsFile,
+    found: &Discovered,
+    decided: &BTreeMap<PluginId, Versions>,
+    shared: &Surroundings,
+) -> Plan {
     let mut plan = Plan::default();
     for (id, entry) in &file.entries {
-        let Some(image) = &entry.image else { continue };
+        let Some(images) = &entry.image else { continue };
         if !entry.enabled || entry.runtime != Runtime::Docker {
             continue;
         }
+        let Some((main, next)) = images.choose(decided.get(id)) else { continue };
         let mounts = match mounts(entry, shared) {
             Ok(mounts) => mounts,
             Err(reason) => {
@@ -128,21 +141,31 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
             }
         };
         let manifest = found.plugins.get(id).map(|found| &found.manifest);
-        for name in (1..=entry.bounds().max()).filter_map(|n| container_name(id, n)) {
-            let wanted = Wanted {
-                name: name.clone(),
-                plugin: id.clone(),
-                protocol: entry.protocol,
-                image: image.clone(),
-                command: entry.command.clone(),
-                env: env(id, &name, entry, shared),
-                mounts: mounts.clone(),
-                labels: entry.labels.clone(),
-                declared: manifest.map(|manifest| manifest.permissions.clone()),
-                granted: entry.permissions.clone(),
-                resources: entry.resources,
-            };
-            plan.instances.insert(name, wanted);
+        // What is tried does not grow with what waits.
+        let lanes = [
+            (Lane::Main, Some(main), entry.bounds().max()),
+            (Lane::Next, next, entry.bounds().min().max(1)),
+        ];
+        for (lane, chosen, most) in lanes {
+            let Some(chosen) = chosen else { continue };
+            for name in (1..=most).filter_map(|n| instance_name(id, lane, n)) {
+                let wanted = Wanted {
+                    name: name.clone(),
+                    plugin: id.clone(),
+                    lane,
+                    version: chosen.version.clone(),
+                    protocol: entry.protocol,
+                    image: chosen.image.clone(),
+                    command: entry.command.clone(),
+                    env: env(id, &name, entry, shared),
+                    mounts: mounts.clone(),
+                    labels: entry.labels.clone(),
+                    declared: manifest.map(|manifest| manifest.permissions.clone()),
+                    granted: entry.permissions.clone(),
+                    resources: entry.resources,
+                };
+                plan.instances.insert(name, wanted);
+            }
         }
     }
     plan
@@ -239,7 +262,8 @@ mod tests {
              b: {image: i, permissions: [root], labels: {l: v}, mounts: [\"/m:/m2:rw\"]}\n",
         );
 
-        let plan = wanted(&file, &found, &shared(&["/lib1", "/lib1/below", "/films"]));
+        let plan =
+            wanted(&file, &found, &BTreeMap::new(), &shared(&["/lib1", "/lib1/below", "/films"]));
 
         let names: Vec<&str> = plan.instances.keys().map(InstanceId::as_str).collect();
         assert_eq!(names, ["plugin-a-1", "plugin-a-2", "plugin-b-1"]);
@@ -284,14 +308,14 @@ mod tests {
             ("/r/podman.sock:/d", "would hand the whole machine"),
         ] {
             let file = file(&format!("plugins: {{p: {{image: i, mounts: [\"{mount}\"]}}}}"));
-            let plan = wanted(&file, &Discovered::default(), &shared(&[]));
+            let plan = wanted(&file, &Discovered::default(), &BTreeMap::new(), &shared(&[]));
             assert!(plan.instances.is_empty(), "{mount}");
             let reason = &plan.problems[&"p".parse::<PluginId>().unwrap()];
             assert!(reason.contains(rule), "{mount}: {reason}");
         }
         let file = file("plugins: {p: {image: i}}");
         for (root, is_mounted) in [("/tmp/films", true), ("/", false), ("/usr", false)] {
-            let plan = wanted(&file, &Discovered::default(), &shared(&[root]));
+            let plan = wanted(&file, &Discovered::default(), &BTreeMap::new(), &shared(&[root]));
             assert_eq!(plan.instances.len() == 1, is_mounted, "{root}");
         }
     }

@@ -82,7 +82,7 @@ pub(super) struct PluginPlan {
     /// How many of each run, and what they may use together.
     pub(super) pools: BTreeMap<PluginId, Pool>,
     pub(super) cap: Cap,
-    /// The versions in plugin folders.
+    /// The versions that can be chosen from: in plugin folders, and of images.
     pub(super) on_disk: BTreeMap<PluginId, BTreeSet<Version>>,
     pub(super) policies: Policies,
     /// Those that the bridge serves.
@@ -139,12 +139,15 @@ impl PluginPlan {
         found.add_named(&file);
         found.choose(decided);
         let on_disk = found.plugins.keys().map(|id| (id.clone(), found.versions_of(id)));
-        let on_disk = on_disk.collect();
+        let mut on_disk: BTreeMap<PluginId, BTreeSet<Version>> = on_disk.collect();
+        let images =
+            file.entries.iter().filter_map(|(id, entry)| Some((id, entry.image.as_ref()?)));
+        on_disk.extend(images.map(|(id, images)| (id.clone(), images.versions())));
         let written = file.entries.clone();
         overrides.apply(&mut file, |id| found.plugins.contains_key(id));
         let file = file;
         let mut plan = wanted(&file, &found, &hosts.processes);
-        let boxed = docker::wanted(&file, &found, &hosts.containers);
+        let boxed = docker::wanted(&file, &found, decided, &hosts.containers);
         plan.problems.extend(boxed.problems);
         let inside = internal::wanted(&file, &hosts.builtins);
         plan.problems.extend(inside.problems);

@@ -10,6 +10,7 @@ use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 use broker_config::retry::RetryOptions;
+use semver::Version;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
@@ -20,7 +21,7 @@ use super::super::base_url::BaseUrl;
 use super::super::substitute::{asks, substitute};
 use super::super::vars::Vars;
 use super::super::yaml::{Field, Node, Value};
-use super::{Isolation, Mount, PluginConfig, PluginEntry, Runtime};
+use super::{Images, Isolation, Mount, PluginConfig, PluginEntry, Runtime};
 use crate::scale::MAX_INSTANCES;
 
 mod transition;
@@ -187,7 +188,7 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
         "resources" => {
             each(field, RESOURCE_FIELDS, found, |part| set_resource(&mut entry.resources, part))
         }
-        "image" => read(field, "the name of an image").map(|value| entry.image = Some(value)),
+        "image" => images(field).map(|value| entry.image = Some(value)),
         "config" => {
             let expected = "a map of settings";
             if !matches!(value.value, Value::Null) {
@@ -291,6 +292,20 @@ fn each(
         Value::Bool(_) | Value::Number(_) | Value::Text { .. } | Value::List(_) => {
             Err(rule(field, &format!("a map of fields ({names})")))
         }
+    }
+}
+
+/// The name of one image, or one for each version.
+fn images(field: &Field) -> Result<Images, String> {
+    let expected = "the name of an image, or a map of versions with an image each";
+    if !matches!(field.node.value, Value::Map(_)) {
+        return read(field, expected).map(Images::One);
+    }
+    let images: BTreeMap<String, String> = read(field, expected)?;
+    let parsed = images.into_iter().map(|(version, image)| Some((version.parse().ok()?, image)));
+    match parsed.collect::<Option<BTreeMap<Version, String>>>() {
+        Some(images) if !images.is_empty() => Ok(Images::ByVersion(images)),
+        Some(_) | None => Err(rule(field, expected)),
     }
 }
 

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use super::decode::MAX_TIMEOUT_MS;
 use crate::scale::MAX_INSTANCES;
 
+/// The beginning of what is taken as a version; the decoder reads it whole.
+const SEMVER: &str = r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)([-+][0-9A-Za-z.+-]+)?$";
+
 /// The schema, as it lies in `broker-config/schema/plugins.schema.json`.
 #[must_use]
 pub fn schema() -> Value {
@@ -117,7 +120,21 @@ fn fields() -> Vec<(&'static str, Value)> {
                 ],
             ),
         ),
-        ("image", described("The container image.", text())),
+        (
+            "image",
+            json!({
+                "description": "The container image, or one for each version.",
+                "anyOf": [
+                    text(),
+                    {
+                        "type": "object",
+                        "minProperties": 1,
+                        "propertyNames": {"pattern": SEMVER},
+                        "additionalProperties": text(),
+                    },
+                ],
+            }),
+        ),
         ("config", described("Settings for the plugin.", json!({"type": ["object", "null"]}))),
         ("permissions", described("What it may do beyond the default.", texts())),
         (

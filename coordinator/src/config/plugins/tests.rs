@@ -76,7 +76,7 @@ plugins:
         }),
         on_dependency_failure: Some(OnDependencyFailure::Skip),
         resources: Resources { memory: NonZeroU64::new(512 << 20), cpus: Some(1.5) },
-        image: Some("example/whisper:1".to_owned()),
+        image: Some(Images::One("example/whisper:1".to_owned())),
         config: PluginConfig(
             serde_json::from_value(serde_json::json!({
                 "apiKey": "hush-1", "plain": "hush-1", "level": 3, "quoted": "3",

@@ -3,7 +3,7 @@
 use super::super::base_url::BaseUrl;
 use super::super::yaml::{Node, Value};
 use super::decode::Finding;
-use super::{PluginEntry, Protocol, Runtime};
+use super::{Images, PluginEntry, Protocol, Runtime};
 
 /// What must hold between the protocol and the addresses.
 pub(super) fn addresses(entry: &PluginEntry, twice: bool) -> Result<(), String> {
@@ -90,6 +90,11 @@ pub(super) fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Vec<Findin
             entry.runtime == Runtime::Internal,
             "dir",
             "`command` and `dir` are for programs; a built-in plugin is none",
+        ),
+        (
+            entry.protocol == Protocol::Http && matches!(entry.image, Some(Images::ByVersion(_))),
+            "image",
+            "`image` by version is for `protocol: nats`; an HTTP plugin goes over as a whole",
         ),
         (
             entry.runtime != Runtime::Process,

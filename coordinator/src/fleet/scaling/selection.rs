@@ -27,9 +27,14 @@ pub(in crate::fleet) struct Planned {
 }
 
 impl Planned {
-    /// The instances of versions that are tried: all of them run, whatever the work.
+    /// The processes of versions that are tried: all of them run, whatever the work.
     pub(in crate::fleet) fn tried(&self) -> impl Iterator<Item = (&InstanceId, &process::Wanted)> {
         self.instances.iter().filter(|(_, wanted)| !wanted.lane.is_main())
+    }
+
+    /// The same of containers.
+    fn tried_containers(&self) -> impl Iterator<Item = (&InstanceId, &docker::Wanted)> {
+        self.containers.iter().filter(|(_, wanted)| !wanted.lane.is_main())
     }
 }
 
@@ -212,7 +217,9 @@ impl Selection {
         let state = self.lock();
         let of = |id: &PluginId| state.numbers.get(id).cloned().unwrap_or_default();
         let names = plugins.iter().flat_map(|id| of(id).into_iter().filter_map(|n| name(id, n)));
-        let tried = state.planned.tried().filter(|(_, wanted)| plugins.contains(&wanted.plugin));
+        let tried = state.planned.tried().map(|(name, wanted)| (name, &wanted.plugin));
+        let boxed = state.planned.tried_containers().map(|(name, wanted)| (name, &wanted.plugin));
+        let tried = tried.chain(boxed).filter(|(_, plugin)| plugins.contains(*plugin));
         names.chain(tried.map(|(name, _)| name.clone())).collect()
     }
 
@@ -283,6 +290,8 @@ impl State {
         }
         let tried = planned.tried().filter(|(name, _)| !self.except.contains(*name));
         processes.extend(tried.map(|(name, wanted)| (name.clone(), wanted.clone())));
+        let tried = planned.tried_containers().filter(|(name, _)| !self.except.contains(*name));
+        containers.extend(tried.map(|(name, wanted)| (name.clone(), wanted.clone())));
         self.processes.set_wanted(processes);
         match &self.containers {
             Some(handle) => handle.set_wanted(containers),

@@ -163,7 +163,9 @@ pub fn plugin(facts: &Facts<'_>) -> Plugin {
             .unwrap_or_default(),
         instances: wanted(&entry, numbers),
         ready: numbers.ready,
-        image: entry.image.clone(),
+        image: entry.image.as_ref().and_then(|images| {
+            images.of(manifest.map(|manifest| &manifest.version)).map(str::to_owned)
+        }),
         image_digest: digest.and_then(|info| info.image_id.clone()),
         containers,
         stats: shown(facts),
