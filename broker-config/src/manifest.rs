@@ -68,6 +68,9 @@ pub struct Manifest {
     pub category: Option<String>,
     /// Time for one attempt, in milliseconds.
     pub timeout: u64,
+    /// Time within an attempt from one report of progress to the next, in milliseconds; absent = no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub progress_timeout: Option<u64>,
     /// Plugins that must be done with a file before this one gets it.
     pub dependencies: BTreeSet<PluginId>,
     /// Patterns of the metadata it wants to see; absent = all of the plugins it depends on.
@@ -152,6 +155,7 @@ pub(crate) struct ManifestOptions {
     #[serde(rename = "type")]
     category: Option<String>,
     timeout: Option<u64>,
+    progress_timeout: Option<u64>,
     dependencies: Vec<String>,
     reads: Option<Vec<String>>,
     filter: Option<Filter>,
@@ -207,6 +211,10 @@ impl TryFrom<ManifestOptions> for Manifest {
         check.holds((1..=MAX_TIMEOUT_MS).contains(&timeout), || {
             format!("timeout: {timeout} must be 1 to {MAX_TIMEOUT_MS} milliseconds")
         });
+        let progress_timeout = raw.progress_timeout;
+        check.holds(progress_timeout.is_none_or(|ms| (1..=MAX_TIMEOUT_MS).contains(&ms)), || {
+            format!("progressTimeout: must be 1 to {MAX_TIMEOUT_MS} milliseconds")
+        });
         let dependencies: BTreeSet<PluginId> = raw
             .dependencies
             .into_iter()
@@ -249,6 +257,7 @@ impl TryFrom<ManifestOptions> for Manifest {
             tags: raw.tags,
             category: raw.category,
             timeout,
+            progress_timeout,
             dependencies,
             reads: raw.reads,
             filter: raw.filter.unwrap_or_default(),
@@ -330,7 +339,7 @@ mod tests {
     #[test]
     fn what_is_left_out_has_the_documented_default() {
         let manifest = Manifest::from_json(MINIMAL).unwrap();
-        assert_eq!(manifest.timeout, 30_000);
+        assert_eq!((manifest.timeout, manifest.progress_timeout), (30_000, None));
         assert_eq!(manifest.retry_policy().max_attempts.get(), 3);
         assert_eq!(manifest.on_dependency_failure, OnDependencyFailure::Run);
         assert!(manifest.dependencies.is_empty() && manifest.reads.is_none());
@@ -360,6 +369,7 @@ mod tests {
             (field("priority", "12.5"), "priority: 12.5"),
             (field("queue", r#""slow""#), "queue `slow`"),
             (field("timeout", "0"), "timeout: 0"),
+            (field("progressTimeout", "0"), "progressTimeout: must be"),
             (field("dependencies", r#"["B"]"#), "dependencies:"),
             (field("protocol", "2"), "protocol: 2"),
             (field("concurrency", "0"), "concurrency:"),

@@ -20,6 +20,8 @@ pub struct PluginSpec {
     pub queue: Queue,
     /// How long one attempt may take, in milliseconds.
     pub timeout_ms: u64,
+    /// How long one attempt may go on without a report of progress, in milliseconds.
+    pub progress_timeout_ms: Option<u64>,
     /// How failures are tried again.
     pub retry: RetryPolicy,
     /// Whether it runs although something it depends on has failed.
@@ -159,6 +161,7 @@ pub(crate) mod tests {
         PluginSpec {
             queue: manifest.queue,
             timeout_ms: manifest.timeout,
+            progress_timeout_ms: manifest.progress_timeout,
             retry: manifest.retry_policy(),
             on_dependency_failure: manifest.on_dependency_failure,
             max_in_flight: manifest.max_in_flight,

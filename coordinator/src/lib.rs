@@ -26,6 +26,7 @@ pub mod permission;
 mod person;
 pub mod presence;
 pub mod process;
+pub mod quarantine;
 pub mod registry;
 pub mod run;
 pub mod sandbox;

@@ -48,6 +48,12 @@ impl PresenceHandle {
         its.map(|(_, (_, instance))| instance.clone()).collect()
     }
 
+    /// What all instances that are alive said last.
+    #[must_use]
+    pub fn all(&self) -> Vec<Instance> {
+        self.lock().values().map(|(_, instance)| instance.clone()).collect()
+    }
+
     /// Takes out who has been silent for too long. While nobody can be heard (`is_heard` is
     /// `false`), nobody is silent.
     fn take_lost(&self, is_heard: bool) -> Vec<Key> {

@@ -35,6 +35,8 @@ pub struct PluginPolicy {
     pub queue: Option<Queue>,
     /// How long one attempt may take, in milliseconds.
     pub timeout_ms: Option<u64>,
+    /// How long one attempt may go on without a report of progress, in milliseconds.
+    pub progress_timeout_ms: Option<u64>,
     /// Tasks at once over the whole fleet.
     pub max_in_flight: Option<NonZeroU32>,
     /// Whether it runs although something it depends on has failed.
@@ -221,6 +223,7 @@ pub fn spec(manifest: &Manifest, policy: &PluginPolicy) -> PluginSpec {
     PluginSpec {
         queue: policy.queue.unwrap_or(manifest.queue),
         timeout_ms: policy.timeout_ms.unwrap_or(manifest.timeout),
+        progress_timeout_ms: policy.progress_timeout_ms.or(manifest.progress_timeout),
         retry: policy.retry.as_ref().unwrap_or(&manifest.retry).policy(),
         on_dependency_failure: policy
             .on_dependency_failure

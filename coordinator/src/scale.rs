@@ -11,6 +11,7 @@
 pub mod cap;
 pub mod drain;
 pub mod number;
+pub mod recycle;
 #[cfg(test)]
 mod tests;
 

@@ -30,6 +30,7 @@ use crate::journal::Journal;
 use crate::lease;
 use crate::metrics::Metrics;
 use crate::presence::{self, PresenceHandle};
+use crate::quarantine::{Notes, Warden};
 use crate::registry::service::Registry;
 use crate::registry::{Roster, Word};
 use crate::slots::Slots;
@@ -189,6 +190,8 @@ impl Coordinator {
             options.timing,
         );
         let announcements = broker.client.subscribe(options.names.signals("announce")).await?;
+        let taken_up = Warden::take_up(broker, presence.clone(), options.quarantine);
+        let Some((warden, notes)) = stop.run_until_cancelled(taken_up).await else { return Ok(()) };
         let (heard, mut heard_seen) = watch::channel(BTreeSet::new());
         let (loaded, mut loaded_seen) = watch::channel(false);
         let (roster, roster_seen) = watch::channel(Roster::default());
@@ -202,21 +205,23 @@ impl Coordinator {
             loaded,
             roster,
             announcements,
+            quarantine: notes.clone(),
             drop_unexpected: options.drop_unexpected,
         };
         let mut services = JoinSet::new();
         services.spawn(engine.run(stop.clone()));
         services.spawn(registry.run(stop.clone()));
+        services.spawn(warden.run(stop.clone()));
         services.spawn(presence::follow(broker.clone(), presence, handle.clone(), stop.clone()));
         let records = stop.run_until_cancelled(self.follow_records(broker)).await;
         if let Some((tail, told)) = records {
-            services.spawn(self.watch_records(tail, told, &handle, stop.clone()));
+            services.spawn(self.watch_records(tail, told, (&handle, &notes), stop.clone()));
         }
         services.spawn(watch_signals(
             broker,
             &handle,
             &self.metrics,
-            &witness.journal,
+            (&witness.journal, &notes),
             stop.clone(),
         ));
         services.spawn(watch_advisories(broker, witness, stop.clone()));
@@ -315,11 +320,11 @@ impl Coordinator {
         &self,
         mut tail: Tail,
         told: Option<Told>,
-        engine: &EngineHandle,
+        (engine, notes): (&EngineHandle, &Notes),
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {
         let (names, engine) = (self.options.names.clone(), engine.clone());
-        let metrics = self.metrics.clone();
+        let (metrics, notes) = (self.metrics.clone(), notes.clone());
         async move {
             while let Some(Some((message, place))) = stop.run_until_cancelled(tail.next()).await {
                 let Some(address) = names.parse_record(&message.subject) else { continue };
@@ -335,6 +340,7 @@ impl Coordinator {
                             metrics.record(&plugin, record.status);
                             metrics.duration(&plugin, record.duration_ms);
                             metrics.ended(&plugin, &record);
+                            notes.record(&plugin, &cid, &record);
                         }
                         let fact = Fact::TaskSettled {
                             cid: cid.clone(),

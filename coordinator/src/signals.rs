@@ -16,6 +16,13 @@ use crate::journal::Journal;
 use crate::metrics::Metrics;
 use crate::run::Trace;
 
+/// Who reports what; `None` for what cannot be read.
+#[must_use]
+pub fn read(broker: &Broker, message: &Message) -> Option<(PluginId, Signal)> {
+    let (plugin, _) = broker.names.parse_signal(&message.subject)?;
+    Some((plugin, serde_json::from_slice(&message.payload).ok()?))
+}
+
 /// Handles one signal; `false` = something failed, do it again.
 pub async fn handle(
     broker: &Broker,

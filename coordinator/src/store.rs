@@ -14,6 +14,7 @@ pub mod patience;
 pub mod pause;
 mod places;
 pub mod plugins;
+pub mod quarantine;
 pub mod records;
 pub mod scale;
 pub mod submit;

@@ -136,6 +136,7 @@ fn task_of(stored: &Stored, plugin_id: PluginId, cid: Cid) -> Task {
         record_revision: 0,
         fingerprint: String::new(),
         deadline_ms: 0,
+        progress_timeout_ms: None,
         retry: RetryPolicy::default(),
         plugin_version: None,
         lane: Lane::Main,

@@ -18,6 +18,7 @@ mod shell;
 mod stop;
 mod trace;
 mod versions;
+mod wear;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;

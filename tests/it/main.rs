@@ -22,6 +22,7 @@ mod limits;
 mod plugins;
 mod plugins_yml;
 mod protocol;
+mod quarantine;
 mod repair;
 mod restart;
 mod retry;

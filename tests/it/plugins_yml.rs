@@ -86,11 +86,12 @@ fn every_field_of_the_decoder_is_in_the_schema_and_no_other() -> anyhow::Result<
         ("retry", &decode, "set_retry"),
         ("resources", &amounts, "set_resource"),
         ("scale", &amounts, "scale"),
+        ("recycle", &amounts, "recycle"),
         ("fleet", &amounts, "fleet"),
     ] {
         decoded.remove(field);
         let parts = arms(source, function)?;
-        assert!(parts.len() > 1, "{field}: {parts:?}");
+        assert!(!parts.is_empty(), "{field}: {parts:?}");
         decoded.extend(parts.iter().map(|part| format!("{field}.{part}")));
     }
     // Words of `type`, which are no fields.
@@ -151,7 +152,8 @@ fn good() -> Vec<Value> {
         json!({"scale": {"max": 3}}),
         json!({"scale": {"min": 0, "max": 4}}),
         json!({"image": "i", "scale": {"min": 2, "max": 2}}),
-        json!({"concurrency": 4, "maxInFlight": 9, "queue": "background", "timeout": 1}),
+        json!({"concurrency": 4, "maxInFlight": 9, "queue": "background", "timeout": 1, "progressTimeout": 1}),
+        json!({"recycle": {"afterTasks": 1}}),
         json!({"retry": {}}),
         json!({"retry": {"maxAttempts": 1, "backoff": "fixed", "initialDelay": 0, "maxDelay": 5}}),
         json!({"retry": {"delaysMs": [1, 2]}}),
@@ -197,8 +199,12 @@ fn bad() -> Vec<(Value, &'static str)> {
         (json!({"concurrency": 0}), "`concurrency` must be"),
         (json!({"maxInFlight": "many"}), "`maxInFlight` must be"),
         (json!({"queue": "slow"}), "`queue` must be"),
+        (json!({"progressTimeout": 0}), "`progressTimeout` must be"),
         (json!({"timeout": 0}), "`timeout` must be"),
         (json!({"timeout": 604_800_001}), "`timeout` must be"),
+        (json!({"recycle": 5}), "`recycle` must be a map of fields (afterTasks)"),
+        (json!({"recycle": {"afterTasks": 0}}), "`recycle`: `afterTasks` must be"),
+        (json!({"recycle": {"after": 5}}), "`recycle`: unknown field `after`"),
         (json!({"retry": 3}), "`retry` must be"),
         (json!({"retry": {"maxAttempts": 0}}), "`retry`: `maxAttempts` must be"),
         (json!({"retry": {"backoff": "linear"}}), "`retry`: `backoff` must be"),
@@ -248,6 +254,15 @@ fn beyond() -> Vec<(Value, &'static str)> {
             "`transition`: `steps` must be rising",
         ),
         (json!({"transition": {"how": "graceful", "steps": [50]}}), "is for `how: gradual`"),
+        (json!({"recycle": {}}), "`recycle` needs `afterTasks`"),
+        (
+            json!({"runtime": "remote", "recycle": {"afterTasks": 5}}),
+            "`recycle` is for processes and containers",
+        ),
+        (
+            json!({"protocol": "http", "command": ["x"], "progressTimeout": 5}),
+            "`progressTimeout` is not for `protocol: http`",
+        ),
         (json!({"runtime": "docker"}), "needs an `image`"),
         (
             json!({"image": {"1.0.0": "x"}, "protocol": "http"}),

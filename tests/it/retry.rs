@@ -164,6 +164,32 @@ async fn a_panic_and_a_handler_that_takes_too_long_are_failed_attempts() -> anyh
 }
 
 #[tokio::test]
+async fn an_attempt_that_reports_no_progress_fails_long_before_its_deadline() -> anyhow::Result<()>
+{
+    let (fleet, _lead) = Fleet::start().await?;
+    let script = Script::new(|call: Call| async move {
+        if call.attempt == 1 {
+            std::future::pending::<()>().await;
+        }
+        Ok(call.done())
+    });
+    let retry = json!({"maxAttempts": 2, "delaysMs": [50]});
+    let fields = json!({ "timeout": 600_000, "progressTimeout": 300, "retry": retry });
+    let _worker = fleet.worker(&manifest("hangs", &fields)?, &script).await?;
+
+    let settled = fleet.run("film").await?;
+
+    assert_eq!(settled.of("hangs"), Some(Outcome::Completed));
+    let told = |fact: &Fact| match fact {
+        Fact::TaskRetrying { error, .. } => Some(error.clone()),
+        _ => None,
+    };
+    let error = fleet.fact("a failed attempt to be told", told).await?;
+    assert_eq!(error, "timed out: no progress for 300 ms");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_dead_letter_can_be_driven_again_and_its_file_recovers() -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start().await?;
     let healed = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));

@@ -27,7 +27,8 @@ pub(crate) enum Ended {
 
 /// Runs the handler once.
 ///
-/// The deadline cancels the context and then fails the attempt as retryable; so does a panic. A
+/// The deadline cancels the context and then fails the attempt as retryable; so do too long a time without
+/// progress, and a panic. A
 /// handler that ignores both because it blocks its thread is waited for, and if it succeeds after
 /// all, its outcome counts: the fence of the record decides whether it came too late.
 pub(crate) async fn run<P: Plugin>(
@@ -37,27 +38,45 @@ pub(crate) async fn run<P: Plugin>(
 ) -> Result<Outcome, Failure> {
     let mut handler =
         std::pin::pin!(AssertUnwindSafe(async { plugin.process(ctx).await }).catch_unwind());
-    let ended = tokio::select! {
-        biased;
-        ended = &mut handler => Some(ended),
-        () = sleep_until(ctx.deadline) => None,
-        () = ctx.cancelled.cancelled() => None,
+    let stalled = async {
+        match progress_limit(manifest, ctx) {
+            Some(limit) => {
+                ctx.stalled(limit).await;
+                limit
+            }
+            None => std::future::pending().await,
+        }
     };
-    match ended {
-        Some(Ok(ended)) => ended,
-        Some(Err(panic)) => Err(Failure::retryable(format!("panicked: {}", words(&*panic)))),
-        None => {
-            let timed_out = ctx.remaining().is_zero();
-            ctx.cancelled.cancel();
-            // Whatever it says now, it had its time.
-            drop(timeout(CLEAN_UP, handler).await);
-            Err(Failure::retryable(if timed_out {
-                format!("timed out after {} ms", limit(manifest, ctx).as_millis())
+    let why = tokio::select! {
+        biased;
+        ended = &mut handler => return ended.unwrap_or_else(|panic| {
+            Err(Failure::retryable(format!("panicked: {}", words(&*panic))))
+        }),
+        () = sleep_until(ctx.deadline) => timed_out(manifest, ctx),
+        limit = stalled => format!("timed out: no progress for {} ms", limit.as_millis()),
+        () = ctx.cancelled.cancelled() => {
+            if ctx.remaining().is_zero() {
+                timed_out(manifest, ctx)
             } else {
                 "the worker was stopped".to_owned()
-            }))
+            }
         }
-    }
+    };
+    ctx.cancelled.cancel();
+    // Whatever it says now, it had its time.
+    drop(timeout(CLEAN_UP, handler).await);
+    Err(Failure::retryable(why))
+}
+
+fn timed_out(manifest: &Manifest, ctx: &Context) -> String {
+    format!("timed out after {} ms", limit(manifest, ctx).as_millis())
+}
+
+/// How long an attempt may go on without a report of progress, where that is limited: what the task
+/// says, or else the manifest.
+fn progress_limit(manifest: &Manifest, ctx: &Context) -> Option<Duration> {
+    let limit = ctx.task.progress_timeout_ms.or(manifest.progress_timeout)?;
+    Some(Duration::from_millis(limit))
 }
 
 /// The time that one attempt may take: what the task says, or else the manifest.

@@ -5,11 +5,11 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use broker_config::{FileFacts, MetaMap, Task};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::plugin::Settings;
@@ -23,6 +23,8 @@ pub struct Context {
     pub(crate) attempt: NonZeroU32,
     pub(crate) deadline: Instant,
     pub(crate) cancelled: CancellationToken,
+    /// When progress was reported last, or the attempt began.
+    pub(crate) got_on: Mutex<Instant>,
     pub(crate) port: Box<dyn Port>,
 }
 
@@ -85,10 +87,24 @@ impl Context {
 
     /// Reports how far the task has got, from 0 to 1, with a note for people.
     ///
-    /// Best effort, and sent once a second at most: call it as often as you like.
+    /// Best effort, and sent once a second at most: call it as often as you like. Each call begins the
+    /// `progressTimeout` anew, where there is one.
     pub async fn progress(&self, fraction: f32, note: &str) {
         let fraction = if fraction.is_finite() { fraction.clamp(0.0, 1.0) } else { 0.0 };
+        *self.got_on.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         self.port.progress(&self.task, fraction, note).await;
+    }
+
+    /// Waits until for so long no progress has been reported.
+    pub(crate) async fn stalled(&self, limit: Duration) {
+        loop {
+            let got_on = *self.got_on.lock().unwrap_or_else(PoisonError::into_inner);
+            let until = got_on + limit;
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
     }
 
     /// Hands in a file that this plugin made, to be processed like any other.

@@ -115,6 +115,7 @@ async fn process<P: Plugin>(
         attempt: delivery.attempt(),
         deadline,
         cancelled: rim.abort.child_token(),
+        got_on: Mutex::new(begun),
         port: Box::new(port),
         task,
     };
@@ -166,6 +167,7 @@ fn unreadable<P>(inner: &Inner<P>, address: &TaskAddress) -> Task {
         lane: address.lane,
         trial: false,
         deadline_ms: inner.rim.manifest.timeout,
+        progress_timeout_ms: None,
         retry: inner.rim.manifest.retry_policy(),
         depth: 0,
         scan_id: None,

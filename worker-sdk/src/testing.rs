@@ -189,6 +189,7 @@ impl<P: Plugin> Bench<P> {
             attempt: self.attempt,
             deadline: Instant::now() + manifest.deadline(),
             cancelled: CancellationToken::new(),
+            got_on: Mutex::new(Instant::now()),
             port: Box::new(notes.clone()),
             task,
         };
@@ -240,6 +241,7 @@ impl<P: Plugin> Bench<P> {
             record_revision: 0,
             fingerprint: "bench".to_owned(),
             deadline_ms: manifest.timeout,
+            progress_timeout_ms: None,
             retry: manifest.retry_policy(),
             plugin_version: None,
             lane: Lane::Main,

@@ -222,6 +222,18 @@ pub enum Fact {
     /// An instance gave no sign of life for too long.
     #[serde(rename = "instance.lost")]
     InstanceLost { plugin_id: PluginId, instance: InstanceId },
+    /// An instance fails everything while others work; it gets no tasks until it is tried again.
+    #[serde(rename = "instance.quarantined")]
+    InstanceQuarantined {
+        plugin_id: PluginId,
+        instance: InstanceId,
+        why: String,
+        until: String,
+        times: u32,
+    },
+    /// An instance that was quarantined is not any more.
+    #[serde(rename = "instance.released")]
+    InstanceReleased { plugin_id: PluginId, instance: InstanceId, why: String },
     /// Files wait and nothing has settled for too long.
     #[serde(rename = "fleet.stalled")]
     FleetStalled { open_files: u64, for_ms: u64, waiting_for: BTreeMap<PluginId, u64> },
@@ -301,6 +313,8 @@ impl Fact {
             Self::InstanceStarted { .. } => "instance.started",
             Self::InstanceStopped { .. } => "instance.stopped",
             Self::InstanceLost { .. } => "instance.lost",
+            Self::InstanceQuarantined { .. } => "instance.quarantined",
+            Self::InstanceReleased { .. } => "instance.released",
             Self::FleetStalled { .. } => "fleet.stalled",
             Self::FleetRecovered { .. } => "fleet.recovered",
             Self::CoordinatorLeading { .. } => "coordinator.leading",

@@ -46,6 +46,10 @@ pub struct Task {
     pub fingerprint: String,
     /// How long one attempt may take, in milliseconds.
     pub deadline_ms: u64,
+    /// How long an attempt may go on without a report of progress, in milliseconds; absent = as the
+    /// manifest says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress_timeout_ms: Option<u64>,
     /// How failures are tried again.
     pub retry: RetryPolicy,
     /// The version of the plugin that it is for. A worker of another version gives it back.

@@ -107,7 +107,9 @@ impl Keeper {
         }
         let text = std::str::from_utf8(&answer.body)
             .map_err(|error| format!("the manifest is no text: {error}"))?;
-        let manifest = Manifest::from_json(text).map_err(|error| error.to_string())?;
+        let mut manifest = Manifest::from_json(text).map_err(|error| error.to_string())?;
+        // There is no way for it to report progress.
+        manifest.progress_timeout = None;
         if manifest.id != self.plugin {
             return Err(format!("it is the plugin `{}`, not `{}`", manifest.id, self.plugin));
         }

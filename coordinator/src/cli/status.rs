@@ -73,6 +73,9 @@ fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
     for error in overview.plugins.iter().flat_map(|plugin| &plugin.errors) {
         lines.line(error);
     }
+    for term in overview.plugins.iter().flat_map(|plugin| &plugin.quarantined) {
+        lines.line(&term.to_string());
+    }
 }
 
 /// Why a plugin has fewer instances than it should.

@@ -73,10 +73,14 @@ pub struct PluginEntry {
     pub queue: Option<Queue>,
     /// Time for one attempt; overrides the manifest.
     pub timeout: Option<Duration>,
+    /// Time within an attempt from one report of progress to the next; overrides the manifest.
+    pub progress_timeout: Option<Duration>,
     /// How failures are tried again; overrides the manifest.
     pub retry: Option<RetryOptions>,
     /// Whether it runs although something it depends on has failed; overrides the manifest.
     pub on_dependency_failure: Option<OnDependencyFailure>,
+    /// After how many tasks an instance is replaced by a fresh one.
+    pub recycle: Option<NonZeroU32>,
     /// What one instance may use.
     pub resources: Resources,
     /// The container image, or one for each version.
@@ -177,8 +181,10 @@ impl Default for PluginEntry {
             max_in_flight: None,
             queue: None,
             timeout: None,
+            progress_timeout: None,
             retry: None,
             on_dependency_failure: None,
+            recycle: None,
             resources: Resources::default(),
             image: None,
             transition: None,

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use broker_config::{InstanceId, Manifest, PluginId};
 use semver::Version;
@@ -226,6 +227,10 @@ impl PluginPlan {
     }
 }
 
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// What of an entry is the coordinator's business.
 fn policy(entry: &PluginEntry) -> PluginPolicy {
     PluginPolicy {
@@ -233,9 +238,8 @@ fn policy(entry: &PluginEntry) -> PluginPolicy {
         config: entry.config.0.clone(),
         retry: entry.retry.clone(),
         queue: entry.queue,
-        timeout_ms: entry
-            .timeout
-            .map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+        timeout_ms: entry.timeout.map(millis),
+        progress_timeout_ms: entry.progress_timeout.map(millis),
         max_in_flight: entry.max_in_flight,
         on_dependency_failure: entry.on_dependency_failure,
         concurrency: entry.concurrency.map(std::num::NonZeroU32::get),

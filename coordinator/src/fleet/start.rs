@@ -11,7 +11,9 @@ use worker_sdk::WorkerOptions;
 use super::base::{Base, prepare};
 use super::embedded::EmbeddedBroker;
 use super::plugins::{Hosts, PluginPlan};
+use super::recycle::Recycling;
 use super::reload::Reload;
+use super::renew::{Renewal, Renewer};
 use super::scaling::selection::Selection;
 use super::scaling::{ScaleHandle, Scaling};
 use super::steer::Steering;
@@ -224,6 +226,16 @@ impl Fleet {
             pace,
         };
         processing.spawn(scaling.run(process_drain.clone()));
+        let containers_here = runs_containers.then(|| containers.clone());
+        let renewer = Renewer { processes: processes.clone(), containers: containers_here };
+        let recycling = Recycling {
+            store: store.clone(),
+            selection: selection.clone(),
+            renewer: renewer.clone(),
+        };
+        processing.spawn(recycling.run(process_drain.clone()));
+        let renewal = Renewal { store: store.clone(), renewer };
+        processing.spawn(renewal.run(process_drain.clone()));
         let scaling = ScaleHandle::new(selection.clone());
         let reload = Arc::new(Notify::new());
         let following = Reload {

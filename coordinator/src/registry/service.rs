@@ -26,6 +26,7 @@ use crate::dispatcher::Event;
 use crate::engine::{EngineHandle, Input};
 use crate::graph::Refusal;
 use crate::presence::PresenceHandle;
+use crate::quarantine::Notes;
 
 mod consumers;
 mod declared;
@@ -59,6 +60,8 @@ pub struct Registry {
     pub roster: watch::Sender<Roster>,
     /// Subscription to announcements, made before anything else so that none is missed.
     pub announcements: Subscriber,
+    /// Who is out of work because it fails everything.
+    pub quarantine: Notes,
     /// Whether plugins that an earlier fleet started, and this one does not, leave the graph.
     pub drop_unexpected: bool,
 }
@@ -270,6 +273,7 @@ impl Registry {
         let Granted { settings, concurrency, paused, .. } = granted;
         let (instance, version) = (announce.instance, announce.manifest.version.to_string());
         tracing::info!(plugin.id = %plugin, instance.id = %instance, version, "instance announced");
+        let is_held = self.quarantine.holds(plugin, &instance);
         let plugin_id = plugin.clone();
         self.tell(Fact::InstanceStarted { plugin_id, instance, version }).await;
         Ok(AnnounceReply::Accepted {
@@ -278,7 +282,7 @@ impl Registry {
             heartbeat_ms: HEARTBEAT_MS,
             max_payload: self.broker.client.max_payload(),
             concurrency,
-            paused: paused || !serves,
+            paused: paused || !serves || is_held,
             lane,
         })
     }

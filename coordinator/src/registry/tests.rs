@@ -101,3 +101,19 @@ fn settings_change_the_hash_and_limits_do_not() {
     assert_eq!(base, hash(limited));
     assert_ne!(base, hash(set));
 }
+
+#[test]
+fn the_operator_limits_the_time_without_progress_whatever_the_manifest_says() {
+    let (own, operators) = (Some(7), Some(9));
+    for (manifests, policys, expected) in [
+        (None, None, None),
+        (own, None, own),
+        (None, operators, operators),
+        (own, operators, operators),
+    ] {
+        let mut manifest = manifest("p", "1.0.0", &[]);
+        manifest.progress_timeout = manifests;
+        let policy = PluginPolicy { progress_timeout_ms: policys, ..PluginPolicy::default() };
+        assert_eq!(spec(&manifest, &policy).progress_timeout_ms, expected);
+    }
+}

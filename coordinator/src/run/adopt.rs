@@ -191,6 +191,7 @@ impl Run {
             record_revision,
             fingerprint,
             deadline_ms: spec.timeout_ms,
+            progress_timeout_ms: spec.progress_timeout_ms,
             retry: spec.retry.clone(),
             plugin_version: Some(spec.manifest.version.to_string()),
             lane: Lane::Main,

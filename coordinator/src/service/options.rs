@@ -8,6 +8,7 @@ use broker_config::topology::LEASE;
 use broker_config::{Names, PluginId};
 
 use crate::dispatcher::Timing;
+use crate::quarantine::Rules;
 use crate::registry::Word;
 
 /// What a coordinator is told at its start.
@@ -36,6 +37,8 @@ pub struct CoordinatorOptions {
     pub expected_timeout: Duration,
     /// Whether plugins that an earlier fleet started, and this one does not, leave the graph.
     pub drop_unexpected: bool,
+    /// When an instance that fails everything is taken out of work.
+    pub quarantine: Rules,
 }
 
 impl Default for CoordinatorOptions {
@@ -52,6 +55,7 @@ impl Default for CoordinatorOptions {
             word: Word::default(),
             expected_timeout: Duration::from_secs(30),
             drop_unexpected: false,
+            quarantine: Rules::default(),
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::broker::records::stored_at;
 use crate::engine::EngineHandle;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
+use crate::quarantine::Notes;
 use crate::{advisories, durable, signals};
 
 /// Pause before the broker is asked again.
@@ -83,16 +84,22 @@ pub(super) fn watch_signals(
     broker: &Broker,
     engine: &EngineHandle,
     metrics: &Arc<Metrics>,
-    journal: &Journal,
+    (journal, notes): (&Journal, &Notes),
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
-    let journal = journal.clone();
+    let (journal, notes) = (journal.clone(), notes.clone());
     let stream = broker.names.signal_stream();
     durable::work(broker.clone(), stream, stop, move |message| {
         let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
-        let journal = journal.clone();
-        async move { signals::handle(&broker, &engine, &metrics, &journal, &message).await }
+        let (journal, notes) = (journal.clone(), notes.clone());
+        async move {
+            let is_done = signals::handle(&broker, &engine, &metrics, &journal, &message).await;
+            if is_done && let Some((plugin, signal)) = signals::read(&broker, &message) {
+                notes.signal(&plugin, &signal);
+            }
+            is_done
+        }
     })
 }
 

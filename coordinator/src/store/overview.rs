@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::scale::Scaled;
 use super::{Store, StoreError};
+use crate::quarantine::Term;
 
 /// All numbers of `metafleet status`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -72,6 +73,9 @@ pub struct PluginNumbers {
     pub failing: u64,
     /// Why they cannot, each with the name of the instance.
     pub errors: Vec<String>,
+    /// Instances that fail everything and are out of work, or on trial.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quarantined: Vec<Term>,
     /// Tasks not yet delivered.
     pub pending: u64,
     /// Tasks with a worker, or waiting for their next attempt.
@@ -156,11 +160,12 @@ impl Store {
             self.subjects(&dead_stream, &all_dead),
             self.stream_state(&record_stream),
         )?;
-        let (known, instances, lease, scaled) = tokio::try_join!(
+        let (known, instances, lease, scaled, quarantined) = tokio::try_join!(
             self.plugins(),
             self.instances(),
             self.value(&lease_bucket, LEASE_KEY),
             self.scaled(),
+            self.quarantined(),
         )?;
         let in_flight: u64 = readers.values().map(|reader| reader.num_ack_pending).sum();
         let mut numbers: BTreeMap<String, PluginNumbers> = BTreeMap::new();
@@ -193,6 +198,9 @@ impl Store {
         }
         for (id, scaled) in scaled {
             at(&mut numbers, id.as_str()).scale = Some(scaled);
+        }
+        for term in quarantined {
+            at(&mut numbers, term.plugin_id.as_str()).quarantined.push(term);
         }
         for (subject, count) in &dead {
             if let Some(Ok(id)) = subject.rsplit('.').next().map(str::parse::<PluginId>) {
@@ -238,6 +246,7 @@ mod tests {
             ready: 0,
             failing: 0,
             errors: Vec::new(),
+            quarantined: Vec::new(),
             pending: 0,
             running: 0,
             dead: 0,

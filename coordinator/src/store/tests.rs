@@ -42,6 +42,7 @@ fn task(plugin: &PluginId, cid: &Cid) -> Task {
         record_revision: 0,
         fingerprint: "f".into(),
         deadline_ms: 1,
+        progress_timeout_ms: None,
         retry: RetryPolicy::default(),
         plugin_version: None,
         lane: broker_config::Lane::Main,

@@ -54,12 +54,24 @@ impl Plugin for Odd {
             "needs" if ctx.settings().get(&self.argument).is_none() => {
                 return Err(Failure::permanent(format!("{} is not set", self.argument)));
             }
+            "lost" if Path::new("lost").exists() && self.is_named() => {
+                return Err(Failure::retryable("the library is not mounted here"));
+            }
             "broken" if Path::new("broken").exists() => {
                 return Err(Failure::permanent("the file `broken` is in its folder"));
             }
             _ => {}
         }
         Ok(Outcome::Completed(meta))
+    }
+}
+
+impl Odd {
+    /// Whether this is the instance that its argument names.
+    fn is_named(&self) -> bool {
+        #[expect(clippy::disallowed_methods, reason = "who starts a plugin says its name so")]
+        let name = std::env::var("METAFLEET_INSTANCE");
+        name.is_ok_and(|name| name == self.argument)
     }
 }
 

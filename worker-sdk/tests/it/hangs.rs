@@ -1,10 +1,11 @@
 //! A plugin whose code hangs where nobody would expect it to.
 
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use broker_config::Queue;
 use broker_config::wire::instance::InstanceState;
-use broker_config::wire::signal::{AnnounceReply, Control};
+use broker_config::wire::signal::{AnnounceReply, Control, What};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -84,5 +85,33 @@ async fn health_checks_that_hang_do_not_pile_up() -> anyhow::Result<()> {
     assert_eq!(script.most.load(SeqCst), 1, "checks at once");
     let entry = fleet.presence().await?.ok_or_else(|| anyhow::anyhow!("no entry"))?;
     assert_eq!(entry.error.as_deref(), Some("the health check does not answer"));
+    worker.stop().await
+}
+
+#[tokio::test]
+async fn an_attempt_without_progress_fails_and_one_that_reports_goes_on() -> anyhow::Result<()> {
+    let limit = Duration::from_secs(2);
+    let fleet = Fleet::start().await?;
+    let mut script = Script::new(|call| async move {
+        if call.attempt == 1 {
+            std::future::pending::<()>().await;
+        }
+        Ok(completed())
+    });
+    // For longer than the limit in all.
+    script.keeps_reporting = Some((15, limit / 10));
+    let worker = fleet.worker(script.clone(), |_| {}).await?;
+    let mut hangs = task("x")?;
+    hangs.progress_timeout_ms = Some(2_000);
+    hangs.deadline_ms = 60_000;
+
+    fleet.publish(Queue::Fast, &hangs).await?;
+
+    let What::Retrying { error, duration_ms, .. } = fleet.signal("retrying", 0).await?.what else {
+        anyhow::bail!("not failed");
+    };
+    assert_eq!(error, "timed out: no progress for 2000 ms");
+    assert!(duration_ms >= 5_000, "its reports did not count: {duration_ms}");
+    assert_eq!(fleet.settled("x").await?.attempt, 2);
     worker.stop().await
 }

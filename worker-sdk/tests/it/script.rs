@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use broker_config::Manifest;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use worker_sdk::{
     Classify as _, Context, Failure, Health, InvalidSettings, Outcome, Plugin, Settings,
@@ -40,6 +41,8 @@ pub(crate) struct Script {
     pub(crate) hung: Arc<AtomicUsize>,
     /// Reports progress and hands its own file in.
     pub(crate) reports: bool,
+    /// Reports progress so many times, with a pause before each.
+    pub(crate) keeps_reporting: Option<(u32, Duration)>,
 }
 
 impl Script {
@@ -56,6 +59,7 @@ impl Script {
             hangs: None,
             hung: Arc::default(),
             reports: false,
+            keeps_reporting: None,
         }
     }
 
@@ -135,6 +139,12 @@ impl Plugin for Scripted {
             ctx.submit(ctx.path()).await.retryable()?;
         }
         let _running = Count::up(&self.script.running, &self.script.most);
+        if let Some((times, pause)) = self.script.keeps_reporting {
+            for _ in 0..times {
+                sleep(pause).await;
+                ctx.progress(0.5, "still at it").await;
+            }
+        }
         (self.script.handler)(call).await
     }
 

@@ -29,6 +29,7 @@ fn task(cid: &str, record_revision: u64) -> Task {
         record_revision,
         fingerprint: "f".into(),
         deadline_ms: 1,
+        progress_timeout_ms: None,
         retry: RetryPolicy::default(),
         plugin_version: None,
         lane: broker_config::Lane::Main,

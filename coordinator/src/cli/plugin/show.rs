@@ -131,6 +131,9 @@ fn show(lines: &mut Lines, shown: &Shown<'_>) {
     lines.field("needs", if needs.is_empty() { "nothing".to_owned() } else { needs.join(", ") });
     let retry = manifest.retry_policy();
     lines.field("timeout", format!("{} ms", manifest.timeout));
+    if let Some(limit) = manifest.progress_timeout {
+        lines.field("progress timeout", format!("{limit} ms"));
+    }
     lines.field("attempts", format!("{}, delays {:?} ms", retry.max_attempts, retry.delays_ms));
     lines.field("paused", if shown.entry.paused { "yes" } else { "no" });
     lines.field("registered", &shown.entry.registered_at);

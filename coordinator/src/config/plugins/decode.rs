@@ -7,7 +7,6 @@ mod amounts;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Component, PathBuf};
-use std::time::Duration;
 
 use broker_config::retry::RetryOptions;
 use semver::Version;
@@ -16,7 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
 pub(super) use self::amounts::fleet;
-use self::amounts::{RESOURCE_FIELDS, scale, set_resource};
+use self::amounts::{RESOURCE_FIELDS, recycle, scale, set_resource, time_limit};
 use super::super::base_url::BaseUrl;
 use super::super::substitute::{asks, substitute};
 use super::super::vars::Vars;
@@ -30,7 +29,7 @@ mod transition;
 pub(super) const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
 const FIELDS: &str = "enabled, runtime, type, protocol, url, urls, command, dir, instances, scale, \
-                      concurrency, maxInFlight, queue, timeout, retry, onDependencyFailure, resources, image, \
+                      concurrency, maxInFlight, queue, timeout, progressTimeout, retry, onDependencyFailure, recycle, resources, image, \
                       config, permissions, mounts, labels, isolation, transition";
 const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
 
@@ -167,15 +166,8 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
         "concurrency" => count(field).map(|value| entry.concurrency = Some(value)),
         "maxInFlight" => count(field).map(|value| entry.max_in_flight = Some(value)),
         "queue" => read(field, "fast or background").map(|value| entry.queue = Some(value)),
-        "timeout" => {
-            let expected = format!("milliseconds from 1 to {MAX_TIMEOUT_MS}");
-            let ms: u64 = read(field, &expected)?;
-            if !(1..=MAX_TIMEOUT_MS).contains(&ms) {
-                return Err(rule(field, &expected));
-            }
-            entry.timeout = Some(Duration::from_millis(ms));
-            Ok(())
-        }
+        "timeout" => time_limit(field).map(|limit| entry.timeout = Some(limit)),
+        "progressTimeout" => time_limit(field).map(|limit| entry.progress_timeout = Some(limit)),
         "retry" => {
             let mut retry = RetryOptions::default();
             each(field, RETRY_FIELDS, found, |part| set_retry(&mut retry, part))?;
@@ -185,6 +177,7 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
         "onDependencyFailure" => {
             read(field, "run or skip").map(|value| entry.on_dependency_failure = Some(value))
         }
+        "recycle" => recycle(field, found).map(|after| entry.recycle = after),
         "resources" => {
             each(field, RESOURCE_FIELDS, found, |part| set_resource(&mut entry.resources, part))
         }

@@ -102,12 +102,23 @@ fn fields() -> Vec<(&'static str, Value)> {
         ("maxInFlight", described("Tasks at once over the whole fleet.", count())),
         ("queue", described("Where its tasks wait.", one_of(&["fast", "background"]))),
         ("timeout", described("Milliseconds for one attempt.", timeout())),
+        (
+            "progressTimeout",
+            described("Milliseconds from one report of progress to the next.", timeout()),
+        ),
         ("retry", retry()),
         (
             "onDependencyFailure",
             described(
                 "Whether it runs although something it depends on has failed.",
                 one_of(&["run", "skip"]),
+            ),
+        ),
+        (
+            "recycle",
+            object(
+                "When an instance is replaced by a fresh one.",
+                [("afterTasks", described("After so many tasks.", count()))],
             ),
         ),
         (

@@ -37,6 +37,8 @@ plugins:
     maxInFlight: ${UNSET:-8}
     queue: background
     timeout: 600000
+    progressTimeout: 20000
+    recycle: { afterTasks: 500 }
     retry: { maxAttempts: 5, backoff: exponential, initialDelay: 100, maxDelay: 2000 }
     onDependencyFailure: skip
     resources: *shared
@@ -68,6 +70,8 @@ plugins:
         max_in_flight: NonZeroU32::new(8),
         queue: Some(Queue::Background),
         timeout: Some(Duration::from_secs(600)),
+        progress_timeout: Some(Duration::from_secs(20)),
+        recycle: NonZeroU32::new(500),
         retry: Some(RetryOptions {
             max_attempts: NonZeroU32::new(5).unwrap(),
             initial_delay: 100,
@@ -122,6 +126,15 @@ fn a_broken_rule_names_file_line_and_rule_and_spares_the_others() {
         ("concurrency: -1", "`concurrency` must be a whole number from 1"),
         ("queue: slow", "`queue` must be fast or background"),
         ("timeout: 0", "`timeout` must be milliseconds"),
+        ("progressTimeout: soon", "`progressTimeout` must be milliseconds"),
+        ("{protocol: http, progressTimeout: 5}", "`progressTimeout` is not for `protocol: http`"),
+        ("recycle: 5", "`recycle` must be a map of fields (afterTasks)"),
+        ("recycle: {}", "`recycle` needs `afterTasks`"),
+        ("recycle: {afterTasks: 0}", "`recycle`: `afterTasks` must be a whole number from 1"),
+        ("recycle: {after: 5}", "`recycle`: unknown field `after`; known are afterTasks"),
+        ("{runtime: internal, recycle: {afterTasks: 5}}", "`recycle` is for processes and"),
+        ("{runtime: remote, recycle: {afterTasks: 5}}", "`recycle` is for processes and"),
+        ("{protocol: http, recycle: {afterTasks: 5}}", "`recycle` is not for `protocol: http`"),
         ("retry: 3", "`retry` must be a map of fields"),
         ("retry: {maxAttempts: 0}", "`retry`: `maxAttempts` must be a whole number from 1"),
         ("retry: {attempts: 2}", "`retry`: unknown field `attempts`; known are maxAttempts"),

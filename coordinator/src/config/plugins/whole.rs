@@ -97,6 +97,22 @@ pub(super) fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Vec<Findin
             "`image` by version is for `protocol: nats`; an HTTP plugin goes over as a whole",
         ),
         (
+            !matches!(entry.runtime, Runtime::Docker | Runtime::Process),
+            "recycle",
+            "`recycle` is for processes and containers; nothing else is started here",
+        ),
+        (
+            matches!(entry.runtime, Runtime::Docker | Runtime::Process)
+                && entry.protocol == Protocol::Http,
+            "recycle",
+            "`recycle` is not for `protocol: http`, whose servers do not say what they have done",
+        ),
+        (
+            entry.protocol == Protocol::Http,
+            "progressTimeout",
+            "`progressTimeout` is not for `protocol: http`, which knows no progress; say `timeout`",
+        ),
+        (
             entry.runtime != Runtime::Process,
             "isolation",
             "`isolation` is for processes, and this is none",

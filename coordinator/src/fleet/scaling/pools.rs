@@ -28,6 +28,8 @@ pub(in crate::fleet) struct Pool {
     pub(in crate::fleet) timeout: Option<Duration>,
     /// What the file, or else the manifest on disk, says of tasks at once in one instance.
     pub(in crate::fleet) concurrency: Option<NonZeroU32>,
+    /// After how many tasks an instance is replaced by a fresh one.
+    pub(in crate::fleet) recycle: Option<NonZeroU32>,
 }
 
 impl Pool {
@@ -41,6 +43,7 @@ impl Pool {
             manifest: known.cloned(),
             timeout: entry.timeout,
             concurrency: entry.concurrency.or_else(|| manifest.and_then(|m| m.concurrency)),
+            recycle: entry.recycle,
         }
     }
 

@@ -16,6 +16,7 @@ use crate::docker::{ContainerInfo, ContainerState};
 use crate::fleet::plugins::Known;
 use crate::metrics::PluginMetrics;
 use crate::process::{LastExit, ProcessInfo, ProcessState};
+use crate::quarantine::Term;
 use crate::stats::{Stats, WINDOW};
 use crate::store::overview::{PluginNumbers, PluginState};
 
@@ -189,7 +190,8 @@ fn wanted(entry: &PluginEntry, numbers: &PluginNumbers) -> u64 {
 /// In one word; the first two are the seed's.
 fn status(entry: &PluginEntry, numbers: &PluginNumbers, all: &[Container]) -> &'static str {
     let is_ill = |one: &Container| {
-        one.healthy == Some(false) || ["crashLoop", "blocked", "unable"].contains(&one.status)
+        one.healthy == Some(false)
+            || ["crashLoop", "blocked", "unable", "quarantined"].contains(&one.status)
     };
     match numbers.state() {
         _ if !entry.enabled => "disabled",
@@ -226,7 +228,19 @@ fn containers(facts: &Facts<'_>, entry: &PluginEntry) -> Vec<Container> {
     if entry.protocol == Protocol::Nats || all.is_empty() {
         all.extend(signs.into_values().map(remote));
     }
+    for term in &facts.numbers.quarantined {
+        let its = all.iter_mut().filter(|one| one.name == term.instance.as_str());
+        its.for_each(|one| quarantine(one, term));
+    }
     all
+}
+
+/// What runs and is out of work says so; one that is on trial runs, and says that.
+fn quarantine(one: &mut Container, term: &Term) {
+    if one.status == "running" && !term.on_trial {
+        one.status = "quarantined";
+    }
+    one.note = Some(term.to_string());
 }
 
 fn process(info: &ProcessInfo, sign: Option<&Instance>) -> Container {

@@ -1,16 +1,18 @@
 //! PURE: amounts of things: memory, processors, instances.
 
 use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
 
 use super::super::super::vars::Vars;
 use super::super::super::yaml::{Field, Value};
 use super::super::Resources;
-use super::{Findings, Set, each, read, rule, unknown};
+use super::{Findings, MAX_TIMEOUT_MS, Set, count, each, read, rule, unknown};
 use crate::scale::cap::millis;
 use crate::scale::{Bounds, Cap, MAX_INSTANCES};
 
 pub(super) const RESOURCE_FIELDS: &str = "memory, cpus";
 const SCALE_FIELDS: &str = "min, max";
+const RECYCLE_FIELDS: &str = "afterTasks";
 const FLEET_FIELDS: &str = "maxCpus, maxMemory";
 
 /// Between how many and how many instances: `{min: 0, max: 4}`.
@@ -30,6 +32,19 @@ pub(super) fn scale(field: &Field, found: &mut Findings) -> Result<Bounds, Strin
     }
 }
 
+/// After how many tasks an instance is replaced: `{afterTasks: 1000}`.
+pub(super) fn recycle(field: &Field, found: &mut Findings) -> Result<Option<NonZeroU32>, String> {
+    let (before, mut after) = (found.len(), None);
+    each(field, RECYCLE_FIELDS, found, |part| match part.key.as_str() {
+        "afterTasks" => count(part).map(|value| after = Some(value)),
+        _ => Err(unknown(part, RECYCLE_FIELDS)),
+    })?;
+    if after.is_none() && found.len() == before {
+        return Err("`recycle` needs `afterTasks`".to_owned());
+    }
+    Ok(after)
+}
+
 /// What all plugins together may use.
 pub(in super::super) fn fleet(field: &Field, vars: &dyn Vars) -> (Cap, Findings) {
     let (mut cap, mut found) = (Cap::default(), Findings::new());
@@ -45,6 +60,14 @@ pub(in super::super) fn fleet(field: &Field, vars: &dyn Vars) -> (Cap, Findings)
     });
     super::note(&mut found, &field, result);
     (cap, found)
+}
+
+/// How long something may take.
+pub(super) fn time_limit(field: &Field) -> Result<Duration, String> {
+    let expected = format!("milliseconds from 1 to {MAX_TIMEOUT_MS}");
+    let ms: u64 = read(field, &expected)?;
+    let fits = (1..=MAX_TIMEOUT_MS).contains(&ms);
+    fits.then(|| Duration::from_millis(ms)).ok_or_else(|| rule(field, &expected))
 }
 
 fn number(field: &Field, least: u32) -> Result<u32, String> {
