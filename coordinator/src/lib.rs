@@ -40,3 +40,4 @@ pub mod stats;
 pub mod store;
 pub mod strays;
 pub mod transition;
+pub mod usage;

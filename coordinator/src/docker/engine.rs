@@ -5,6 +5,7 @@ mod body;
 mod look;
 mod network;
 mod pull;
+mod usage;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -23,6 +24,7 @@ use futures_util::{Stream, StreamExt as _};
 use tokio::time::timeout;
 
 use super::describe::{Description, Image};
+use super::digest::digest_of;
 use super::naming::{FLEET_ID, FleetId, IMAGE_MANIFEST, IMAGE_PERMISSIONS};
 use crate::config::Vars;
 
@@ -175,6 +177,7 @@ impl Engine {
         volumes.sort();
         Ok(Some(Image {
             id: inspected.id.unwrap_or_default(),
+            digest: digest_of(name, &inspected.repo_digests.unwrap_or_default()),
             // The others are none of our business and need not change the hash.
             labels: [IMAGE_PERMISSIONS, IMAGE_MANIFEST]
                 .into_iter()

@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker_sdk::WorkerOptions;
 
 use super::base::{Base, prepare};
 use super::embedded::EmbeddedBroker;
-use super::plugins::{Hosts, PluginPlan};
+use super::plugins::{Hosts, Known, PluginPlan};
 use super::reload::Reload;
 use super::scaling::selection::Selection;
 use super::scaling::{ScaleHandle, Scaling};
@@ -27,6 +27,7 @@ use crate::process::restart::RestartPolicy;
 use crate::process::{ProcessOptions, ProcessRuntime, Surroundings};
 use crate::service::{Coordinator, CoordinatorHandle, CoordinatorOptions};
 use crate::store::Store;
+use crate::usage::watch::UsageWatch;
 
 /// What has been made before anything runs.
 struct Started {
@@ -39,6 +40,8 @@ struct Started {
     handle: CoordinatorHandle,
     docker: DockerRuntime,
     containers: DockerHandle,
+    usage: UsageWatch,
+    in_effect: watch::Receiver<Arc<Known>>,
 }
 
 impl Fleet {
@@ -120,6 +123,9 @@ impl Fleet {
             let engine = docker.address.clone();
             let (mut docker, containers) = DockerRuntime::new(docker);
             let (steering, requests, shown) = Steering::new(plan.known.clone());
+            let in_effect = steering.watch();
+            let (usage, used) =
+                UsageWatch::new(processes.clone(), containers.clone(), engine.clone());
             let routes = if temporary {
                 None
             } else {
@@ -131,6 +137,7 @@ impl Fleet {
                     processes: processes.clone(),
                     containers: containers.clone(),
                     engine,
+                    used,
                     steering,
                     stop: coordinator_drain.clone(),
                 }))
@@ -160,8 +167,19 @@ impl Fleet {
             };
             let of_bridge = bridge.as_ref().map(|bridge| bridge.listening.0);
             let listening = api::listen(&http.api, of_bridge, routes).await?;
-            let started =
-                Started { node, plan, hosts, decided, store, service, handle, docker, containers };
+            let started = Started {
+                node,
+                plan,
+                hosts,
+                decided,
+                store,
+                service,
+                handle,
+                docker,
+                containers,
+                usage,
+                in_effect,
+            };
             Ok((started, bridge, followed, listening, requests, shown))
         };
         let (started, bridge, followed, listening, requests, shown) = match Box::pin(prepared).await
@@ -173,8 +191,19 @@ impl Fleet {
                 return Err(error);
             }
         };
-        let Started { node, plan, hosts, decided, store, service, handle, docker, containers } =
-            started;
+        let Started {
+            node,
+            plan,
+            hosts,
+            decided,
+            store,
+            service,
+            handle,
+            docker,
+            containers,
+            usage,
+            in_effect,
+        } = started;
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(coordinator_drain.clone()));
 
@@ -184,6 +213,8 @@ impl Fleet {
         let troubles = bridge.as_ref().map(Bridge::watch_troubles).unwrap_or_default();
         let told = failing::tell(store.clone(), processes.watch(), troubles, process_drain.clone());
         processing.spawn(told);
+        let (stop, none) = (process_drain.clone(), Troubles::default());
+        processing.spawn(failing::tell(store.clone(), in_effect, none, stop));
         let (watched, boxes) = (processes.watch(), containers.watch());
         processing.spawn(http::follow(followed, watched, boxes, process_drain.clone()));
         let (runtime, internal) = InternalRuntime::new(InternalOptions {
@@ -198,6 +229,10 @@ impl Fleet {
         processing.spawn(runtime.run(process_drain.clone()));
         let (stop, none) = (process_drain.clone(), Troubles::default());
         processing.spawn(failing::tell(store.clone(), internal.watch(), none, stop));
+        // Nobody asks a fleet that runs for one command what it uses.
+        if !temporary {
+            processing.spawn(usage.run(process_drain.clone()));
+        }
         let uses_containers = !plan.containers.is_empty();
         let runs_containers = uses_containers || containers::may_be_left(&data_dir);
         if runs_containers {
