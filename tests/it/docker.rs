@@ -8,6 +8,8 @@ mod probe;
 mod pull;
 mod same;
 mod scale;
+mod steer;
+mod usage;
 
 use anyhow::Context as _;
 use integration_tests::cli::{Home, Look, Up};

@@ -5,6 +5,7 @@
 //! answer holds a secret setting. The document of the API is `api/openapi.json`.
 
 mod actions;
+mod boxed;
 mod config;
 mod logs;
 mod plugins;
