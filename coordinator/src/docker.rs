@@ -16,6 +16,7 @@
 pub mod broker;
 pub mod credentials;
 pub mod describe;
+pub mod digest;
 pub mod engine;
 pub mod firewall;
 pub mod found;

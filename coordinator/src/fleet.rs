@@ -10,7 +10,7 @@ mod base;
 mod confines;
 pub mod containers;
 pub mod embedded;
-mod failing;
+pub(crate) mod failing;
 pub mod follow;
 mod http;
 pub mod library;

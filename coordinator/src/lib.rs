@@ -41,3 +41,4 @@ pub mod stats;
 pub mod store;
 pub mod strays;
 pub mod transition;
+pub mod usage;

@@ -5,9 +5,11 @@ mod commands;
 mod config;
 mod document;
 mod fleets;
+mod granted;
 mod http;
 mod logs;
 mod plugins;
+mod usage;
 
 use std::path::Path;
 

@@ -8,6 +8,8 @@ mod probe;
 mod pull;
 mod same;
 mod scale;
+mod steer;
+mod usage;
 mod versions;
 
 use anyhow::Context as _;

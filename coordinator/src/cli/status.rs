@@ -1,7 +1,12 @@
 //! `metafleet status`
 
+mod used;
+
+use std::collections::BTreeMap;
+
 use clap::Args;
 
+use self::used::{Used, cells, used};
 use super::App;
 use super::exit::{Exit, Failure};
 use super::output::Lines;
@@ -15,12 +20,10 @@ pub(crate) struct StatusArgs {}
 pub(crate) async fn run(app: &App, _args: &StatusArgs) -> Result<Exit, Failure> {
     session::with(app, async |session| {
         let overview = session.store.overview().await?;
-        app.out.document(
-            &Status { running: !session.is_private(), overview: &overview },
-            |lines| {
-                show(lines, &overview, session.is_private());
-            },
-        )?;
+        let is_here = session.is_of_data_dir && !session.is_private();
+        let usage = if is_here { used(app).await } else { BTreeMap::new() };
+        let status = Status { running: !session.is_private(), overview: &overview, usage };
+        app.out.document(&status, |lines| show(lines, &status))?;
         Ok(Exit::Ok)
     })
     .await
@@ -32,10 +35,14 @@ struct Status<'a> {
     running: bool,
     #[serde(flatten)]
     overview: &'a Overview,
+    /// What the instances on this machine use, by plugin.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    usage: BTreeMap<String, Used>,
 }
 
-fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
-    if is_private {
+fn show(lines: &mut Lines, status: &Status<'_>) {
+    let Status { running, overview, usage } = status;
+    if !running {
         lines.line("No fleet is running; this is what the last one left.");
     }
     let files = overview.files;
@@ -53,10 +60,11 @@ fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
         return;
     }
     lines.line("");
-    let mut table =
-        Table::new(&["PLUGIN", "VERSION", "STATE", ">INSTANCES", ">PENDING", ">RUNNING", ">DEAD"]);
+    let numbers = ["PLUGIN", "VERSION", "STATE", ">INSTANCES", ">PENDING", ">RUNNING", ">DEAD"];
+    let of_usage: &[&str] = if usage.is_empty() { &[] } else { &[">CPU", ">MEMORY"] };
+    let mut table = Table::new(&[&numbers, of_usage].concat());
     for plugin in &overview.plugins {
-        table.row([
+        let row = [
             plugin.id.clone(),
             plugin.version.clone(),
             plugin.state().as_str().to_owned(),
@@ -64,7 +72,9 @@ fn show(lines: &mut Lines, overview: &Overview, is_private: bool) {
             plugin.pending.to_string(),
             plugin.running.to_string(),
             plugin.dead.to_string(),
-        ]);
+        ];
+        let used = cells(usage.get(&plugin.id));
+        table.row(row.into_iter().chain(used.into_iter().take(of_usage.len())));
     }
     lines.table(&table);
     for (plugin, reason) in overview.plugins.iter().filter_map(refusal) {

@@ -19,6 +19,8 @@ use crate::config::plugins::Mount;
 pub struct Image {
     /// Its identity: another build under the same name has another.
     pub id: String,
+    /// How its registry knows it; `None` = it is from none.
+    pub digest: Option<String>,
     /// Its labels, as far as they say something about the plugin.
     pub labels: BTreeMap<String, String>,
     /// Folders that it wants to write to.
@@ -87,6 +89,9 @@ pub struct Description {
     pub image: String,
     /// The image's identity.
     pub image_id: String,
+    /// How its registry knows it; the identity says all that counts.
+    #[serde(skip)]
+    pub image_digest: Option<String>,
     /// Arguments; `None` = the image's.
     pub command: Option<Vec<String>>,
     /// All variables; none is secret.
@@ -208,6 +213,7 @@ pub fn describe(
         plugin: wanted.plugin.clone(),
         image: wanted.image.clone(),
         image_id: image.id.clone(),
+        image_digest: image.digest.clone(),
         command: wanted.command.clone(),
         env,
         mounts,
@@ -347,7 +353,7 @@ pub(crate) mod tests {
         let image = |name: &str, value: &str| Image {
             id: "1".to_owned(),
             labels: BTreeMap::from([(name.to_owned(), value.to_owned())]),
-            volumes: Vec::new(),
+            ..Image::default()
         };
         let refused =
             isolation_of(&wanted("a", 1), &image(IMAGE_PERMISSIONS, "root, gpu.access"), (0, 0));

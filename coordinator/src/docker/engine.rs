@@ -5,6 +5,7 @@ mod body;
 mod look;
 mod network;
 mod pull;
+mod usage;
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -20,9 +21,11 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
+use jiff::Timestamp;
 use tokio::time::timeout;
 
 use super::describe::{Description, Image};
+use super::digest::digest_of;
 use super::naming::{FLEET_ID, FleetId, IMAGE_MANIFEST, IMAGE_PERMISSIONS};
 use crate::config::Vars;
 
@@ -44,6 +47,17 @@ const LAST_BYTES: usize = 256 << 10;
 #[derive(Clone, Debug)]
 pub struct Engine {
     docker: Docker,
+}
+
+/// What is wanted of a container's log.
+#[derive(Clone, Copy, Debug)]
+pub struct LogPart {
+    /// Lines from before; `None` = all.
+    pub last: Option<usize>,
+    /// None from before this second.
+    pub since: Option<Timestamp>,
+    /// Whether those that come are wanted, too.
+    pub follow: bool,
 }
 
 /// The engine did not do what it was asked for.
@@ -175,6 +189,7 @@ impl Engine {
         volumes.sort();
         Ok(Some(Image {
             id: inspected.id.unwrap_or_default(),
+            digest: digest_of(name, &inspected.repo_digests.unwrap_or_default()),
             // The others are none of our business and need not change the hash.
             labels: [IMAGE_PERMISSIONS, IMAGE_MANIFEST]
                 .into_iter()
@@ -283,17 +298,17 @@ impl Engine {
         within(&what, CALL, read).await
     }
 
-    /// What a container prints: so many lines from before, and those that come if it is to be
-    /// followed. Ends with the container, or with the first error.
+    /// What a container prints. Ends with the container, or with the first error.
     pub fn follow(
         &self,
         id: &str,
-        last: usize,
-        follow: bool,
+        part: LogPart,
     ) -> impl Stream<Item = Result<Bytes, EngineError>> + Send + use<> {
         let what = format!("read what the container {id} prints");
-        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(follow);
-        let options = options.tail(&last.to_string()).build();
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(part.follow);
+        let options = options.tail(&part.last.map_or_else(|| "all".to_owned(), |n| n.to_string()));
+        let since = part.since.and_then(|since| i32::try_from(since.as_second()).ok());
+        let options = options.since(since.unwrap_or_default()).build();
         let parts = self.docker.logs(id, Some(options));
         parts.map(move |part| {
             part.map(LogOutput::into_bytes).map_err(|error| EngineError::new(&what, error))

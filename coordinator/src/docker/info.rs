@@ -44,6 +44,8 @@ pub struct ContainerInfo {
     pub place: Option<Place>,
     /// The identity of the image that it is made of, once that is here.
     pub image_id: Option<String>,
+    /// How its registry knows that image; `None` = it is from none.
+    pub image_digest: Option<String>,
     /// Where the end of what it prints is kept when it is removed.
     pub log: PathBuf,
 }
@@ -89,6 +91,10 @@ pub(super) fn board(
         let memory = memory.get(name).unwrap_or(&nothing);
         let is_taken = look.foreign.contains(name.as_str());
         let (state, note) = state(wants.get(name), container, is_taken, memory, now);
+        let ready = match wants.get(name) {
+            Some(Want::Ready(description)) => Some(description),
+            Some(Want::Refused(_) | Want::Unable(_) | Want::Preparing(_)) | None => None,
+        };
         let info = ContainerInfo {
             name: name.clone(),
             plugin: wanted.plugin.clone(),
@@ -100,10 +106,8 @@ pub(super) fn board(
             started: container.and_then(|found| found.started),
             last_exit: memory.last_exit.clone(),
             place: container.and_then(|found| place(found, wants.get(name), before.get(name))),
-            image_id: match wants.get(name) {
-                Some(Want::Ready(description)) => Some(description.image_id.clone()),
-                Some(Want::Refused(_) | Want::Unable(_) | Want::Preparing(_)) | None => None,
-            },
+            image_id: ready.map(|description| description.image_id.clone()),
+            image_digest: ready.and_then(|description| description.image_digest.clone()),
             log: log_of(log_dir, name),
         };
         all.insert(name.clone(), info);

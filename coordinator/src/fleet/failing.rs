@@ -6,11 +6,12 @@
 //! plugin's own takes its place as soon as it serves.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use broker_config::wire::instance::{HEARTBEAT_MS, Instance, InstanceState, InstanceType, Totals};
-use broker_config::{Chain, InstanceId, PluginId};
+use broker_config::{Chain, InstanceId, Lane, PluginId};
 use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -18,14 +19,18 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use super::plugins::Known;
 use crate::bridge::Troubles;
 use crate::docker::{ContainerInfo, ContainerState};
 use crate::internal::InternalInfo;
-use crate::process::{ProcessInfo, ProcessState};
+use crate::process::{ProcessInfo, ProcessState, instance_name};
 use crate::store::Store;
 
 /// How often it is said again.
 const REFRESH: Duration = Duration::from_millis(HEARTBEAT_MS);
+
+/// Before the reason why an instance is not started until somebody changes something.
+pub(crate) const NOT_STARTED: &str = "not started: ";
 
 /// What runs on this machine and may be unable to serve.
 pub(super) trait MayFail {
@@ -33,10 +38,33 @@ pub(super) trait MayFail {
     fn sign(&self) -> Option<Instance>;
 }
 
+/// What is followed: whose signs are to be given.
+pub(super) trait Failing {
+    /// The signs to be given now.
+    fn signs(&self) -> Vec<Instance>;
+}
+
+impl<T: MayFail> Failing for BTreeMap<InstanceId, T> {
+    fn signs(&self) -> Vec<Instance> {
+        self.values().filter_map(MayFail::sign).collect()
+    }
+}
+
+/// Those that are not even started have no instance; the first one's name stands for all.
+impl Failing for Arc<Known> {
+    fn signs(&self) -> Vec<Instance> {
+        let sign = |(plugin, reason): (&PluginId, &String)| {
+            let name = instance_name(plugin, Lane::Main, 1)?;
+            Some(failed(plugin, &name, format!("{NOT_STARTED}{reason}"), None))
+        };
+        self.unable.iter().filter_map(sign).collect()
+    }
+}
+
 /// Writes signs of life for what cannot serve until `stop`.
-pub(super) async fn tell<T: MayFail + Send + Sync + 'static>(
+pub(super) async fn tell<F: Failing + Send + Sync + 'static>(
     store: Store,
-    mut processes: watch::Receiver<BTreeMap<InstanceId, T>>,
+    mut processes: watch::Receiver<F>,
     troubles: Troubles,
     stop: CancellationToken,
 ) {
@@ -53,8 +81,7 @@ pub(super) async fn tell<T: MayFail + Send + Sync + 'static>(
                 Err(_) => return,
             },
         };
-        let unable: Vec<Instance> =
-            processes.borrow_and_update().values().filter_map(MayFail::sign).collect();
+        let unable = processes.borrow_and_update().signs();
         let unserved = troubles
             .list()
             .into_iter()
@@ -109,7 +136,7 @@ impl MayFail for ContainerInfo {
             ContainerState::CrashLoop => {
                 format!("crash loop: {note}; see docker logs {}", self.name)
             }
-            ContainerState::Blocked => format!("not started: {note}"),
+            ContainerState::Blocked => format!("{NOT_STARTED}{note}"),
             ContainerState::Unable => format!("not started yet: {note}"),
             ContainerState::Starting | ContainerState::Waiting | ContainerState::Running => {
                 return None;

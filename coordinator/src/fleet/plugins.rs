@@ -47,6 +47,8 @@ pub struct Known {
     pub overrides: Overrides,
     /// What plugins on disk say about themselves.
     pub manifests: BTreeMap<PluginId, Manifest>,
+    /// Plugins that should run here and are not started, with the reason.
+    pub unable: BTreeMap<PluginId, String>,
 }
 
 impl Known {
@@ -164,6 +166,7 @@ impl PluginPlan {
             effective: file.entries.clone(),
             overrides,
             manifests: BTreeMap::new(),
+            unable: plan.problems.clone(),
         };
         for (id, found) in &found.plugins {
             if !file.is_broken(id) {

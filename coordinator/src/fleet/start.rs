@@ -3,14 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker_sdk::WorkerOptions;
 
 use super::base::{Base, prepare};
 use super::embedded::EmbeddedBroker;
-use super::plugins::{Hosts, PluginPlan};
+use super::plugins::{Hosts, Known, PluginPlan};
 use super::recycle::Recycling;
 use super::reload::Reload;
 use super::renew::{Renewal, Renewer};
@@ -29,6 +29,7 @@ use crate::process::restart::RestartPolicy;
 use crate::process::{ProcessOptions, ProcessRuntime, Surroundings};
 use crate::service::{Coordinator, CoordinatorHandle, CoordinatorOptions};
 use crate::store::Store;
+use crate::usage::watch::UsageWatch;
 
 /// What has been made before anything runs.
 struct Started {
@@ -41,6 +42,8 @@ struct Started {
     handle: CoordinatorHandle,
     docker: DockerRuntime,
     containers: DockerHandle,
+    usage: UsageWatch,
+    in_effect: watch::Receiver<Arc<Known>>,
 }
 
 impl Fleet {
@@ -122,6 +125,9 @@ impl Fleet {
             let engine = docker.address.clone();
             let (mut docker, containers) = DockerRuntime::new(docker);
             let (steering, requests, shown) = Steering::new(plan.known.clone());
+            let in_effect = steering.watch();
+            let (usage, used) =
+                UsageWatch::new(processes.clone(), containers.clone(), engine.clone());
             let routes = if temporary {
                 None
             } else {
@@ -133,6 +139,7 @@ impl Fleet {
                     processes: processes.clone(),
                     containers: containers.clone(),
                     engine,
+                    used,
                     steering,
                     stop: coordinator_drain.clone(),
                 }))
@@ -162,8 +169,19 @@ impl Fleet {
             };
             let of_bridge = bridge.as_ref().map(|bridge| bridge.listening.0);
             let listening = api::listen(&http.api, of_bridge, routes).await?;
-            let started =
-                Started { node, plan, hosts, decided, store, service, handle, docker, containers };
+            let started = Started {
+                node,
+                plan,
+                hosts,
+                decided,
+                store,
+                service,
+                handle,
+                docker,
+                containers,
+                usage,
+                in_effect,
+            };
             Ok((started, bridge, followed, listening, requests, shown))
         };
         let (started, bridge, followed, listening, requests, shown) = match Box::pin(prepared).await
@@ -175,8 +193,19 @@ impl Fleet {
                 return Err(error);
             }
         };
-        let Started { node, plan, hosts, decided, store, service, handle, docker, containers } =
-            started;
+        let Started {
+            node,
+            plan,
+            hosts,
+            decided,
+            store,
+            service,
+            handle,
+            docker,
+            containers,
+            usage,
+            in_effect,
+        } = started;
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(coordinator_drain.clone()));
 
@@ -186,6 +215,8 @@ impl Fleet {
         let troubles = bridge.as_ref().map(Bridge::watch_troubles).unwrap_or_default();
         let told = failing::tell(store.clone(), processes.watch(), troubles, process_drain.clone());
         processing.spawn(told);
+        let (stop, none) = (process_drain.clone(), Troubles::default());
+        processing.spawn(failing::tell(store.clone(), in_effect, none, stop));
         let (watched, boxes) = (processes.watch(), containers.watch());
         processing.spawn(http::follow(followed, watched, boxes, process_drain.clone()));
         let (runtime, internal) = InternalRuntime::new(InternalOptions {
@@ -200,6 +231,10 @@ impl Fleet {
         processing.spawn(runtime.run(process_drain.clone()));
         let (stop, none) = (process_drain.clone(), Troubles::default());
         processing.spawn(failing::tell(store.clone(), internal.watch(), none, stop));
+        // Nobody asks a fleet that runs for one command what it uses.
+        if !temporary {
+            processing.spawn(usage.run(process_drain.clone()));
+        }
         let uses_containers = !plan.containers.is_empty();
         let runs_containers = uses_containers || containers::may_be_left(&data_dir);
         if runs_containers {

@@ -67,6 +67,12 @@ impl Steering {
         self.known.borrow().clone()
     }
 
+    /// Follows it.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<Arc<Known>> {
+        self.known.clone()
+    }
+
     /// Gives an order; returns when it is taken, or refused, which changes nothing.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! answer holds a secret setting. The document of the API is `api/openapi.json`.
 
 mod actions;
+mod boxed;
 mod config;
 mod logs;
 mod plugins;
@@ -24,7 +25,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
 use broker_config::PluginId;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::meta::json_answer;
@@ -36,6 +37,7 @@ use crate::process::ProcessHandle;
 use crate::service::{CoordinatorHandle, Phase};
 use crate::store::Store;
 use crate::store::plugins::KnownPlugin;
+use crate::usage::Usages;
 
 /// Log streams at once; more are refused, so that they leave connections for others.
 const STREAMS: usize = 64;
@@ -59,6 +61,8 @@ pub struct ApiOptions {
     pub containers: DockerHandle,
     /// Where the engine of containers listens.
     pub engine: String,
+    /// What instances use.
+    pub used: watch::Receiver<Usages>,
     /// Changes what runs.
     pub steering: Steering,
     /// Ends what would go on for ever.

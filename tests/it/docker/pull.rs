@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use integration_tests::api::Api;
 use integration_tests::cli::Home;
 use integration_tests::docker::{self, Docker, add_odd, boxed, odd_image};
 use integration_tests::{LIMIT, eventually, heavy, within};
@@ -104,6 +105,16 @@ async fn an_image_is_pulled_with_the_login_of_a_credential_helper_and_without_on
         Ok(docker.inspect("plugin-odd-1").await?.map(|_| ()))
     })
     .await?;
+    let api = Api::of(&home)?;
+    let shown = api.until("odd", "its digest", |plugin| plugin["imageId"].is_string()).await?;
+    // As the registry itself keeps it.
+    let repositories = home.root().join("registry/images/docker/registry/v2/repositories");
+    let link = "metafleet-test-pulled/_manifests/tags/1/current/link";
+    let digest = std::fs::read_to_string(repositories.join(link))?;
+    assert_eq!(shown["imageDigest"], digest.trim(), "{shown:#}");
+    let here = docker.api.get(&format!("/images/{image}/json")).await?;
+    assert_eq!(shown["imageId"], here["Id"], "{shown:#}");
+    assert_ne!(shown["imageId"], shown["imageDigest"]);
     home.scan(&[]).await?;
 
     look.settled().await?;

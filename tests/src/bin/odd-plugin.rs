@@ -13,6 +13,9 @@ use worker_sdk::{Classify, Context, Failure, Manifest, Meta, Outcome, Plugin};
 /// What it prints on each task when it floods, in bytes.
 const FLOOD: usize = 24 << 20;
 
+/// What it takes when it burns, in bytes.
+const BALLAST: usize = 64 << 20;
+
 struct Odd {
     manifest: Manifest,
     behaviour: String,
@@ -38,6 +41,7 @@ impl Plugin for Odd {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
             }
             "hangs" => pending().await,
+            "burns" => burn(Duration::from_millis(self.argument.parse().permanent()?)),
             "floods" => flood().retryable()?,
             "tells" => {
                 let setting = ctx.settings().get(&self.argument).and_then(|value| value.as_str());
@@ -78,6 +82,17 @@ impl Odd {
 fn note(ctx: &Context) -> io::Result<()> {
     let mut calls = std::fs::File::options().create(true).append(true).open("calls")?;
     writeln!(calls, "{} {}", ctx.task().cid, ctx.attempt())
+}
+
+/// Keeps a processor and a little memory busy until it is enough, or the time is over.
+fn burn(most: Duration) {
+    let begun = tokio::time::Instant::now();
+    let mut ballast = vec![0_u8; BALLAST];
+    while !Path::new("enough").exists() && begun.elapsed() < most {
+        for byte in &mut ballast {
+            *byte = std::hint::black_box(byte.wrapping_add(1));
+        }
+    }
 }
 
 fn flood() -> io::Result<()> {

@@ -59,7 +59,9 @@ fn started_here(plugin: &Value) -> Vec<String> {
     let all = plugin.get("containers").and_then(Value::as_array).into_iter().flatten();
     let is_here = |one: &&Value| {
         let runtime = one.get("runtime").and_then(Value::as_str);
-        matches!(runtime, Some("process" | "docker"))
+        // What is not even started has never been started again, nor has it a log.
+        let has_log = one.get("restarts").is_some_and(Value::is_u64);
+        matches!(runtime, Some("process" | "docker")) && has_log
     };
     all.filter(is_here).filter_map(|one| Some(one.get("name")?.as_str()?.to_owned())).collect()
 }

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,18 +11,19 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
 use broker_config::{Chain, InstanceId, Manifest, PluginId};
-use futures_util::{Stream, StreamExt as _, stream};
+use futures_util::stream;
+use jiff::Timestamp;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tracing::debug;
 
 use super::super::problem::Problem;
+use super::boxed::BoxedLog;
 use super::query::LogQuery;
 use super::redact::Redact;
 use super::tail::Tail;
 use super::{Answer, Api, Shared};
-use crate::docker::engine::{Engine, EngineError};
-use crate::process::log::Lines;
+use crate::docker::engine::EngineError;
 
 /// How often a file is looked at.
 const LOOK: Duration = Duration::from_millis(250);
@@ -53,11 +53,12 @@ pub(super) async fn logs(
             let source = if query.follow { Source::File(tail) } else { Source::Ended };
             (source, first)
         }
-        Log::Container(container) => {
+        Log::Container(container, started) => {
             let failed = |error: EngineError| unreadable(&name, &error);
-            let engine = Engine::connect(&api.options.engine).await.map_err(failed)?;
-            let output = engine.follow(&container, query.tail, query.follow);
-            (Source::Container(Box::pin(output), Lines::default()), Vec::new())
+            let (engine, its) = (&api.options.engine, (&name, container, started));
+            let board = query.follow.then(|| api.options.containers.watch());
+            let log = BoxedLog::open(its, engine, query.tail, board).await.map_err(failed)?;
+            (Source::Container(Box::new(log)), Vec::new())
         }
     };
     let is_sse = headers
@@ -92,7 +93,7 @@ fn unreadable(name: &InstanceId, error: &(dyn std::error::Error + 'static)) -> P
 /// Where the log of an instance is.
 enum Log {
     File(PathBuf),
-    Container(String),
+    Container(String, Option<Timestamp>),
 }
 
 impl Api {
@@ -105,16 +106,18 @@ impl Api {
         let containers = self.options.containers.watch();
         let info = containers.borrow().get(name).filter(|info| info.plugin == *id).cloned()?;
         // Of one that is gone, the end is kept.
-        Some(info.container.map_or_else(|| Log::File(info.log), Log::Container))
+        let started = info.started;
+        Some(match info.container {
+            Some(container) => Log::Container(container, started),
+            None => Log::File(info.log),
+        })
     }
 }
-
-type Output = Pin<Box<dyn Stream<Item = Result<Bytes, EngineError>> + Send>>;
 
 /// Where further lines come from.
 enum Source {
     File(Tail),
-    Container(Output, Lines),
+    Container(Box<BoxedLog>),
     Ended,
 }
 
@@ -205,16 +208,11 @@ impl Source {
                     *self = Self::Ended;
                 }
             },
-            Self::Container(output, lines) => match output.next().await {
-                Some(Ok(bytes)) => lines.feed(&bytes, |line| ready.push_back(line.to_vec())),
-                ended => {
-                    if let Some(Err(error)) = ended {
-                        debug!(error = %Chain(&error), "a log cannot be followed any further");
-                    }
-                    lines.finish(|line| ready.push_back(line.to_vec()));
+            Self::Container(log) => {
+                if !log.fill(ready).await {
                     *self = Self::Ended;
                 }
-            },
+            }
             Self::Ended => {}
         }
     }

@@ -61,6 +61,7 @@ impl Look {
             signs: self.signs.get(id).map(Vec::as_slice).unwrap_or_default(),
             processes: &api.options.processes.list(),
             containers: &api.options.containers.list(),
+            used: &api.options.used.borrow(),
             stats: &metrics.stats(id),
             counted: metrics.plugins().remove(id).unwrap_or_default(),
             since: metrics.since(),

@@ -3,8 +3,11 @@
 //! `id`, `name`, `version`, `status`, `instances`, `containers[].name`, `containers[].status` and
 //! `stats.{tasksCompleted, tasksFailed, avgDuration}` are those of the seed's document.
 
+mod instance;
+
 use std::collections::BTreeMap;
 
+use self::instance::{not_started, using};
 use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::wire::plugin::PluginEntry as Registered;
 use broker_config::{Manifest, PluginId};
@@ -19,6 +22,7 @@ use crate::process::{LastExit, ProcessInfo, ProcessState};
 use crate::quarantine::Term;
 use crate::stats::{Stats, WINDOW};
 use crate::store::overview::{PluginNumbers, PluginState};
+use crate::usage::Usages;
 
 /// Everything that is known of one plugin.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub struct Facts<'a> {
     pub processes: &'a [ProcessInfo],
     /// The containers of all plugins.
     pub containers: &'a [ContainerInfo],
+    /// What instances on this machine use.
+    pub used: &'a Usages,
     /// What became of its tasks.
     pub stats: &'a Stats,
     /// What the coordinator counts.
@@ -67,6 +73,7 @@ pub struct Plugin {
     ready: u64,
     image: Option<String>,
     image_digest: Option<String>,
+    image_id: Option<String>,
     containers: Vec<Container>,
     stats: Shown,
     source: Source,
@@ -89,6 +96,11 @@ struct Container {
     restarts: Option<u32>,
     last_exit: Option<Exit>,
     note: Option<String>,
+    cpu: Option<f64>,
+    memory_bytes: Option<u64>,
+    memory_limit_bytes: Option<u64>,
+    pids: Option<u64>,
+    sampled_at: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -143,7 +155,7 @@ pub fn plugin(facts: &Facts<'_>) -> Plugin {
     let manifest: Option<&Manifest> =
         registered.map(|known| &known.manifest).or_else(|| known.manifests.get(id));
     let containers = containers(facts, &entry);
-    let digest = facts.containers.iter().find(|info| info.plugin == **id);
+    let of_image = facts.containers.iter().find(|info| info.plugin == **id);
     Plugin {
         id: id.to_string(),
         name: manifest.map_or_else(|| id.to_string(), |manifest| manifest.name.clone()),
@@ -167,7 +179,8 @@ pub fn plugin(facts: &Facts<'_>) -> Plugin {
         image: entry.image.as_ref().and_then(|images| {
             images.of(manifest.map(|manifest| &manifest.version)).map(str::to_owned)
         }),
-        image_digest: digest.and_then(|info| info.image_id.clone()),
+        image_digest: of_image.and_then(|info| info.image_digest.clone()),
+        image_id: of_image.and_then(|info| info.image_id.clone()),
         containers,
         stats: shown(facts),
         source: source(known, id),
@@ -221,9 +234,24 @@ fn containers(facts: &Facts<'_>, entry: &PluginEntry) -> Vec<Container> {
         facts.signs.iter().map(|sign| (sign.instance.as_str(), sign)).collect();
     let processes = facts.processes.iter().filter(|info| info.plugin == *facts.id);
     let containers = facts.containers.iter().filter(|info| info.plugin == *facts.id);
-    let mut all: Vec<Container> =
-        processes.map(|info| process(info, signs.remove(info.name.as_str()))).collect();
-    all.extend(containers.map(|info| container(info, signs.remove(info.name.as_str()))));
+    let processes = processes.map(|info| {
+        let shown = process(info, signs.remove(info.name.as_str()));
+        let usage = info.pid.and_then(|_| facts.used.get(&info.name));
+        using(shown, info.started, usage)
+    });
+    let mut all: Vec<Container> = processes.collect();
+    all.extend(containers.map(|info| {
+        let shown = container(info, signs.remove(info.name.as_str()));
+        let is_running = info.state == ContainerState::Running;
+        let usage = facts.used.get(&info.name).filter(|_| is_running);
+        using(shown, info.started, usage)
+    }));
+    let reason = facts.known.unable.get(facts.id);
+    if let Some(blocked) = reason.and_then(|reason| not_started(facts.id, entry.runtime, reason)) {
+        // The sign was given in its name and says the same.
+        signs.remove(blocked.name.as_str());
+        all.push(blocked);
+    }
     // The bridge speaks for HTTP plugins that run here; it is none of their instances.
     if entry.protocol == Protocol::Nats || all.is_empty() {
         all.extend(signs.into_values().map(remote));
@@ -315,6 +343,11 @@ fn signed(
         restarts: None,
         last_exit: None,
         note: sign.and_then(|sign| sign.error.clone()),
+        cpu: None,
+        memory_bytes: None,
+        memory_limit_bytes: None,
+        pids: None,
+        sampled_at: None,
     }
 }
 

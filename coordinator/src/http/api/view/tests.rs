@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::config::vars::vars;
 use crate::config::{Overrides, PluginsFile};
+use crate::usage::Usage;
 
 fn known(text: &str, overrides: &Value) -> Known {
     let mut file = PluginsFile::parse(Path::new("p.yml"), text, &vars(&[])).unwrap();
@@ -19,6 +20,7 @@ fn known(text: &str, overrides: &Value) -> Known {
         effective: file.entries,
         overrides,
         manifests: BTreeMap::new(),
+        unable: BTreeMap::new(),
     }
 }
 
@@ -57,6 +59,7 @@ fn container(n: u32, state: ContainerState, note: Option<&str>) -> ContainerInfo
         last_exit: None,
         place: None,
         image_id: Some("sha256:1".to_owned()),
+        image_digest: Some("sha256:d".to_owned()),
         log: "/log".into(),
     }
 }
@@ -88,6 +91,7 @@ struct Case {
     signs: Vec<Instance>,
     processes: Vec<ProcessInfo>,
     containers: Vec<ContainerInfo>,
+    used: Usages,
 }
 
 impl Default for Case {
@@ -98,6 +102,7 @@ impl Default for Case {
             signs: Vec::new(),
             processes: Vec::new(),
             containers: Vec::new(),
+            used: Usages::new(),
         }
     }
 }
@@ -112,6 +117,7 @@ fn shown(case: &Case) -> Value {
         signs: &case.signs,
         processes: &case.processes,
         containers: &case.containers,
+        used: &case.used,
         stats: &Stats::default(),
         counted: PluginMetrics::default(),
         since: "then",
@@ -198,7 +204,8 @@ fn every_instance_is_shown_once_whatever_runs_it() {
         ],
         ..Case::default()
     });
-    assert_eq!((&boxed["image"], &boxed["imageDigest"]), (&json!("i:1"), &json!("sha256:1")));
+    assert_eq!((&boxed["image"], &boxed["imageId"]), (&json!("i:1"), &json!("sha256:1")));
+    assert_eq!(boxed["imageDigest"], "sha256:d");
     assert_eq!((&boxed["runtime"], &boxed["instances"]), (&json!("docker"), &json!(2)));
     assert_eq!(boxed["containers"][1]["note"], "no image");
     assert_eq!(boxed["containers"][0]["containerId"], "c1");
@@ -212,6 +219,72 @@ fn every_instance_is_shown_once_whatever_runs_it() {
         ..Case::default()
     };
     assert_eq!(seen(&shown(&http)).len(), 1, "the bridge is none of its instances");
+}
+
+#[test]
+fn what_an_instance_uses_is_shown_while_it_is_the_one_that_was_looked_at() {
+    let usage = |seconds, cpu| Usage {
+        cpu,
+        memory_bytes: 5,
+        memory_limit_bytes: Some(9),
+        pids: 3,
+        sampled_at: Timestamp::from_second(seconds).unwrap(),
+    };
+    let name = |n: u32| format!("plugin-p-{n}").parse().unwrap();
+    let gone = ProcessInfo { pid: None, ..process(3, ProcessState::Waiting) };
+    let one = shown(&Case {
+        processes: vec![
+            process(1, ProcessState::Running),
+            process(2, ProcessState::Running),
+            gone,
+            process(4, ProcessState::Running),
+        ],
+        containers: vec![
+            container(5, ContainerState::Running, None),
+            container(6, ContainerState::CrashLoop, None),
+        ],
+        used: Usages::from([
+            (name(1), usage(10, Some(0.5))),
+            // From the life before, which ended at the epoch.
+            (name(2), usage(-1, Some(0.5))),
+            (name(3), usage(10, Some(0.5))),
+            (name(5), usage(10, None)),
+            (name(6), usage(10, None)),
+        ]),
+        ..Case::default()
+    });
+    let at = "1970-01-01T00:00:10Z";
+    for (n, expected) in [
+        (0, json!([0.5, 5, 9, 3, at])),
+        (1, json!([null, null, null, null, null])),
+        (2, json!([null, null, null, null, null])),
+        (3, json!([null, null, null, null, null])),
+        (4, json!([null, 5, 9, 3, at])),
+        (5, json!([null, null, null, null, null])),
+    ] {
+        let one = &one["containers"][n];
+        let fields = ["cpu", "memoryBytes", "memoryLimitBytes", "pids", "sampledAt"];
+        assert_eq!(json!(fields.map(|field| one[field].clone())), expected, "{one:#}");
+    }
+}
+
+#[test]
+fn one_that_is_not_started_is_shown_once_with_its_reason() {
+    let mut known = known("plugins: {p: {command: [x]}}", &json!({}));
+    known.unable.insert("p".parse().unwrap(), "it wants `root`".to_owned());
+    let signs = vec![sign("plugin-p-1", "failed", false)];
+    for (numbers, signs) in [(numbers(0, 1, 1), signs), (numbers(0, 0, 0), Vec::new())] {
+        let one = shown(&Case { known: known.clone(), numbers, signs, ..Case::default() });
+        assert_eq!(one["status"], "unhealthy");
+        let all = one["containers"].as_array().unwrap();
+        assert_eq!(all.len(), 1, "{one:#}");
+        let seen = (&all[0]["name"], &all[0]["status"], &all[0]["runtime"], &all[0]["note"]);
+        let note = "not started: it wants `root`";
+        assert_eq!(
+            seen,
+            (&json!("plugin-p-1"), &json!("blocked"), &json!("process"), &json!(note))
+        );
+    }
 }
 
 #[test]
