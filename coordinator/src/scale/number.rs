@@ -19,8 +19,9 @@ use super::{Bounds, Moment};
 /// What waits is to be done within this time.
 pub const WITHIN: Duration = Duration::from_secs(10);
 
-/// Who grows again within this time after shrinking has shrunk too soon: the next time takes
-/// [`REGRET_FACTOR`] times as long, up to [`MOST_PATIENCE`] times. Each time it was right makes that
+/// Who grows again within this time after shrinking has shrunk too soon.
+///
+/// The next time takes [`REGRET_FACTOR`] times as long, up to [`MOST_PATIENCE`] times. Each time it was right makes that
 /// less again. Where nothing at all is to be done, nobody waits longer than [`Pace`] says.
 pub const REGRET: Duration = Duration::from_hours(1);
 /// See [`REGRET`].
