@@ -7,8 +7,10 @@ use crate::id::{Cid, InstanceId, PluginId, Prefix};
 use crate::queue::Queue;
 
 mod lanes;
+mod route;
 
 pub use self::lanes::Lane;
+pub use self::route::RouteName;
 
 /// Spells all names of one fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct Names {
 pub struct TaskAddress {
     /// The queue it waits in.
     pub queue: Queue,
-    /// Which version of the plugin it is for.
+    /// Which version or route of the plugin it is for.
     pub lane: Lane,
     /// The plugin that is to run.
     pub plugin: PluginId,

@@ -27,6 +27,7 @@ mod person;
 pub mod presence;
 pub mod process;
 pub mod registry;
+pub mod route;
 pub mod run;
 pub mod sandbox;
 pub mod scale;

@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use broker_config::header::SCHEDULE_TARGET;
+use broker_config::names::TaskAddress;
 use broker_config::read::{Stored, last_messages};
 use broker_config::wire::dead::Cause;
 use broker_config::wire::file::FilePath;
@@ -33,7 +34,7 @@ const MOST: usize = 256;
 enum Stray {
     /// Its subject is that of no task.
     Nameless,
-    /// Its plugin was removed.
+    /// Its plugin, or its route, was removed.
     LeftBehind,
     /// Nobody knows its plugin.
     Unknown(PluginId, Cid),
@@ -41,7 +42,16 @@ enum Stray {
 
 /// What is wrong with a subject of the task stream; `None` = nothing.
 fn stray(names: &Names, subject: &str, roster: &Roster) -> Option<Stray> {
-    let task = names.parse_task(subject).map(|address| (address.plugin, address.cid));
+    let address = names.parse_task(subject);
+    let is_lost = |it: &TaskAddress| {
+        let route = it.lane.route();
+        route.is_some_and(|route| !roster.routes.contains(&(it.plugin.clone(), route)))
+    };
+    if address.as_ref().is_some_and(|it| roster.present.contains(&it.plugin) && is_lost(it)) {
+        // Published while its route went; it was published anew since.
+        return Some(Stray::LeftBehind);
+    }
+    let task = address.map(|address| (address.plugin, address.cid));
     let Some((plugin, cid)) = task.or_else(|| names.parse_later(subject)) else {
         return Some(Stray::Nameless);
     };
@@ -98,7 +108,9 @@ async fn take_out(broker: &Broker, stored: &Stored, stray: Stray) -> Result<(), 
     let subject = &stored.subject;
     match stray {
         Stray::Nameless => tracing::warn!(subject, "a message that is no task is taken out"),
-        Stray::LeftBehind => tracing::info!(subject, "a task of a removed plugin is taken out"),
+        Stray::LeftBehind => {
+            tracing::info!(subject, "a task of a removed plugin or route is taken out");
+        }
         Stray::Unknown(plugin, cid) => {
             tracing::warn!(plugin.id = %plugin, file.cid = %cid, "a task for an unknown plugin");
             let error = format!("no plugin `{plugin}` is registered");
@@ -158,6 +170,7 @@ mod tests {
         Roster {
             present: ["here".parse().unwrap()].into(),
             removed: ["gone".parse().unwrap()].into(),
+            routes: [("here".parse().unwrap(), "gpu".parse().unwrap())].into(),
         }
     }
 
@@ -167,6 +180,9 @@ mod tests {
         for (subject, expected) in [
             ("mf.task.fast.here.film", None),
             ("mf.later.here.film", None),
+            ("mf.task.fast.here_next.film", None),
+            ("mf.task.fast.here_gpu.film", None),
+            ("mf.task.fast.here_cpu.film", Some(Stray::LeftBehind)),
             ("mf.task.background.gone.film", Some(Stray::LeftBehind)),
             ("mf.later.gone.film", Some(Stray::LeftBehind)),
             ("mf.task.fast.nobody.film", unknown()),

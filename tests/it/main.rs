@@ -25,6 +25,7 @@ mod protocol;
 mod repair;
 mod restart;
 mod retry;
+mod route;
 mod sandbox;
 mod secrets;
 mod seed;

@@ -37,7 +37,11 @@ fn fields(schema: &Value, under: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
         let parts = fields(schema, &format!("{under}{name}."));
-        if parts.is_empty() {
+        // A map whose names a person chooses.
+        let named = &schema["additionalProperties"];
+        if named["properties"].is_object() && schema["properties"].is_null() {
+            all.extend(fields(named, &format!("{under}{name}.NAME.")));
+        } else if parts.is_empty() {
             all.insert(format!("{under}{name}"));
         } else {
             all.extend(parts);
@@ -81,12 +85,16 @@ fn every_field_of_the_decoder_is_in_the_schema_and_no_other() -> anyhow::Result<
     let folder = root().join("coordinator/src/config/plugins");
     let decode = std::fs::read_to_string(folder.join("decode.rs"))?;
     let amounts = std::fs::read_to_string(folder.join("decode/amounts.rs"))?;
+    let routes = std::fs::read_to_string(folder.join("decode/routes.rs"))?;
     let mut decoded = arms(&decode, "set")?;
     for (field, source, function) in [
         ("retry", &decode, "set_retry"),
         ("resources", &amounts, "set_resource"),
         ("scale", &amounts, "scale"),
         ("fleet", &amounts, "fleet"),
+        ("routes.NAME", &routes, "set"),
+        ("routes.NAME.when", &routes, "condition"),
+        ("routes.NAME.resources", &amounts, "set_resource"),
     ] {
         decoded.remove(field);
         let parts = arms(source, function)?;
@@ -95,7 +103,8 @@ fn every_field_of_the_decoder_is_in_the_schema_and_no_other() -> anyhow::Result<
     }
     // Words of `type`, which are no fields.
     decoded.retain(|name| !["container", "internal"].contains(&name.as_str()));
-    decoded.insert("plugins".to_owned());
+    decoded.extend(["plugins", "routes.NAME"].map(str::to_owned));
+    decoded.remove("routes");
     assert!(decoded.len() >= 30, "{decoded:?}");
     assert_eq!(decoded, all_fields());
     Ok(())
@@ -166,6 +175,13 @@ fn good() -> Vec<Value> {
         json!({"image": "i", "mounts": ["/a:/b", "m:/n:rw", "/c:/d:ro"], "labels": {"a": "b"}}),
         json!({"transition": "blue-green"}),
         json!({"transition": {"how": "gradual", "steps": [5, 50], "minTasks": 0, "minSeconds": 9}}),
+        json!({"routes": null}),
+        json!({"transition": "graceful", "routes": {"gpu": {"when": {"minSize": "4g"}}}}),
+        json!({"routes": {
+            "gpu": {"runtime": "remote", "when": {"libraries": ["/m"], "mimeTypes": ["video/*"]}},
+            "big": {"instances": 2, "resources": {"memory": "8g"}, "when": {"minSize": 1, "maxSize": 9}},
+            "e-1": {"when": {"extensions": ["mkv"]}},
+        }}),
     ]
 }
 
@@ -226,6 +242,22 @@ fn bad() -> Vec<(Value, &'static str)> {
         (json!({"transition": {"how": "gradual", "steps": [0]}}), "`transition`: `steps` must be"),
         (json!({"transition": {"how": "gradual", "minTasks": -1}}), "`minTasks` must be"),
         (json!({"transition": {"stages": [50]}}), "`transition`: unknown field `stages`"),
+        (json!({"routes": ["gpu"]}), "`routes` must be a map"),
+        (json!({"routes": {"gpu": 1}}), "`gpu` must be a map of fields"),
+        (json!({"routes": {"gpu": {}}}), "`gpu` needs a `when`"),
+        (json!({"routes": {"gpu": {"when": {}}}}), "`gpu` needs a `when`"),
+        (json!({"routes": {"next": {"when": {"minSize": 1}}}}), "the name must be"),
+        (json!({"routes": {"a_b": {"when": {"minSize": 1}}}}), "the name must be"),
+        (json!({"routes": {"gpu": {"when": {"size": 1}}}}), "unknown field `size`"),
+        (json!({"routes": {"gpu": {"when": {"minSize": 0}}}}), "`minSize` must be"),
+        (json!({"routes": {"gpu": {"when": {"extensions": []}}}}), "`extensions` must be"),
+        (json!({"routes": {"gpu": {"when": {"libraries": [""]}}}}), "`libraries` must be"),
+        (json!({"routes": {"gpu": {"if": {}, "when": {"minSize": 1}}}}), "unknown field `if`"),
+        (
+            json!({"routes": {"gpu": {"runtime": "docker", "when": {"minSize": 1}}}}),
+            "`runtime` must",
+        ),
+        (json!({"routes": {"gpu": {"instances": 0, "when": {"minSize": 1}}}}), "`instances` must"),
         (json!({"isolation": "maybe"}), "`isolation` must be"),
         (json!({"type": "vm"}), "`type` must be"),
         (json!({"runtime": "internal", "type": "internal"}), "only one of them"),
@@ -248,6 +280,18 @@ fn beyond() -> Vec<(Value, &'static str)> {
             "`transition`: `steps` must be rising",
         ),
         (json!({"transition": {"how": "graceful", "steps": [50]}}), "is for `how: gradual`"),
+        (
+            json!({"transition": "gradual", "routes": {"gpu": {"when": {"minSize": 1}}}}),
+            "`routes` and `transition: gradual` cannot be had together",
+        ),
+        (
+            json!({"image": "i", "routes": {"gpu": {"instances": 1, "when": {"minSize": 1}}}}),
+            "`instances` are for plugins that run as processes",
+        ),
+        (
+            json!({"routes": {"gpu": {"instances": 1, "runtime": "remote", "when": {"minSize": 1}}}}),
+            "only one of them",
+        ),
         (json!({"runtime": "docker"}), "needs an `image`"),
         (json!({"runtime": "internal", "command": ["x"]}), "a built-in plugin is none"),
         (json!({"runtime": "remote", "isolation": "off"}), "`isolation` is for processes"),
@@ -370,6 +414,10 @@ fn each_rule_is_told_with_file_and_line() {
         (
             "plugins:\n  x:\n    resources:\n      cpus: 0\n",
             "plugins.yml:4: plugin `x`: `resources`: `cpus`",
+        ),
+        (
+            "plugins:\n  x:\n    routes:\n      gpu:\n        when:\n          minSize: soon\n",
+            "plugins.yml:6: plugin `x`: `routes`: `gpu`: `when`: `minSize` must be bytes",
         ),
         (
             "plugins:\n  x: {}\n  y:\n    nope: 1\n",

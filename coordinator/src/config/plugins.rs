@@ -5,6 +5,7 @@
 //! at all is an error: running everything as by default is not what its writer wanted.
 
 mod decode;
+pub mod routes;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use broker_config::{PluginId, Queue};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
+pub use self::routes::{Libraries, RouteEntry};
 use super::base_url::BaseUrl;
 use super::problem::Problem;
 use super::vars::Vars;
@@ -81,6 +83,8 @@ pub struct PluginEntry {
     pub image: Option<String>,
     /// How another version takes the place of this one; absent = gracefully.
     pub transition: Option<Plan>,
+    /// Which of its files go to workers of their own; the first that fits counts.
+    pub routes: Vec<RouteEntry>,
     /// Settings for the plugin.
     pub config: PluginConfig,
     /// What the person grants it.
@@ -180,6 +184,7 @@ impl Default for PluginEntry {
             resources: Resources::default(),
             image: None,
             transition: None,
+            routes: Vec::new(),
             config: PluginConfig::default(),
             permissions: Vec::new(),
             mounts: Vec::new(),

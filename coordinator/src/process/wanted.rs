@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ const INHERITED: [&str; 7] =
     ["PATH", "HOME", "LANG", "TMPDIR", "RUST_LOG", "METAFLEET_LOG", "METAFLEET_LOG_FORMAT"];
 /// Tells an instance its name.
 pub(super) const INSTANCE: &str = "METAFLEET_INSTANCE";
+/// Tells it the route whose tasks it does.
+const ROUTE: &str = "METAFLEET_ROUTE";
 /// Where it keeps temporary files.
 pub(super) const SCRATCH: &str = "TMPDIR";
 /// Time a plugin leaves between its own drain and our kill.
@@ -160,7 +163,12 @@ pub fn wanted(file: &PluginsFile, found: &Discovered, shared: &Surroundings) -> 
             continue;
         }
         match start(entry, found.plugins.get(id)) {
-            Ok(start) => add(&mut plan.instances, (id, Lane::Main), entry, &start, shared),
+            Ok(start) => {
+                let routes = entry.routes.iter().map(|route| Lane::Route(route.name));
+                for lane in std::iter::once(Lane::Main).chain(routes) {
+                    add(&mut plan.instances, (id, lane), entry, &start, shared);
+                }
+            }
             Err(reason) => {
                 plan.problems.insert(id.clone(), reason);
             }
@@ -226,11 +234,14 @@ fn add(
     start: &Start,
     shared: &Surroundings,
 ) {
+    let route = entry.routes.iter().find(|route| lane == Lane::Route(route.name));
     let most = match lane {
         Lane::Main => entry.bounds().max(),
         // It is tried only; what waits does not make it grow.
         Lane::Next => entry.bounds().min().max(1),
+        Lane::Route(_) => route.and_then(|route| route.instances).map_or(0, NonZeroU32::get),
     };
+    let resources = route.and_then(|route| route.resources).unwrap_or(entry.resources);
     for n in 1..=most {
         let Some(name) = instance_name(id, lane, n) else { continue };
         let port = url_of(entry, n).map(|url| url.endpoint().1);
@@ -238,6 +249,9 @@ fn add(
         let mut env = shared.env(id, &name, port, sandbox.as_ref());
         if let Some(concurrency) = entry.concurrency {
             env.insert("METAFLEET_CONCURRENCY".to_owned(), concurrency.to_string());
+        }
+        if let Some(route) = lane.route() {
+            env.insert(ROUTE.to_owned(), route.to_string());
         }
         let wanted = Wanted {
             name: name.clone(),
@@ -248,7 +262,7 @@ fn add(
             args: start.args.clone(),
             dir: start.dir.clone(),
             env,
-            limits: Limits { memory: start.confined.memory(entry.resources) },
+            limits: Limits { memory: start.confined.memory(resources) },
             sandbox,
         };
         instances.insert(name, wanted);

@@ -107,7 +107,7 @@ impl Run {
         self.has_shadows = false;
         for id in graph.order.iter().filter(|id| in_scope(id)) {
             let Some(node) = graph.nodes.get(id) else { continue };
-            let (spec, lane) = node.side(&submission.cid);
+            let (spec, lane) = node.side(submission);
             // A plugin that does not want the file counts as satisfied, so it has no part at all.
             if spec.manifest.filter.mismatch(&submission.file).is_some() {
                 continue;

@@ -47,7 +47,7 @@ pub(in super::super) fn fleet(field: &Field, vars: &dyn Vars) -> (Cap, Findings)
     (cap, found)
 }
 
-fn number(field: &Field, least: u32) -> Result<u32, String> {
+pub(super) fn number(field: &Field, least: u32) -> Result<u32, String> {
     let expected = format!("a whole number from {least} to {MAX_INSTANCES}");
     let number: u32 = read(field, &expected)?;
     let fits = (least..=MAX_INSTANCES).contains(&number);
@@ -77,7 +77,7 @@ fn memory(text: &str) -> Option<NonZeroU64> {
     NonZeroU64::new(number.parse::<u64>().ok()?.checked_mul(1 << shift)?)
 }
 
-fn bytes(field: &Field) -> Result<NonZeroU64, String> {
+pub(super) fn bytes(field: &Field) -> Result<NonZeroU64, String> {
     let bytes = match &field.node.value {
         Value::Text { text, .. } => memory(text),
         Value::Number(number) => number.as_u64().and_then(NonZeroU64::new),
