@@ -227,12 +227,13 @@ impl Names {
         format!("{}.later.{plugin}.{cid}", self.prefix)
     }
 
-    /// Reads plugin and content id from the subject of a scheduled task, of either lane.
+    /// Reads plugin, lane and content id from the subject of a scheduled task.
     #[must_use]
-    pub fn parse_later(&self, subject: &str) -> Option<(PluginId, Cid)> {
+    pub fn parse_later(&self, subject: &str) -> Option<(PluginId, Lane, Cid)> {
         let rest = subject.strip_prefix(self.prefix.as_str())?.strip_prefix(".later.")?;
-        let (plugin, cid) = rest.split_once('.')?;
-        Some((Lane::parse(plugin)?.0, codec::decode_text(cid).ok()?.try_into().ok()?))
+        let (token, cid) = rest.split_once('.')?;
+        let (plugin, lane) = Lane::parse(token)?;
+        Some((plugin, lane, codec::decode_text(cid).ok()?.try_into().ok()?))
     }
 
     /// The scheduled tasks of one plugin.

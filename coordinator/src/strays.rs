@@ -8,7 +8,6 @@
 use std::time::Duration;
 
 use broker_config::header::SCHEDULE_TARGET;
-use broker_config::names::TaskAddress;
 use broker_config::read::{Stored, last_messages};
 use broker_config::wire::dead::Cause;
 use broker_config::wire::file::FilePath;
@@ -42,19 +41,15 @@ enum Stray {
 
 /// What is wrong with a subject of the task stream; `None` = nothing.
 fn stray(names: &Names, subject: &str, roster: &Roster) -> Option<Stray> {
-    let address = names.parse_task(subject);
-    let is_lost = |it: &TaskAddress| {
-        let route = it.lane.route();
-        route.is_some_and(|route| !roster.routes.contains(&(it.plugin.clone(), route)))
+    let task = names.parse_task(subject).map(|address| (address.plugin, address.lane, address.cid));
+    let Some((plugin, lane, cid)) = task.or_else(|| names.parse_later(subject)) else {
+        return Some(Stray::Nameless);
     };
-    if address.as_ref().is_some_and(|it| roster.present.contains(&it.plugin) && is_lost(it)) {
+    let is_there = |route| roster.routes.contains(&(plugin.clone(), route));
+    if roster.present.contains(&plugin) && lane.route().is_some_and(|route| !is_there(route)) {
         // Published while its route went; it was published anew since.
         return Some(Stray::LeftBehind);
     }
-    let task = address.map(|address| (address.plugin, address.cid));
-    let Some((plugin, cid)) = task.or_else(|| names.parse_later(subject)) else {
-        return Some(Stray::Nameless);
-    };
     if roster.present.contains(&plugin) {
         None
     } else if roster.removed.contains(&plugin) {
@@ -180,6 +175,8 @@ mod tests {
         for (subject, expected) in [
             ("mf.task.fast.here.film", None),
             ("mf.later.here.film", None),
+            ("mf.later.here_gpu.film", None),
+            ("mf.later.here_cpu.film", Some(Stray::LeftBehind)),
             ("mf.task.fast.here_next.film", None),
             ("mf.task.fast.here_gpu.film", None),
             ("mf.task.fast.here_cpu.film", Some(Stray::LeftBehind)),

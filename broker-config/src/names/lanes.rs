@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(json, lane.to_string());
             assert_eq!(serde_json::from_value::<Lane>(json).unwrap(), lane);
             let later = names.later_in(lane, &plugin, &cid);
-            assert_eq!(names.parse_later(&later), Some((plugin.clone(), cid.clone())));
+            assert_eq!(names.parse_later(&later), Some((plugin.clone(), lane, cid.clone())));
             let address = TaskAddress { queue, lane, plugin, cid };
             assert_eq!(names.parse_task(&subject), Some(address));
         }

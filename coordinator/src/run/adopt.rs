@@ -124,6 +124,24 @@ impl Run {
         }
     }
 
+    /// Where a task of the plugin goes.
+    #[must_use]
+    pub fn lane(&self, id: &PluginId) -> Lane {
+        self.parts.get(id).map_or(Lane::Main, |part| part.lane)
+    }
+
+    /// Leaves a task in the lane in which it is already; `false` if nobody would do it there.
+    pub fn stay(&mut self, id: &PluginId, lane: Lane, graph: &Graph) -> bool {
+        let (Some(part), Some(node)) = (self.parts.get_mut(id), graph.nodes.get(id)) else {
+            return false;
+        };
+        let is_served = node.serves(&part.spec.manifest.version, lane);
+        if is_served {
+            part.lane = lane;
+        }
+        is_served
+    }
+
     /// The tasks of versions on trial, each once: what the current version gets to see, they see.
     #[must_use]
     pub fn trials(&mut self) -> Vec<(Queue, Task)> {

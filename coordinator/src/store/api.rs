@@ -117,6 +117,18 @@ impl Store {
         }
     }
 
+    /// Whether some of a plugin's files go to workers of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::stream_state`].
+    pub async fn has_routes(&self, plugin: &PluginId) -> Result<bool, StoreError> {
+        let all = self.consumers(&self.names.task_stream()).await?;
+        let lanes = all.keys().filter_map(|name| Names::parse_consumer(name));
+        let mut its = lanes.filter(|(of, _, _)| of == plugin);
+        Ok(its.any(|(_, lane, _)| lane.route().is_some()))
+    }
+
     /// Stops or restarts the delivery of a plugin's tasks in both queues, for the whole fleet.
     ///
     /// A queue for which the plugin has no consumer is passed over.

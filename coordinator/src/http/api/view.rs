@@ -17,7 +17,7 @@ use crate::fleet::plugins::Known;
 use crate::metrics::PluginMetrics;
 use crate::process::{LastExit, ProcessInfo, ProcessState};
 use crate::stats::{Stats, WINDOW};
-use crate::store::overview::{PluginNumbers, PluginState};
+use crate::store::overview::{PluginNumbers, PluginState, RouteNumbers};
 
 /// Everything that is known of one plugin.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ pub struct Plugin {
     stats: Shown,
     source: Source,
     errors: Vec<String>,
+    /// Its routes and what goes none; empty when it has none.
+    routes: Vec<RouteNumbers>,
 }
 
 /// One instance, whatever runs it.
@@ -169,6 +171,7 @@ pub fn plugin(facts: &Facts<'_>) -> Plugin {
         stats: shown(facts),
         source: source(known, id),
         errors: numbers.errors.clone(),
+        routes: numbers.routes.clone(),
     }
 }
 
