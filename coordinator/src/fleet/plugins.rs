@@ -128,6 +128,10 @@ impl PluginPlan {
             Some(path) if sources.is_named || path.exists() => {
                 let mut file = PluginsFile::read(path, &Env)?;
                 file.locate(path, &sources.libraries);
+                file.refuse_routes(path, |id| {
+                    let transition = decided.get(id)?.transition.as_ref()?;
+                    Some(transition.way.how())
+                });
                 file
             }
             _ => PluginsFile::default(),

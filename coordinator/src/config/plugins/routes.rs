@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use broker_config::{Filter, RouteName};
+use broker_config::{Filter, PluginId, RouteName};
 
 use super::super::problem::Problem;
 use super::{PluginsFile, Resources};
 use crate::route::{Route, When};
+use crate::transition::How;
 
 /// The folders of libraries by name.
 pub type Libraries = BTreeMap<String, Vec<PathBuf>>;
@@ -85,6 +86,27 @@ impl PluginsFile {
     }
 }
 
+impl PluginsFile {
+    /// Has no routes where two versions of the plugin are at work, and tells it; `how` says of which
+    /// plugins that is so.
+    pub fn refuse_routes(&mut self, path: &Path, how: impl Fn(&PluginId) -> Option<How>) {
+        for (id, entry) in &mut self.entries {
+            let how = how(id).filter(|how| how.is_side_by_side());
+            let (Some(how), Some(first)) = (how, entry.routes.first()) else { continue };
+            self.problems.push(Problem {
+                file: path.to_owned(),
+                line: (first.line > 0).then_some(first.line),
+                plugin: Some(id.to_string()),
+                rule: format!(
+                    "`routes` and the {how} transition that goes on cannot be had together; wait \
+                     for its end, or end it: metafleet plugin rollback {id}"
+                ),
+            });
+            entry.routes.clear();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,5 +130,26 @@ mod tests {
         let told: Vec<_> = file.problems.iter().map(ToString::to_string).collect();
         let expected = "plugins.yml:5: plugin `p`: `routes`: `b`: no library is called `music`";
         assert!(matches!(&told[..], [one] if one.starts_with(expected)), "{told:?}");
+    }
+
+    #[test]
+    fn there_are_no_routes_while_two_versions_are_at_work() {
+        let text = "plugins:\n  p:\n    routes:\n      a: {when: {minSize: 1}}\n";
+        let (path, id) = (Path::new("plugins.yml"), "p".parse().unwrap());
+        for (how, is_refused) in [
+            (None, false),
+            (Some(How::Graceful), false),
+            (Some(How::Immediate), false),
+            (Some(How::Gradual), true),
+            (Some(How::BlueGreen), true),
+        ] {
+            let mut file = PluginsFile::parse(path, text, &vars(&[])).unwrap();
+            file.refuse_routes(path, |of| how.filter(|_| *of == id));
+            assert_eq!(file.entries[&id].routes.is_empty(), is_refused, "{how:?}");
+            let told: Vec<_> = file.problems.iter().map(ToString::to_string).collect();
+            let is_told = matches!(&told[..], [one] if one.starts_with("plugins.yml:4: plugin `p`:")
+                && one.contains("transition that goes on cannot be had together"));
+            assert_eq!(is_told, is_refused, "{how:?}: {told:?}");
+        }
     }
 }

@@ -76,6 +76,11 @@ fn one(name: RouteName, field: &Field, found: &mut Findings) -> Option<RouteEntr
         let rule = format!("`routes`: `{name}` needs a `when` with one of {WHEN_FIELDS}");
         found.push(Finding { line: field.line, rule });
     }
+    // What is wrong further down says only where it stands in the route.
+    let parts = found.iter_mut().skip(before);
+    for part in parts.filter(|part| !part.rule.starts_with("`routes`")) {
+        part.rule = format!("`routes`: `{name}`: {}", part.rule);
+    }
     (found.len() == before).then_some(route)
 }
 
