@@ -28,7 +28,7 @@ pub use filter::Filter;
 pub use id::{Cid, InstanceId, PluginId, Prefix, RunId, TaskId};
 pub use manifest::{InvalidManifest, Manifest};
 pub use meta::{MetaKey, MetaMap, MetaValue};
-pub use names::{Lane, Names};
+pub use names::{Lane, Names, RouteName};
 pub use queue::Queue;
 pub use retry::{RetryPolicy, Verdict};
 pub use wire::dead::DeadLetter;

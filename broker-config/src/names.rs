@@ -7,8 +7,10 @@ use crate::id::{Cid, InstanceId, PluginId, Prefix};
 use crate::queue::Queue;
 
 mod lanes;
+mod route;
 
 pub use self::lanes::Lane;
+pub use self::route::RouteName;
 
 /// Spells all names of one fleet.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +26,7 @@ pub struct Names {
 pub struct TaskAddress {
     /// The queue it waits in.
     pub queue: Queue,
-    /// Which version of the plugin it is for.
+    /// Which version or route of the plugin it is for.
     pub lane: Lane,
     /// The plugin that is to run.
     pub plugin: PluginId,
@@ -225,12 +227,13 @@ impl Names {
         format!("{}.later.{plugin}.{cid}", self.prefix)
     }
 
-    /// Reads plugin and content id from the subject of a scheduled task, of either lane.
+    /// Reads plugin, lane and content id from the subject of a scheduled task.
     #[must_use]
-    pub fn parse_later(&self, subject: &str) -> Option<(PluginId, Cid)> {
+    pub fn parse_later(&self, subject: &str) -> Option<(PluginId, Lane, Cid)> {
         let rest = subject.strip_prefix(self.prefix.as_str())?.strip_prefix(".later.")?;
-        let (plugin, cid) = rest.split_once('.')?;
-        Some((Lane::parse(plugin)?.0, codec::decode_text(cid).ok()?.try_into().ok()?))
+        let (token, cid) = rest.split_once('.')?;
+        let (plugin, lane) = Lane::parse(token)?;
+        Some((plugin, lane, codec::decode_text(cid).ok()?.try_into().ok()?))
     }
 
     /// The scheduled tasks of one plugin.

@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use broker_config::{Cid, PluginId, RunId};
+use broker_config::{Cid, Lane, PluginId, RunId};
 
 use crate::graph::{Graph, Node};
-use crate::limits::Limits;
+use crate::limits::{Limits, Line, line};
 use crate::run::{KnownRecord, Left, Opening, Run};
 
 mod clock;
@@ -39,7 +39,7 @@ pub struct Dispatcher {
     opening: HashMap<Cid, Vec<(PluginId, KnownRecord)>>,
     waiting: usize,
     /// Tasks that the broker will publish by itself; they are not published a second time.
-    scheduled: BTreeSet<(PluginId, Cid)>,
+    scheduled: BTreeMap<(PluginId, Cid), Lane>,
     /// Since when inherited tasks hold places, until they are claimed or left.
     inherited: Option<u64>,
     limits: Limits,
@@ -64,7 +64,7 @@ impl Dispatcher {
             files: HashMap::new(),
             opening: HashMap::new(),
             waiting: 0,
-            scheduled: BTreeSet::new(),
+            scheduled: BTreeMap::new(),
             inherited: None,
             limits: Limits::default(),
             tallies: Tallies::new(),
@@ -129,9 +129,11 @@ impl Dispatcher {
             Event::Deferred { cid, plugin } => {
                 self.progress(commands);
                 let run = self.files.get(&cid).map(|file| file.open);
-                if run.and_then(|id| self.runs.get_mut(&id)).is_some_and(|r| r.on_deferred(&plugin))
+                if let Some(run) = run.and_then(|id| self.runs.get_mut(&id))
+                    && run.on_deferred(&plugin)
                 {
-                    self.release(&plugin, commands);
+                    let line = line(&plugin, run.lane(&plugin));
+                    self.release(&line, commands);
                 }
             }
             Event::Scheduled { tasks } => self.scheduled = tasks,
@@ -189,8 +191,8 @@ impl Dispatcher {
         if let Some(since) = self.opening.get_mut(cid) {
             since.push((plugin.clone(), record.clone()));
         }
-        if self.limits.claim(plugin, cid) {
-            self.release(plugin, commands);
+        if let Some(lane) = self.limits.claim(plugin, cid) {
+            self.release(&line(plugin, lane), commands);
         }
         let Some(id) = self.files.get(cid).map(|file| file.open) else { return };
         let Some(run) = self.runs.get_mut(&id) else { return };
@@ -201,9 +203,10 @@ impl Dispatcher {
             self.tallies.entry((plugin.clone(), version)).or_default().count(failed);
         }
         let left = run.on_record(plugin, record);
+        let line = line(plugin, run.lane(plugin));
         self.progress(commands);
         if left == Left::Held {
-            self.release(plugin, commands);
+            self.release(&line, commands);
         }
         self.advance(id, commands);
     }
@@ -243,7 +246,8 @@ impl Dispatcher {
     fn give_back(&mut self, id: RunId, plugin: &PluginId, commands: &mut Vec<Command>) {
         let Some(run) = self.runs.get_mut(&id) else { return };
         if run.on_lost(plugin) == Left::Held {
-            self.release(plugin, commands);
+            let line = line(plugin, run.lane(plugin));
+            self.release(&line, commands);
         }
         self.advance(id, commands);
     }
@@ -256,7 +260,7 @@ impl Dispatcher {
             if let Some(run) = self.runs.get_mut(id) {
                 run.adopt(&self.graph);
                 for task in run.in_flight().filter(|task| !task.deferred) {
-                    self.limits.count(&task.plugin);
+                    self.limits.count(&line(&task.plugin, task.lane));
                 }
             }
         }
@@ -270,8 +274,8 @@ impl Dispatcher {
     fn disinherit(&mut self, commands: &mut Vec<Command>) {
         if self.inherited.is_some_and(|since| self.now >= since + self.timing.check_after) {
             self.inherited = None;
-            for plugin in self.limits.disinherit() {
-                self.admit_waiting(&plugin, commands);
+            for line in self.limits.disinherit() {
+                self.admit_waiting(&line, commands);
             }
         }
     }
@@ -287,18 +291,23 @@ impl Dispatcher {
         let settled = wanted.is_empty() && run.is_settled();
         let opening = (!wanted.is_empty()).then(|| run.opening().clone());
         for plugin in wanted {
-            let Some((spec, queue)) = self.runs.get(&id).and_then(|run| run.part(&plugin)) else {
-                continue;
-            };
             let claims =
                 |opening: &Arc<Opening>| self.limits.claim(&plugin, &opening.submission.cid);
-            let inherited = opening.as_ref().is_some_and(claims);
-            if inherited || self.limits.admit(&plugin, spec.max_in_flight) {
+            let claimed = opening.as_ref().and_then(claims);
+            let Some(run) = self.runs.get_mut(&id) else { continue };
+            // It stays where it is as long as somebody does it there; its place goes with it.
+            let inherited = claimed.is_some_and(|lane| run.stay(&plugin, lane, &self.graph));
+            if let Some(lane) = claimed.filter(|_| !inherited) {
+                self.limits.release(&line(&plugin, lane));
+            }
+            let Some((spec, queue)) = run.part(&plugin) else { continue };
+            let line = line(&plugin, run.lane(&plugin));
+            if inherited || self.limits.admit(&line, spec.max_in_flight) {
                 if !self.publish(id, &plugin, inherited, commands) {
-                    self.limits.release(&plugin);
+                    self.limits.release(&line);
                 }
             } else {
-                self.limits.wait(plugin, queue, id);
+                self.limits.wait(line, queue, id);
             }
         }
         if settled {
@@ -316,9 +325,13 @@ impl Dispatcher {
     ) -> bool {
         let now = self.now;
         let Some(run) = self.runs.get_mut(&id) else { return false };
+        let scheduled = (!self.scheduled.is_empty()).then(|| {
+            let key = (plugin.clone(), run.opening().submission.cid.clone());
+            self.scheduled.remove(&key)
+        });
+        let waits = scheduled.flatten().is_some_and(|lane| run.stay(plugin, lane, &self.graph));
         let Some((queue, task)) = run.publish(plugin, now) else { return false };
-        if !self.scheduled.is_empty() && self.scheduled.remove(&(plugin.clone(), task.cid.clone()))
-        {
+        if waits {
             run.on_deferred(plugin);
             return false;
         }
@@ -332,16 +345,17 @@ impl Dispatcher {
     }
 
     /// A task of the plugin has left the broker's hands: another one may go.
-    fn release(&mut self, plugin: &PluginId, commands: &mut Vec<Command>) {
-        self.limits.release(plugin);
-        self.admit_waiting(plugin, commands);
+    fn release(&mut self, line: &Line, commands: &mut Vec<Command>) {
+        self.limits.release(line);
+        self.admit_waiting(line, commands);
     }
 
-    fn admit_waiting(&mut self, plugin: &PluginId, commands: &mut Vec<Command>) {
+    fn admit_waiting(&mut self, line: &Line, commands: &mut Vec<Command>) {
+        let plugin = &line.0;
         let most = self.graph.nodes.get(plugin).and_then(|node| node.spec.max_in_flight);
-        while let Some(id) = self.limits.next(plugin, most) {
+        while let Some(id) = self.limits.next(line, most) {
             if !self.publish(id, plugin, false, commands) {
-                self.limits.release(plugin);
+                self.limits.release(line);
             }
         }
     }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use broker_config::manifest::OnDependencyFailure;
 use broker_config::{Manifest, PluginId, Queue, RetryPolicy};
 
+use crate::route::Route;
+
 mod candidate;
 
 pub use self::candidate::{Candidate, Tries};
@@ -30,6 +32,8 @@ pub struct PluginSpec {
     pub max_in_flight: Option<NonZeroU32>,
     /// Hash of its settings; a change of them runs it again.
     pub settings_hash: String,
+    /// Workers of their own for some of the files; the first that fits counts.
+    pub routes: Vec<Route>,
 }
 
 /// A plugin in the graph.
@@ -166,6 +170,7 @@ pub(crate) mod tests {
             on_dependency_failure: manifest.on_dependency_failure,
             max_in_flight: manifest.max_in_flight,
             settings_hash: String::new(),
+            routes: Vec::new(),
             manifest,
         }
     }

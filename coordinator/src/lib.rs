@@ -28,6 +28,7 @@ pub mod presence;
 pub mod process;
 pub mod quarantine;
 pub mod registry;
+pub mod route;
 pub mod run;
 pub mod sandbox;
 pub mod scale;

@@ -3,10 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::num::NonZeroU32;
 
-use broker_config::{Cid, PluginId, Queue, RunId};
+use broker_config::{Cid, Lane, PluginId, Queue, RunId};
 
 /// Of this many admissions while both queues wait, one goes to `background`.
 const BACKGROUND_TURN: u32 = 4;
+
+/// Whose tasks are counted together: those of a plugin, and those of each of its routes by
+/// themselves, so that what waits for a route that nobody serves holds up nothing else.
+pub type Line = (PluginId, Lane);
+
+/// The line of a plugin's tasks in a lane.
+#[must_use]
+pub fn line(plugin: &PluginId, lane: Lane) -> Line {
+    let lane = match lane {
+        Lane::Main | Lane::Next => Lane::Main,
+        Lane::Route(_) => lane,
+    };
+    (plugin.clone(), lane)
+}
 
 #[derive(Debug, Default)]
 struct Limit {
@@ -16,58 +30,62 @@ struct Limit {
     turn: u32,
 }
 
-/// Counts tasks in the broker's hands and keeps what waits for a place, per plugin.
+/// Counts tasks in the broker's hands and keeps what waits for a place, per line.
 #[derive(Debug, Default)]
 pub struct Limits {
-    plugins: BTreeMap<PluginId, Limit>,
+    lines: BTreeMap<Line, Limit>,
     /// Tasks that an earlier leader published and whose runs are not open here yet.
-    inherited: BTreeSet<(PluginId, Cid)>,
+    inherited: BTreeMap<(PluginId, Cid), Lane>,
 }
 
 impl Limits {
     /// Forgets everything but what was inherited, to be counted anew.
     pub fn clear(&mut self) {
-        self.plugins.clear();
+        self.lines.clear();
         let inherited = std::mem::take(&mut self.inherited);
         self.inherit(inherited);
     }
 
     /// Counts the tasks that an earlier leader published.
-    pub fn inherit(&mut self, tasks: BTreeSet<(PluginId, Cid)>) {
-        for (plugin, _) in &tasks {
-            self.count(plugin);
+    pub fn inherit(&mut self, tasks: BTreeMap<(PluginId, Cid), Lane>) {
+        for ((plugin, _), lane) in &tasks {
+            self.count(&line(plugin, *lane));
         }
         self.inherited.extend(tasks);
     }
 
-    /// Takes over the place of an inherited task; `false` if this one is none.
+    /// Takes over the place of an inherited task, and says in which lane it is; `None` if this one
+    /// is none.
     #[must_use]
-    pub fn claim(&mut self, plugin: &PluginId, cid: &Cid) -> bool {
-        !self.inherited.is_empty() && self.inherited.remove(&(plugin.clone(), cid.clone()))
+    pub fn claim(&mut self, plugin: &PluginId, cid: &Cid) -> Option<Lane> {
+        if self.inherited.is_empty() {
+            return None;
+        }
+        self.inherited.remove(&(plugin.clone(), cid.clone()))
     }
 
     /// Gives back the places of inherited tasks that nobody has claimed; says whose they were.
-    pub fn disinherit(&mut self) -> BTreeSet<PluginId> {
-        let left: Vec<PluginId> =
-            std::mem::take(&mut self.inherited).into_iter().map(|(plugin, _)| plugin).collect();
-        for plugin in &left {
-            self.release(plugin);
+    pub fn disinherit(&mut self) -> BTreeSet<Line> {
+        let left = std::mem::take(&mut self.inherited).into_iter();
+        let left: Vec<Line> = left.map(|((plugin, _), lane)| line(&plugin, lane)).collect();
+        for line in &left {
+            self.release(line);
         }
         left.into_iter().collect()
     }
 
     /// Counts a task that is out already.
-    pub fn count(&mut self, plugin: &PluginId) {
-        self.plugins.entry(plugin.clone()).or_default().out += 1;
+    pub fn count(&mut self, line: &Line) {
+        self.lines.entry(line.clone()).or_default().out += 1;
     }
 
     /// Takes a place if there is one; `most` = `None` means no limit.
     #[must_use]
-    pub fn admit(&mut self, plugin: &PluginId, most: Option<NonZeroU32>) -> bool {
-        if !self.plugins.contains_key(plugin) {
-            self.plugins.insert(plugin.clone(), Limit::default());
+    pub fn admit(&mut self, line: &Line, most: Option<NonZeroU32>) -> bool {
+        if !self.lines.contains_key(line) {
+            self.lines.insert(line.clone(), Limit::default());
         }
-        let Some(limit) = self.plugins.get_mut(plugin) else { return false };
+        let Some(limit) = self.lines.get_mut(line) else { return false };
         let free = most.is_none_or(|most| limit.out < most.get());
         if free {
             limit.out += 1;
@@ -76,8 +94,8 @@ impl Limits {
     }
 
     /// Puts a run in the line for a place.
-    pub fn wait(&mut self, plugin: PluginId, queue: Queue, run: RunId) {
-        let limit = self.plugins.entry(plugin).or_default();
+    pub fn wait(&mut self, line: Line, queue: Queue, run: RunId) {
+        let limit = self.lines.entry(line).or_default();
         match queue {
             Queue::Fast => limit.fast.push_back(run),
             Queue::Background => limit.background.push_back(run),
@@ -85,8 +103,8 @@ impl Limits {
     }
 
     /// Gives a place back.
-    pub fn release(&mut self, plugin: &PluginId) {
-        if let Some(limit) = self.plugins.get_mut(plugin) {
+    pub fn release(&mut self, line: &Line) {
+        if let Some(limit) = self.lines.get_mut(line) {
             limit.out = limit.out.saturating_sub(1);
         }
     }
@@ -94,8 +112,8 @@ impl Limits {
     /// Takes a place for whoever is next in line, if there is both; fast first, but background
     /// gets every fourth place while both wait.
     #[must_use]
-    pub fn next(&mut self, plugin: &PluginId, most: Option<NonZeroU32>) -> Option<RunId> {
-        let limit = self.plugins.get_mut(plugin)?;
+    pub fn next(&mut self, line: &Line, most: Option<NonZeroU32>) -> Option<RunId> {
+        let limit = self.lines.get_mut(line)?;
         if most.is_some_and(|most| limit.out >= most.get()) {
             return None;
         }
@@ -118,7 +136,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_limit_is_out_and_neither_queue_starves() {
-        let plugin: PluginId = "p".parse().unwrap();
+        let plugin = line(&"p".parse().unwrap(), Lane::Main);
         let most = NonZeroU32::new(2);
         let mut limits = Limits::default();
         assert!(limits.admit(&plugin, most) && limits.admit(&plugin, most));
@@ -140,17 +158,34 @@ mod tests {
 
     #[test]
     fn inherited_tasks_hold_their_places_until_they_are_claimed_or_left() {
-        let plugin: PluginId = "p".parse().unwrap();
+        let plugin = line(&"p".parse().unwrap(), Lane::Main);
         let cid = |text: &str| text.parse::<Cid>().unwrap();
         let most = NonZeroU32::new(2);
         let mut limits = Limits::default();
-        limits.inherit([(plugin.clone(), cid("a")), (plugin.clone(), cid("b"))].into());
+        let id = plugin.0.clone();
+        let of = |text: &str| ((id.clone(), cid(text)), Lane::Next);
+        limits.inherit([of("a"), of("b")].into());
         assert!(!limits.admit(&plugin, most));
         limits.clear();
         assert!(!limits.admit(&plugin, most), "counted anew");
-        assert!(limits.claim(&plugin, &cid("a")) && !limits.claim(&plugin, &cid("a")));
+        assert_eq!(limits.claim(&id, &cid("a")), Some(Lane::Next), "two versions count together");
+        assert_eq!(limits.claim(&id, &cid("a")), None);
         assert!(!limits.admit(&plugin, most), "a claimed place is taken");
         assert_eq!(limits.disinherit(), [plugin.clone()].into());
         assert!(limits.admit(&plugin, most) && !limits.admit(&plugin, most));
+    }
+
+    #[test]
+    fn what_waits_for_a_route_holds_up_neither_another_route_nor_the_rest() {
+        let id: PluginId = "p".parse().unwrap();
+        let route = |name: &str| line(&id, Lane::Route(name.parse().unwrap()));
+        let most = NonZeroU32::new(1);
+        let mut limits = Limits::default();
+        assert!(limits.admit(&route("gpu"), most) && !limits.admit(&route("gpu"), most));
+        assert!(limits.admit(&route("big"), most));
+        assert!(limits.admit(&line(&id, Lane::Main), most));
+        assert!(!limits.admit(&line(&id, Lane::Next), most), "a version that is tried is no route");
+        limits.release(&route("gpu"));
+        assert!(!limits.admit(&line(&id, Lane::Main), most) && limits.admit(&route("gpu"), most));
     }
 }

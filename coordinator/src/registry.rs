@@ -12,11 +12,12 @@ use std::num::NonZeroU32;
 use broker_config::manifest::OnDependencyFailure;
 use broker_config::retry::RetryOptions;
 use broker_config::wire::plugin::{PluginEntry, PluginType};
-use broker_config::{Manifest, PluginId, Queue};
+use broker_config::{Manifest, PluginId, Queue, RouteName};
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::graph::{Graph, PluginSpec, Refusal};
+use crate::route::Route;
 use crate::transition::Plan;
 
 #[cfg(test)]
@@ -45,6 +46,8 @@ pub struct PluginPolicy {
     pub concurrency: Option<u32>,
     /// How another version takes its place; absent = gracefully.
     pub transition: Option<Plan>,
+    /// Workers of their own for some of the files.
+    pub routes: Vec<Route>,
 }
 
 /// What the operator said about all plugins.
@@ -62,6 +65,22 @@ pub struct Word {
 }
 
 impl Word {
+    /// The routes of a plugin.
+    #[must_use]
+    pub fn routes_of(&self, plugin: &PluginId) -> &[Route] {
+        self.policies.get(plugin).map_or(&[], |policy| &policy.routes)
+    }
+
+    /// The routes of all plugins.
+    #[must_use]
+    pub fn routes(&self) -> BTreeSet<(PluginId, RouteName)> {
+        let of = |(id, policy): (&PluginId, &PluginPolicy)| {
+            let names: Vec<_> = policy.routes.iter().map(|it| (id.clone(), it.name)).collect();
+            names
+        };
+        self.policies.iter().flat_map(of).collect()
+    }
+
     /// The plugins of which it says something else than `before`.
     #[must_use]
     pub fn differs_for(&self, before: &Self) -> BTreeSet<PluginId> {
@@ -81,6 +100,8 @@ pub struct Roster {
     pub present: BTreeSet<PluginId>,
     /// Plugins that were removed and have not come back.
     pub removed: BTreeSet<PluginId>,
+    /// The routes that there are.
+    pub routes: BTreeSet<(PluginId, RouteName)>,
 }
 
 /// An announcement that is granted.
@@ -230,6 +251,7 @@ pub fn spec(manifest: &Manifest, policy: &PluginPolicy) -> PluginSpec {
             .unwrap_or(manifest.on_dependency_failure),
         max_in_flight: policy.max_in_flight.or(manifest.max_in_flight),
         settings_hash: data_encoding::HEXLOWER.encode(&hash.finalize()[..16]),
+        routes: policy.routes.clone(),
         manifest: manifest.clone(),
     }
 }

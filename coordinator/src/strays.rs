@@ -33,7 +33,7 @@ const MOST: usize = 256;
 enum Stray {
     /// Its subject is that of no task.
     Nameless,
-    /// Its plugin was removed.
+    /// Its plugin, or its route, was removed.
     LeftBehind,
     /// Nobody knows its plugin.
     Unknown(PluginId, Cid),
@@ -41,10 +41,15 @@ enum Stray {
 
 /// What is wrong with a subject of the task stream; `None` = nothing.
 fn stray(names: &Names, subject: &str, roster: &Roster) -> Option<Stray> {
-    let task = names.parse_task(subject).map(|address| (address.plugin, address.cid));
-    let Some((plugin, cid)) = task.or_else(|| names.parse_later(subject)) else {
+    let task = names.parse_task(subject).map(|address| (address.plugin, address.lane, address.cid));
+    let Some((plugin, lane, cid)) = task.or_else(|| names.parse_later(subject)) else {
         return Some(Stray::Nameless);
     };
+    let is_there = |route| roster.routes.contains(&(plugin.clone(), route));
+    if roster.present.contains(&plugin) && lane.route().is_some_and(|route| !is_there(route)) {
+        // Published while its route went; it was published anew since.
+        return Some(Stray::LeftBehind);
+    }
     if roster.present.contains(&plugin) {
         None
     } else if roster.removed.contains(&plugin) {
@@ -98,7 +103,9 @@ async fn take_out(broker: &Broker, stored: &Stored, stray: Stray) -> Result<(), 
     let subject = &stored.subject;
     match stray {
         Stray::Nameless => tracing::warn!(subject, "a message that is no task is taken out"),
-        Stray::LeftBehind => tracing::info!(subject, "a task of a removed plugin is taken out"),
+        Stray::LeftBehind => {
+            tracing::info!(subject, "a task of a removed plugin or route is taken out");
+        }
         Stray::Unknown(plugin, cid) => {
             tracing::warn!(plugin.id = %plugin, file.cid = %cid, "a task for an unknown plugin");
             let error = format!("no plugin `{plugin}` is registered");
@@ -159,6 +166,7 @@ mod tests {
         Roster {
             present: ["here".parse().unwrap()].into(),
             removed: ["gone".parse().unwrap()].into(),
+            routes: [("here".parse().unwrap(), "gpu".parse().unwrap())].into(),
         }
     }
 
@@ -168,6 +176,11 @@ mod tests {
         for (subject, expected) in [
             ("mf.task.fast.here.film", None),
             ("mf.later.here.film", None),
+            ("mf.later.here_gpu.film", None),
+            ("mf.later.here_cpu.film", Some(Stray::LeftBehind)),
+            ("mf.task.fast.here_next.film", None),
+            ("mf.task.fast.here_gpu.film", None),
+            ("mf.task.fast.here_cpu.film", Some(Stray::LeftBehind)),
             ("mf.task.background.gone.film", Some(Stray::LeftBehind)),
             ("mf.later.gone.film", Some(Stray::LeftBehind)),
             ("mf.task.fast.nobody.film", unknown()),

@@ -11,6 +11,7 @@ mod odd;
 mod reach;
 mod reload;
 mod roots;
+mod routes;
 mod scale;
 mod scan;
 mod secret;

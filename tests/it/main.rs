@@ -26,6 +26,7 @@ mod quarantine;
 mod repair;
 mod restart;
 mod retry;
+mod route;
 mod sandbox;
 mod secrets;
 mod seed;

@@ -8,6 +8,10 @@ use coordinator::config::plugins::schema::schema;
 use coordinator::config::{PluginsFile, Vars};
 use serde_json::{Value, json};
 
+use self::cases::{bad, beyond, good};
+
+mod cases;
+
 struct NoVars;
 
 impl Vars for NoVars {
@@ -37,7 +41,11 @@ fn fields(schema: &Value, under: &str) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
         let parts = fields(schema, &format!("{under}{name}."));
-        if parts.is_empty() {
+        // A map whose names a person chooses.
+        let named = &schema["additionalProperties"];
+        if named["properties"].is_object() && schema["properties"].is_null() {
+            all.extend(fields(named, &format!("{under}{name}.NAME.")));
+        } else if parts.is_empty() {
             all.insert(format!("{under}{name}"));
         } else {
             all.extend(parts);
@@ -81,6 +89,7 @@ fn every_field_of_the_decoder_is_in_the_schema_and_no_other() -> anyhow::Result<
     let folder = root().join("coordinator/src/config/plugins");
     let decode = std::fs::read_to_string(folder.join("decode.rs"))?;
     let amounts = std::fs::read_to_string(folder.join("decode/amounts.rs"))?;
+    let routes = std::fs::read_to_string(folder.join("decode/routes.rs"))?;
     let mut decoded = arms(&decode, "set")?;
     for (field, source, function) in [
         ("retry", &decode, "set_retry"),
@@ -88,6 +97,9 @@ fn every_field_of_the_decoder_is_in_the_schema_and_no_other() -> anyhow::Result<
         ("scale", &amounts, "scale"),
         ("recycle", &amounts, "recycle"),
         ("fleet", &amounts, "fleet"),
+        ("routes.NAME", &routes, "set"),
+        ("routes.NAME.when", &routes, "condition"),
+        ("routes.NAME.resources", &amounts, "set_resource"),
     ] {
         decoded.remove(field);
         let parts = arms(source, function)?;
@@ -97,6 +109,7 @@ fn every_field_of_the_decoder_is_in_the_schema_and_no_other() -> anyhow::Result<
     // Words of `type`, which are no fields.
     decoded.retain(|name| !["container", "internal"].contains(&name.as_str()));
     decoded.insert("plugins".to_owned());
+    decoded.remove("routes");
     assert!(decoded.len() >= 30, "{decoded:?}");
     assert_eq!(decoded, all_fields());
     Ok(())
@@ -129,154 +142,6 @@ fn the_example_of_the_document_is_valid() -> anyhow::Result<()> {
     let named = example.split_once("$schema=").and_then(|(_, rest)| rest.split_once('\n'));
     assert!(root().join(named.context("a schema")?.0).exists());
     Ok(())
-}
-
-/// Entries that are right.
-fn good() -> Vec<Value> {
-    vec![
-        json!(null),
-        json!({}),
-        json!({"enabled": false}),
-        json!({"runtime": "remote"}),
-        json!({"runtime": "internal"}),
-        json!({"type": "internal"}),
-        json!({"type": "container", "image": "i"}),
-        json!({"isolation": "off"}),
-        json!({"runtime": "docker", "image": "i"}),
-        json!({"image": {"1.0.0": "i:1", "2.0.0-rc.1": "i:2"}, "transition": "gradual"}),
-        json!({"protocol": "http", "command": ["x"], "url": "http://127.0.0.1:81"}),
-        json!({"protocol": "http", "runtime": "remote", "urls": ["http://h:1", "http://h:2"]}),
-        json!({"command": ["x", "-v"], "dir": "../x"}),
-        json!({"instances": 1000}),
-        json!({"mounts": ["/a:/a:rw"], "permissions": ["filesystem.write"]}),
-        json!({"scale": {"max": 3}}),
-        json!({"scale": {"min": 0, "max": 4}}),
-        json!({"image": "i", "scale": {"min": 2, "max": 2}}),
-        json!({"concurrency": 4, "maxInFlight": 9, "queue": "background", "timeout": 1, "progressTimeout": 1}),
-        json!({"recycle": {"afterTasks": 1}}),
-        json!({"retry": {}}),
-        json!({"retry": {"maxAttempts": 1, "backoff": "fixed", "initialDelay": 0, "maxDelay": 5}}),
-        json!({"retry": {"delaysMs": [1, 2]}}),
-        json!({"onDependencyFailure": "skip", "permissions": ["root"]}),
-        json!({"resources": {"memory": "512m"}}),
-        json!({"image": "i", "resources": {"memory": 1024, "cpus": 0.5}}),
-        json!({"resources": null, "config": null}),
-        json!({"config": {"a": {"b": [1, null]}}}),
-        json!({"image": "i", "mounts": ["/a:/b", "m:/n:rw", "/c:/d:ro"], "labels": {"a": "b"}}),
-        json!({"transition": "blue-green"}),
-        json!({"transition": {"how": "gradual", "steps": [5, 50], "minTasks": 0, "minSeconds": 9}}),
-    ]
-}
-
-/// Entries that are wrong, and the rule they break.
-fn bad() -> Vec<(Value, &'static str)> {
-    vec![
-        (json!(7), "must be a map of fields"),
-        (json!([]), "must be a map of fields"),
-        (json!({"enabled": 1}), "`enabled` must be"),
-        (json!({"enabled": "maybe"}), "`enabled` must be"),
-        (json!({"runtime": "vm"}), "`runtime` must be"),
-        (json!({"protocol": "grpc"}), "`protocol` must be"),
-        (json!({"url": 5}), "an address must be"),
-        (json!({"urls": "http://h:1"}), "`urls` must be"),
-        (
-            json!({"protocol": "http", "runtime": "remote", "url": "http://h:1", "urls": ["http://h:1"]}),
-            "only one of them",
-        ),
-        (json!({"command": "x"}), "`command` must be"),
-        (json!({"command": []}), "`command` must be"),
-        (json!({"dir": 5}), "`dir` must be"),
-        (json!({"instances": 0}), "`instances` must be"),
-        (json!({"instances": 1001}), "`instances` must be"),
-        (json!({"instances": "2"}), "`instances` must be"),
-        (json!({"instances": 1, "scale": {"max": 2}}), "only one of them"),
-        (json!({"scale": 3}), "`scale` must be a map of fields (min, max)"),
-        (json!({"scale": {"min": -1, "max": 2}}), "`scale`: `min` must be"),
-        (json!({"scale": {"min": 1.5, "max": 2}}), "`scale`: `min` must be"),
-        (json!({"scale": {"max": 0}}), "`scale`: `max` must be"),
-        (json!({"scale": {"max": 1001}}), "`scale`: `max` must be"),
-        (json!({"scale": {"max": 2, "most": 3}}), "`scale`: unknown field `most`"),
-        (json!({"concurrency": 0}), "`concurrency` must be"),
-        (json!({"maxInFlight": "many"}), "`maxInFlight` must be"),
-        (json!({"queue": "slow"}), "`queue` must be"),
-        (json!({"progressTimeout": 0}), "`progressTimeout` must be"),
-        (json!({"timeout": 0}), "`timeout` must be"),
-        (json!({"timeout": 604_800_001}), "`timeout` must be"),
-        (json!({"recycle": 5}), "`recycle` must be a map of fields (afterTasks)"),
-        (json!({"recycle": {"afterTasks": 0}}), "`recycle`: `afterTasks` must be"),
-        (json!({"recycle": {"after": 5}}), "`recycle`: unknown field `after`"),
-        (json!({"retry": 3}), "`retry` must be"),
-        (json!({"retry": {"maxAttempts": 0}}), "`retry`: `maxAttempts` must be"),
-        (json!({"retry": {"backoff": "linear"}}), "`retry`: `backoff` must be"),
-        (json!({"retry": {"initialDelay": -1}}), "`retry`: `initialDelay` must be"),
-        (json!({"retry": {"maxDelay": "1s"}}), "`retry`: `maxDelay` must be"),
-        (json!({"retry": {"delaysMs": 5}}), "`retry`: `delaysMs` must be"),
-        (json!({"retry": {"times": 5}}), "`retry`: unknown field `times`"),
-        (json!({"onDependencyFailure": "stop"}), "`onDependencyFailure` must be"),
-        (json!({"resources": {"memory": "1.5g"}}), "`resources`: `memory` must be"),
-        (json!({"resources": {"memory": 0}}), "`resources`: `memory` must be"),
-        (json!({"resources": {"cpus": 0}}), "`resources`: `cpus` must be"),
-        (json!({"resources": {"gpus": 1}}), "`resources`: unknown field `gpus`"),
-        (json!({"image": 5}), "`image` must be"),
-        (json!({"image": {}}), "`image` must be"),
-        (json!({"image": {"1": "i"}}), "`image` must be"),
-        (json!({"image": {"1.0.0": 5}}), "`image` must be"),
-        (json!({"config": "x"}), "`config` must be"),
-        (json!({"permissions": "all"}), "`permissions` must be"),
-        (json!({"image": "i", "mounts": ["/a"]}), "`mounts` must be"),
-        (json!({"image": "i", "mounts": ["/a:/b:x"]}), "`mounts` must be"),
-        (json!({"image": "i", "labels": {"metafleet.id": "x"}}), "`labels` must be"),
-        (json!({"transition": "slowly"}), "`transition` must be"),
-        (json!({"transition": ["gradual"]}), "`transition` must be"),
-        (json!({"transition": {"how": "slowly"}}), "`transition`: `how` must be"),
-        (json!({"transition": {"how": "gradual", "steps": [0]}}), "`transition`: `steps` must be"),
-        (json!({"transition": {"how": "gradual", "minTasks": -1}}), "`minTasks` must be"),
-        (json!({"transition": {"stages": [50]}}), "`transition`: unknown field `stages`"),
-        (json!({"isolation": "maybe"}), "`isolation` must be"),
-        (json!({"type": "vm"}), "`type` must be"),
-        (json!({"runtime": "internal", "type": "internal"}), "only one of them"),
-        (json!({"instance": 2}), "unknown field `instance`"),
-    ]
-}
-
-/// What only the decoder finds.
-fn beyond() -> Vec<(Value, &'static str)> {
-    vec![
-        (json!({"scale": {"min": 3, "max": 2}}), "`scale`: `min` must not be above `max`"),
-        (json!({"scale": {}}), "`scale` needs a `max`"),
-        (json!({"runtime": "remote", "scale": {"max": 2}}), "`scale` is for processes and"),
-        (
-            json!({"protocol": "http", "command": ["x"], "scale": {"max": 2}}),
-            "`scale` is not for `protocol: http`",
-        ),
-        (
-            json!({"transition": {"how": "gradual", "steps": [50, 10]}}),
-            "`transition`: `steps` must be rising",
-        ),
-        (json!({"transition": {"how": "graceful", "steps": [50]}}), "is for `how: gradual`"),
-        (json!({"recycle": {}}), "`recycle` needs `afterTasks`"),
-        (
-            json!({"runtime": "remote", "recycle": {"afterTasks": 5}}),
-            "`recycle` is for processes and containers",
-        ),
-        (
-            json!({"protocol": "http", "command": ["x"], "progressTimeout": 5}),
-            "`progressTimeout` is not for `protocol: http`",
-        ),
-        (json!({"runtime": "docker"}), "needs an `image`"),
-        (
-            json!({"image": {"1.0.0": "x"}, "protocol": "http"}),
-            "`image` by version is for `protocol: nats`",
-        ),
-        (json!({"runtime": "internal", "command": ["x"]}), "a built-in plugin is none"),
-        (json!({"runtime": "remote", "isolation": "off"}), "`isolation` is for processes"),
-        (json!({"mounts": ["/a:/b"]}), "a process sees folders where they are"),
-        (json!({"labels": {"a": "b"}}), "are for containers"),
-        (json!({"image": "${NOT_SET}"}), "the variable `NOT_SET` is not set"),
-        (json!({"resources": {"cpus": 1}}), "`cpus` does not limit a process"),
-        (json!({"url": "http://127.0.0.1:1"}), "`url` is for `protocol: http`"),
-        (json!({"protocol": "http", "runtime": "remote"}), "`url` is needed"),
-    ]
 }
 
 #[test]
@@ -389,6 +254,10 @@ fn each_rule_is_told_with_file_and_line() {
         (
             "plugins:\n  x:\n    resources:\n      cpus: 0\n",
             "plugins.yml:4: plugin `x`: `resources`: `cpus`",
+        ),
+        (
+            "plugins:\n  x:\n    routes:\n      gpu:\n        when:\n          minSize: soon\n",
+            "plugins.yml:6: plugin `x`: `routes`: `gpu`: `when`: `minSize` must be bytes",
         ),
         (
             "plugins:\n  x: {}\n  y:\n    nope: 1\n",

@@ -42,7 +42,7 @@ class Task:
         self.subject, self.reply, self.headers = message.subject, message.reply, message.headers or {}
         # Identity is what the subject says [3].
         self.queue, self.plugin, self.token = self.subject.split(".")[-3:]
-        self.plugin = self.plugin.removesuffix("_next")  # of either lane
+        self.plugin = self.plugin.partition("_")[0]  # of whichever lane
         self.cid = decode(self.token)
         self.body = json.loads(message.data)
         exact = self.body.get("filePathBytes")

@@ -41,6 +41,7 @@ class Worker:
         made_up = f"{self.id}-{os.getpid()}-{random.getrandbits(32):08x}"
         self.instance = self.env.get("METAFLEET_INSTANCE", made_up)
         self.prefix = self.env.get("METAFLEET_PREFIX", "mf")
+        self.route = {"route": self.env["METAFLEET_ROUTE"]} if "METAFLEET_ROUTE" in self.env else {}
         self.tasks_stream = self.prefix.upper().replace("-", "_") + "_TASKS"
         self.grace = seconds(self.env.get("METAFLEET_GRACE", "30"))
         self.started_at, self.totals = now(), Counter()
@@ -113,7 +114,7 @@ class Worker:
     async def announce(self):
         request = {
             "type": "metafleet.announce.v1", "instance": self.instance, "manifest": self.manifest,
-            "host": socket.gethostname(), "pid": os.getpid(), "sdk": "python, from PROTOCOL.md", "lanes": True,
+            "host": socket.gethostname(), "pid": os.getpid(), "sdk": "python, from PROTOCOL.md", "lanes": True, **self.route,
         }
         for pause in itertools.chain((0.1, 0.2, 0.5, 1), itertools.repeat(2)):
             if self.draining.is_set():
@@ -129,7 +130,8 @@ class Worker:
             return self.drain()
         self.lease, self.heartbeat = answer["leaseMs"] / 1000, answer["heartbeatMs"] / 1000
         self.max_payload, self.paused = answer["maxPayload"], answer.get("paused", False)
-        self.lane = "_next" if answer.get("lane") == "next" else ""
+        self.lane = "" if (lane := answer.get("lane", "main")) == "main" else f"_{lane}"
+        self.paused |= lane != self.route.get("route", lane)  # it was not started for other tasks
         wanted = self.env.get("METAFLEET_CONCURRENCY") or answer.get("concurrency") or self.manifest.get("concurrency")
         self.places = int(wanted or os.cpu_count() or 1)
         if answer["settings"] != self.settings:
@@ -186,7 +188,7 @@ class Worker:
             entry = {
                 "type": "metafleet.instance.v1", "pluginId": self.id, "instance": self.instance,
                 "state": self.state(), "version": self.manifest["version"], "host": socket.gethostname(),
-                "pid": os.getpid(), "startedAt": self.started_at, "at": now(), "concurrency": self.places,
+                "pid": os.getpid(), "startedAt": self.started_at, "at": now(), "concurrency": self.places, **self.route,
                 "running": [{"taskId": t.body["taskId"], "cid": t.cid, "forMs": t.took_ms} for t in listed],
                 "totals": dict(self.totals), **({"error": self.error} if self.error else {}),
             }

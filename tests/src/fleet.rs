@@ -165,6 +165,7 @@ impl Fleet {
             pid: 0,
             sdk: "none".to_owned(),
             lanes: true,
+            route: None,
         };
         let subject = self.names.signal(plugin, ANNOUNCE);
         let answer = self.client.request(subject, json_of(&announcement)?).await?;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, RequestErrorKind};
+use broker_config::Lane;
 use broker_config::wire::signal::{ANNOUNCE, Announce, AnnounceReply, AnnounceType};
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
@@ -53,13 +54,16 @@ pub(crate) async fn announce<P: Plugin>(
                 ..
             }) => {
                 let rim = &inner.rim;
+                // Who serves a route was not started for other tasks, whoever answers.
+                let its_lane = rim.route.map_or(lane, Lane::Route);
+                let paused = paused || lane != its_lane;
                 rim.leases.set_lease(Duration::from_millis(lease_ms.max(100)));
                 rim.set_heartbeat_ms(heartbeat_ms.max(100));
                 let permits = rim.concurrency(concurrency);
                 rim.standing.send_if_modified(|standing| {
-                    let changed = standing.permits != permits || standing.lane != lane;
+                    let changed = standing.permits != permits || standing.lane != its_lane;
                     standing.permits = permits;
-                    standing.lane = lane;
+                    standing.lane = its_lane;
                     changed
                 });
                 pause(inner, paused).await;
@@ -113,6 +117,7 @@ async fn ask<P: Plugin>(inner: &Arc<Inner<P>>) -> Result<AnnounceReply, String> 
         pid: std::process::id(),
         sdk: concat!("rust ", env!("CARGO_PKG_VERSION")).to_owned(),
         lanes: true,
+        route: rim.route,
     };
     let body = serde_json::to_vec(&announcement).map_err(|error| error.to_string())?;
     let request = async_nats::Request::new()

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use broker_config::{InstanceId, PluginId, Prefix};
+use broker_config::{InstanceId, PluginId, Prefix, RouteName};
 
 use crate::share::Policy;
 use crate::vars;
@@ -30,6 +30,8 @@ pub struct WorkerOptions {
     pub plugin: Option<PluginId>,
     /// The name of this process; made up when absent.
     pub instance: Option<InstanceId>,
+    /// The route whose tasks it does; absent = the tasks that go no route.
+    pub route: Option<RouteName>,
     /// Tasks at once; absent = what the operator or the manifest says, else the processors.
     pub concurrency: Option<NonZeroUsize>,
     /// How the queues share this instance.
@@ -91,6 +93,7 @@ impl Default for WorkerOptions {
             prefix: Prefix::default(),
             plugin: None,
             instance: None,
+            route: None,
             concurrency: None,
             policy: Policy::Share,
             grace: DEFAULT_GRACE,
@@ -141,6 +144,7 @@ impl WorkerOptions {
             prefix: parsed("METAFLEET_PREFIX", &var)?.unwrap_or(default.prefix),
             plugin: parsed("METAFLEET_PLUGIN", &var)?,
             instance: parsed("METAFLEET_INSTANCE", &var)?,
+            route: parsed("METAFLEET_ROUTE", &var)?,
             concurrency,
             policy,
             grace,
@@ -252,6 +256,7 @@ mod tests {
             ("METAFLEET_PREFIX", "x"),
             ("METAFLEET_PLUGIN", "ffmpeg"),
             ("METAFLEET_INSTANCE", "ffmpeg-1"),
+            ("METAFLEET_ROUTE", "gpu"),
             ("METAFLEET_CONCURRENCY", "8"),
             ("METAFLEET_GRACE", "1.5s"),
             ("METAFLEET_QUEUES", "strict"),
@@ -260,6 +265,7 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(options.prefix.as_str(), "x");
+        assert_eq!(options.route.map(|it| it.to_string()).as_deref(), Some("gpu"));
         assert_eq!(options.concurrency.map(NonZeroUsize::get), Some(8));
         assert_eq!(options.grace, Duration::from_millis(1500));
         assert_eq!(options.policy, Policy::Strict);
@@ -272,6 +278,7 @@ mod tests {
             ("METAFLEET_PREFIX", "A B"),
             ("METAFLEET_PLUGIN", "A"),
             ("METAFLEET_INSTANCE", "a.b"),
+            ("METAFLEET_ROUTE", "main"),
             ("METAFLEET_CONCURRENCY", "0"),
             ("METAFLEET_GRACE", "-1"),
             ("METAFLEET_GRACE", "soon"),

@@ -78,6 +78,7 @@ fn entry(rim: &Rim) -> Instance {
         error,
         healthy: standing.unhealthy.is_none(),
         version: rim.manifest.version.to_string(),
+        route: rim.route,
         host: rim.host.clone(),
         pid: std::process::id(),
         started_at: rim.started_at.clone(),

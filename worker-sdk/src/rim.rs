@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use broker_config::publish::Publisher;
-use broker_config::{InstanceId, Manifest, Names};
+use broker_config::{InstanceId, Manifest, Names, RouteName};
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -34,6 +34,7 @@ pub(crate) struct Rim {
     /// The manifest's version as text; goes into every record.
     pub(crate) version: String,
     pub(crate) instance: InstanceId,
+    pub(crate) route: Option<RouteName>,
     pub(crate) host: String,
     pub(crate) started_at: String,
     pub(crate) link: Link,

@@ -154,6 +154,7 @@ impl<P: Plugin> Worker<P> {
             version: manifest.version.to_string(),
             manifest,
             instance,
+            route: self.options.route,
             host: host(),
             started_at: jiff::Timestamp::now().to_string(),
             link,

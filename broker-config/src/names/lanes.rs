@@ -1,20 +1,27 @@
-//! The names of a plugin's lanes: while two versions of it run, each has tasks of its own.
+//! The names of a plugin's lanes: while two versions of it run, each has tasks of its own, and so
+//! has each of its routes.
 //!
-//! The second lane's token is the plugin's id with `_next` behind it, which is no plugin id, so that
-//! no other plugin can have it.
+//! The token of a lane is the plugin's id with `_next` or `_<route>` behind it, which is no plugin
+//! id, so that no other plugin can have it.
+
+use std::fmt;
+use std::str::FromStr;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Names, RecordAddress};
+use super::{Names, RecordAddress, RouteName};
 use crate::codec;
-use crate::id::{Cid, PluginId};
+use crate::id::{Cid, InvalidId, PluginId};
 use crate::queue::Queue;
 
 /// Behind the id of a plugin: its second lane.
 const NEXT: &str = "_next";
+/// Between the id of a plugin and the word for a lane.
+const BETWEEN: char = '_';
 
-/// Which of a plugin's tasks: those of its current version, or those of the one that is tried.
+/// Which of a plugin's tasks: those of its current version, those of the one that is tried, or those
+/// of a route.
 #[derive(
     Clone,
     Copy,
@@ -29,22 +36,21 @@ const NEXT: &str = "_next";
     Deserialize,
     JsonSchema,
 )]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String", into = "String")]
+#[schemars(with = "String")]
 pub enum Lane {
     /// The tasks of the current version; there are no others most of the time.
     #[default]
     Main,
     /// The tasks of a version that is to take the current one's place.
     Next,
+    /// Those tasks of the current version that go to workers which can do them.
+    Route(RouteName),
 }
 
 impl Lane {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Main, Self::Next];
-
     /// Whether it is the usual one.
     #[must_use]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
     pub fn is_main(&self) -> bool {
         *self == Self::Main
     }
@@ -54,15 +60,64 @@ impl Lane {
         match self {
             Self::Main => plugin.to_string(),
             Self::Next => format!("{plugin}{NEXT}"),
+            Self::Route(route) => format!("{plugin}{BETWEEN}{route}"),
+        }
+    }
+
+    /// The route that it is.
+    #[must_use]
+    pub const fn route(self) -> Option<RouteName> {
+        match self {
+            Self::Route(route) => Some(route),
+            Self::Main | Self::Next => None,
         }
     }
 
     /// Reads such a token.
     pub(super) fn parse(token: &str) -> Option<(PluginId, Self)> {
-        match token.strip_suffix(NEXT) {
-            Some(plugin) => Some((plugin.parse().ok()?, Self::Next)),
+        match token.split_once(BETWEEN) {
+            Some((plugin, lane)) => {
+                let lane = lane.parse().ok().filter(|lane| *lane != Self::Main)?;
+                Some((plugin.parse().ok()?, lane))
+            }
             None => Some((token.parse().ok()?, Self::Main)),
         }
+    }
+}
+
+impl fmt::Display for Lane {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Main => f.write_str("main"),
+            Self::Next => f.write_str("next"),
+            Self::Route(route) => f.write_str(route.as_str()),
+        }
+    }
+}
+
+impl FromStr for Lane {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "main" => Ok(Self::Main),
+            "next" => Ok(Self::Next),
+            route => route.parse().map(Self::Route),
+        }
+    }
+}
+
+impl TryFrom<String> for Lane {
+    type Error = InvalidId;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Lane> for String {
+    fn from(lane: Lane) -> Self {
+        lane.to_string()
     }
 }
 
@@ -97,6 +152,14 @@ impl Names {
     #[must_use]
     pub fn consumer_in(lane: Lane, plugin: &PluginId, queue: Queue) -> String {
         format!("{}_{queue}", lane.token(plugin))
+    }
+
+    /// Reads the name of such a consumer.
+    #[must_use]
+    pub fn parse_consumer(name: &str) -> Option<(PluginId, Lane, Queue)> {
+        let (token, queue) = name.rsplit_once(BETWEEN)?;
+        let (plugin, lane) = Lane::parse(token)?;
+        Some((plugin, lane, queue.parse().ok()?))
     }
 
     /// `$KV.mf-records.<cid>.<plugin>_next`: what a version on trial says of a file. It is no
@@ -155,18 +218,42 @@ mod tests {
         for (lane, task, consumer) in [
             (Lane::Main, "mf.task.fast.ffmpeg.midhash256=3Aab", "ffmpeg_fast"),
             (Lane::Next, "mf.task.fast.ffmpeg_next.midhash256=3Aab", "ffmpeg_next_fast"),
+            (
+                Lane::Route("gpu".parse().unwrap()),
+                "mf.task.fast.ffmpeg_gpu.midhash256=3Aab",
+                "ffmpeg_gpu_fast",
+            ),
+            (
+                Lane::Route("fast".parse().unwrap()),
+                "mf.task.fast.ffmpeg_fast.midhash256=3Aab",
+                "ffmpeg_fast_fast",
+            ),
         ] {
             let subject = names.task_in(lane, Queue::Fast, &plugin, &cid);
             assert_eq!(subject, task);
             let (queue, plugin, cid) = (Queue::Fast, plugin.clone(), cid.clone());
             assert_eq!(Names::consumer_in(lane, &plugin, queue), consumer);
+            assert_eq!(Names::parse_consumer(consumer), Some((plugin.clone(), lane, queue)));
+            let json = serde_json::to_value(lane).unwrap();
+            assert_eq!(json, lane.to_string());
+            assert_eq!(serde_json::from_value::<Lane>(json).unwrap(), lane);
             let later = names.later_in(lane, &plugin, &cid);
-            assert_eq!(names.parse_later(&later), Some((plugin.clone(), cid.clone())));
+            assert_eq!(names.parse_later(&later), Some((plugin.clone(), lane, cid.clone())));
             let address = TaskAddress { queue, lane, plugin, cid };
             assert_eq!(names.parse_task(&subject), Some(address));
         }
         let main = names.task_in(Lane::Main, Queue::Fast, &plugin, &cid);
         assert_eq!(main, names.task(Queue::Fast, &plugin, &cid));
+    }
+
+    #[test]
+    fn what_is_no_lane_of_a_plugin_is_not_taken_for_one() {
+        for token in ["ffmpeg_main", "ffmpeg_", "_gpu", "ffmpeg_a_b", "ffmpeg_GPU"] {
+            assert_eq!(Lane::parse(token), None, "{token}");
+        }
+        for name in ["ffmpeg", "ffmpeg_slow", "mf-events_fast_x", "_fast"] {
+            assert_eq!(Names::parse_consumer(name), None, "{name}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::id::{Cid, InstanceId, PluginId, TaskId};
+use crate::names::RouteName;
 
 super::message_type!(
     /// `metafleet.instance.v1`
@@ -54,6 +55,9 @@ pub struct Instance {
     pub healthy: bool,
     /// The plugin's version.
     pub version: String,
+    /// The route that it serves; absent = the tasks that go no route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteName>,
     /// The machine.
     #[serde(default)]
     pub host: String,

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::task::Task;
 use crate::id::{Cid, InstanceId, TaskId};
 use crate::manifest::Manifest;
-use crate::names::Lane;
+use crate::names::{Lane, RouteName};
 use crate::queue::Queue;
 
 super::message_type!(
@@ -134,6 +134,9 @@ pub struct Announce {
     /// Whether it pulls from the lane that the answer names, and keeps trials apart.
     #[serde(default)]
     pub lanes: bool,
+    /// The route whose tasks it does; absent = the tasks that go no route.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<RouteName>,
 }
 
 /// The answer to an announcement.
@@ -156,7 +159,8 @@ pub enum AnnounceReply {
         /// Whether the plugin's consumers are paused at the moment.
         #[serde(default)]
         paused: bool,
-        /// Whose tasks it is to pull: those of the current version, or of the one that is tried.
+        /// Whose tasks it is to pull: `main`, those of the current version; `next`, those of the
+        /// one that is tried; else those of the route of this name.
         #[serde(default, skip_serializing_if = "Lane::is_main")]
         lane: Lane,
     },

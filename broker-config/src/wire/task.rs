@@ -55,7 +55,8 @@ pub struct Task {
     /// The version of the plugin that it is for. A worker of another version gives it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin_version: Option<String>,
-    /// Whether it is for the plugin's current version or for the one that is to take its place.
+    /// Whom it is for: `main`, workers of the plugin's current version; `next`, those of the one
+    /// that is to take its place; else those that serve the route of this name.
     #[serde(default, skip_serializing_if = "Lane::is_main")]
     pub lane: Lane,
     /// Whether its outcome is only to be compared: then it goes under the key of trials.

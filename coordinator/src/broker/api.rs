@@ -3,9 +3,11 @@
 //! The client reads an answer as whatever is asked for, so that a refusal looks like a success to
 //! who only asks whether there was an answer.
 
+use std::collections::BTreeSet;
+
 use async_nats::{Client, RequestError, RequestErrorKind};
 use broker_config::read::message_at;
-use broker_config::{Lane, Names, PluginId, Queue};
+use broker_config::{Lane, Names, PluginId, Queue, RouteName};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -113,10 +115,36 @@ impl Broker {
     ///
     /// The first [`ApiError`]; doing it again is safe.
     pub async fn clear_tasks(&self, plugin: &PluginId) -> Result<(), ApiError> {
-        for lane in Lane::ALL {
+        for lane in [Lane::Main, Lane::Next] {
             self.clear_lane(plugin, lane).await?;
         }
+        for (id, name) in self.routes().await?.into_iter().filter(|(id, _)| id == plugin) {
+            self.clear_lane(&id, Lane::Route(name)).await?;
+        }
         Ok(())
+    }
+
+    /// The routes that have consumers, of all plugins.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]
+    pub async fn routes(&self) -> Result<BTreeSet<(PluginId, RouteName)>, ApiError> {
+        let (mut routes, mut seen) = (BTreeSet::new(), 0);
+        let what = format!("CONSUMER.NAMES.{}", self.names.task_stream());
+        loop {
+            let page = self.api(what.clone(), &json!({ "offset": seen })).await?;
+            let names = page.get("consumers").and_then(Value::as_array);
+            let Some(names) = names.filter(|names| !names.is_empty()) else { return Ok(routes) };
+            seen += names.len();
+            routes.extend(names.iter().filter_map(Value::as_str).filter_map(|name| {
+                let (plugin, lane, _) = Names::parse_consumer(name)?;
+                Some((plugin, lane.route()?))
+            }));
+            if seen as u64 >= page.get("total").and_then(Value::as_u64).unwrap_or(0) {
+                return Ok(routes);
+            }
+        }
     }
 
     /// The same for the tasks of one lane.

@@ -6,6 +6,7 @@ use super::App;
 use super::exit::{Exit, Failure};
 use super::launch::{Launch, PluginArgs, TuningArgs};
 use super::{session, up};
+use crate::config::plugins::Libraries;
 
 /// Several may run, each with a data folder of its own: one leads, the others wait for it to fail.
 #[derive(Debug, Args)]
@@ -32,6 +33,7 @@ pub(crate) async fn run(app: &App, args: CoordinatorArgs) -> Result<Exit, Failur
         look_around: false,
         // Files come from elsewhere: what containers see of them, `mounts` says.
         roots: Vec::new(),
+        libraries: Libraries::new(),
         temporary: false,
     };
     let fleet = launch.start(app, data_dir).await?;

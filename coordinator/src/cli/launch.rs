@@ -12,7 +12,7 @@ use super::exit::{Exit, Failure};
 use super::http::HttpArgs;
 use super::output::complain;
 use super::time::duration;
-use crate::config::plugins::{Isolation, ReadPluginsError};
+use crate::config::plugins::{Isolation, Libraries, ReadPluginsError};
 use crate::config::{Connection, DataDir};
 use crate::fleet::plugins::PluginSources;
 use crate::fleet::{Fleet, FleetError, FleetOptions, GRACE, default_plugins_file};
@@ -116,6 +116,7 @@ impl PluginArgs {
             is_named: self.plugins.is_some(),
             dirs,
             overrides: Some(data_dir.overrides()),
+            libraries: Libraries::new(),
         }
     }
 }
@@ -139,6 +140,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) look_around: bool,
     /// What plugins read, for containers to see.
     pub(crate) roots: Vec<PathBuf>,
+    /// Folders that have a name.
+    pub(crate) libraries: Libraries,
     /// Whether the fleet ends with the command's work.
     pub(crate) temporary: bool,
 }
@@ -180,7 +183,10 @@ impl Launch<'_> {
             None => (None, Names::new(prefix)),
         };
         FleetOptions {
-            plugins: self.plugins.sources(&data_dir, self.look_around),
+            plugins: PluginSources {
+                libraries: self.libraries,
+                ..self.plugins.sources(&data_dir, self.look_around)
+            },
             http: self.plugins.http.addresses(),
             data_dir,
             connection,

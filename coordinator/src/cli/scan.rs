@@ -24,6 +24,7 @@ use super::output::{complain, count};
 use super::session::{self, Running};
 use super::time::duration;
 use crate::config::DataDir;
+use crate::config::plugins::Libraries;
 use crate::fleet::Fleet;
 use crate::fleet::library::{LibraryError, LibraryScan, scan_id};
 use crate::shutdown::StopSignals;
@@ -181,6 +182,7 @@ impl Job<'_> {
             connection: None,
             look_around: true,
             roots: self.roots.clone(),
+            libraries: Libraries::new(),
             temporary: true,
         };
         launch.start(self.app, self.data_dir.clone()).await

@@ -80,6 +80,12 @@ fn show(lines: &mut Lines, status: &Status<'_>) {
     for (plugin, reason) in overview.plugins.iter().filter_map(refusal) {
         lines.line(&format!("{plugin}: {reason}"));
     }
+    let unserved = overview.plugins.iter().flat_map(|plugin| {
+        plugin.routes.iter().filter_map(|it| Some((&plugin.id, it.reason.as_ref()?)))
+    });
+    for (plugin, reason) in unserved {
+        lines.line(&format!("{plugin}: {reason}"));
+    }
     for error in overview.plugins.iter().flat_map(|plugin| &plugin.errors) {
         lines.line(error);
     }

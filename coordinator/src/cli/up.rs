@@ -22,6 +22,7 @@ use super::output::complain;
 use super::scan::summary::{IF_MEANT, may_be_meant};
 use super::session;
 use super::time::some_time;
+use crate::config::plugins::Libraries;
 use crate::fleet::library::{LibraryScan, scan_id};
 use crate::fleet::{Fleet, FleetOptions, containers};
 use crate::service::Phase;
@@ -81,6 +82,7 @@ pub(crate) async fn run(app: &App, args: UpArgs) -> Result<Exit, Failure> {
         connection,
         look_around: true,
         roots: roots(&args.libraries),
+        libraries: named(&args.libraries),
         temporary: false,
     };
     if args.dry_run {
@@ -106,6 +108,17 @@ async fn dry_run(app: &App, options: FleetOptions) -> Result<Exit, Failure> {
         }
     })?;
     Ok(if plan.problems.is_empty() { Exit::Ok } else { Exit::Failure })
+}
+
+/// The folders of libraries by name, as the paths of their files begin.
+fn named(libraries: &[Library]) -> Libraries {
+    let mut named = Libraries::new();
+    for Library { name, path } in libraries {
+        // One that is away for now may come back.
+        let folder = root_path(path).unwrap_or_else(|_| path.clone());
+        named.entry(name.clone()).or_default().push(folder);
+    }
+    named
 }
 
 /// The folders of all libraries that there are.

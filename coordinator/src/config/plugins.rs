@@ -6,6 +6,7 @@
 
 mod decode;
 pub mod images;
+pub mod routes;
 pub mod schema;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
 
 pub use self::images::Images;
+pub use self::routes::{Libraries, RouteEntry};
 use super::base_url::BaseUrl;
 use super::problem::Problem;
 use super::vars::Vars;
@@ -87,6 +89,8 @@ pub struct PluginEntry {
     pub image: Option<Images>,
     /// How another version takes the place of this one; absent = gracefully.
     pub transition: Option<Plan>,
+    /// Which of its files go to workers of their own; the first that fits counts.
+    pub routes: Vec<RouteEntry>,
     /// Settings for the plugin.
     pub config: PluginConfig,
     /// What the person grants it.
@@ -188,6 +192,7 @@ impl Default for PluginEntry {
             resources: Resources::default(),
             image: None,
             transition: None,
+            routes: Vec::new(),
             config: PluginConfig::default(),
             permissions: Vec::new(),
             mounts: Vec::new(),

@@ -1,6 +1,6 @@
 //! What the dispatcher is told and what it commands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use broker_config::wire::event::{Outcome, TaskCounts};
@@ -68,9 +68,9 @@ pub enum Event {
     /// The plugin asked to be called later.
     Deferred { cid: Cid, plugin: PluginId },
     /// These tasks wait for a time that a plugin asked for, since before this dispatcher.
-    Scheduled { tasks: BTreeSet<(PluginId, Cid)> },
+    Scheduled { tasks: BTreeMap<(PluginId, Cid), Lane> },
     /// An earlier leader has published these tasks; they count against their plugins' limits.
-    Inherited { tasks: BTreeSet<(PluginId, Cid)> },
+    Inherited { tasks: BTreeMap<(PluginId, Cid), Lane> },
     /// A published task is neither in the stream nor answered by a record.
     Missing { run: RunId, plugin: PluginId, since: u64 },
     /// Plugins came, changed or left.

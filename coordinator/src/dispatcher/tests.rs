@@ -6,6 +6,8 @@ use super::*;
 use crate::graph::tests::spec;
 use crate::run::Trace;
 
+mod routes;
+
 fn opening(id: u64, cid: &str) -> Arc<Opening> {
     let path = FilePath { file_path: format!("/{cid}"), file_path_bytes: None };
     Arc::new(Opening {
@@ -271,7 +273,7 @@ fn a_record_written_while_the_records_are_read_is_not_missed() {
 #[test]
 fn a_task_that_the_broker_will_publish_itself_is_not_published_again() {
     let mut bench = Bench::new(one_plugin(Some(1)));
-    let tasks_known = [("a".parse().unwrap(), "x".parse().unwrap())];
+    let tasks_known = [(("a".parse().unwrap(), "x".parse().unwrap()), Lane::Main)];
     bench.tell(Event::Scheduled { tasks: tasks_known.into() });
     assert!(bench.open(1, "x").is_empty());
     assert_eq!(bench.dispatcher.numbers().parked, 1);
@@ -308,7 +310,7 @@ fn a_task_that_is_lost_by_accident_is_not_given_up_however_few_attempts_it_has()
 #[test]
 fn a_task_of_an_earlier_leader_is_looked_for_and_later_ones_are_published() {
     let mut bench = Bench::new(one_plugin(None));
-    let tasks = [("a".parse().unwrap(), "x".parse().unwrap())].into();
+    let tasks = [(("a".parse().unwrap(), "x".parse().unwrap()), Lane::Main)].into();
     assert!(bench.tell(Event::Inherited { tasks }).is_empty());
 
     let found =

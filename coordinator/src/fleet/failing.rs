@@ -162,6 +162,7 @@ fn failed(
         healthy: false,
         // No version of the plugin is alive here.
         version: String::new(),
+        route: None,
         host: String::new(),
         pid: 0,
         started_at: started.map(|at| at.to_string()).unwrap_or_default(),

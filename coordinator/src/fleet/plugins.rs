@@ -13,7 +13,7 @@ use super::scaling::pools::{Pool, pools};
 use super::scaling::selection::Planned;
 use super::versions::Decided;
 use crate::config::overrides::OverridesError;
-use crate::config::plugins::ReadPluginsError;
+use crate::config::plugins::{Libraries, ReadPluginsError, RouteEntry};
 use crate::config::{Env, Overrides, PluginEntry, PluginsFile, overrides};
 use crate::docker;
 use crate::internal::{self, Builtins};
@@ -32,6 +32,8 @@ pub struct PluginSources {
     pub dirs: Vec<PathBuf>,
     /// What was changed through the API; `None` = nothing ever is.
     pub overrides: Option<PathBuf>,
+    /// The libraries that `plugins.yml` may name, with their folders.
+    pub libraries: Libraries,
 }
 
 /// What a person says of plugins, and what is on disk.
@@ -126,7 +128,15 @@ impl PluginPlan {
         decided: &Decided,
     ) -> Result<Self, ReadPluginsError> {
         let file = match &sources.file {
-            Some(path) if sources.is_named || path.exists() => PluginsFile::read(path, &Env)?,
+            Some(path) if sources.is_named || path.exists() => {
+                let mut file = PluginsFile::read(path, &Env)?;
+                file.locate(path, &sources.libraries);
+                file.refuse_routes(path, |id| {
+                    let transition = decided.get(id)?.transition.as_ref()?;
+                    Some(transition.way.how())
+                });
+                file
+            }
             _ => PluginsFile::default(),
         };
         Ok(Self::of((file, overrides), &sources.dirs, hosts, decided))
@@ -247,5 +257,6 @@ fn policy(entry: &PluginEntry) -> PluginPolicy {
         on_dependency_failure: entry.on_dependency_failure,
         concurrency: entry.concurrency.map(std::num::NonZeroU32::get),
         transition: entry.transition.clone(),
+        routes: entry.routes.iter().map(RouteEntry::route).collect(),
     }
 }

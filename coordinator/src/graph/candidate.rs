@@ -1,11 +1,12 @@
-//! PURE: a version of a plugin that is tried beside the current one.
+//! PURE: whose task a file is: that of the version that is tried, of a route, or of all others.
 
 use std::sync::Arc;
 
-use broker_config::{Cid, Lane};
+use broker_config::{Lane, Submission};
 use semver::Version;
 
 use super::{Node, PluginSpec};
+use crate::route::route;
 use crate::transition::share::takes;
 
 /// A version that is tried.
@@ -29,12 +30,14 @@ pub enum Tries {
 impl Node {
     /// Which version does the work on a file, and in which lane its task goes.
     #[must_use]
-    pub fn side(&self, cid: &Cid) -> (&Arc<PluginSpec>, Lane) {
+    pub fn side(&self, file: &Submission) -> (&Arc<PluginSpec>, Lane) {
         match &self.candidate {
-            Some(Candidate { spec, tries: Tries::Share(percent) }) if takes(*percent, cid) => {
+            Some(Candidate { spec, tries: Tries::Share(percent) })
+                if takes(*percent, &file.cid) =>
+            {
                 (spec, Lane::Next)
             }
-            Some(_) | None => (&self.spec, Lane::Main),
+            Some(_) | None => (&self.spec, route(&file.file, &file.path, &self.spec.routes)),
         }
     }
 
@@ -43,6 +46,10 @@ impl Node {
     pub fn serves(&self, version: &Version, lane: Lane) -> bool {
         match (lane, &self.candidate) {
             (Lane::Main, _) => self.spec.manifest.version == *version,
+            (Lane::Route(name), _) => {
+                let is_there = self.spec.routes.iter().any(|route| route.name == name);
+                is_there && self.spec.manifest.version == *version
+            }
             (Lane::Next, Some(Candidate { spec, tries: Tries::Share(_) })) => {
                 spec.manifest.version == *version
             }

@@ -8,10 +8,12 @@ use super::wanted::{INSTANCE, SCRATCH};
 /// The name of instance `n` of a plugin.
 #[must_use]
 pub fn instance_name(plugin: &PluginId, lane: Lane, n: u32) -> Option<InstanceId> {
-    // No plugin's id holds `_`, so that no other plugin's instance is called so.
-    let next = if lane.is_main() { "" } else { "_next" };
-    // A plugin's id with a number behind it is always the name of an instance.
-    format!("plugin-{plugin}{next}-{n}").parse().ok()
+    // A plugin's id with a number behind it is always the name of an instance. No plugin's id holds
+    // `_`, so that no other plugin's instance is called so.
+    match lane {
+        Lane::Main => format!("plugin-{plugin}-{n}").parse().ok(),
+        Lane::Next | Lane::Route(_) => format!("plugin-{plugin}_{lane}-{n}").parse().ok(),
+    }
 }
 
 impl Wanted {

@@ -27,6 +27,7 @@ use crate::engine::{EngineHandle, Input};
 use crate::graph::Refusal;
 use crate::presence::PresenceHandle;
 use crate::quarantine::Notes;
+use crate::route::seat;
 
 mod consumers;
 mod declared;
@@ -163,9 +164,12 @@ impl Registry {
         }
         self.load_versions(state).await;
         self.publish_graph(state).await;
+        self.close_routes(state).await;
         self.declare(state, &state.word.declared.keys().cloned().collect()).await;
         let all = state.entries.keys().cloned().collect();
-        self.ask_again(state, &all).await;
+        // Who serves a route may not have been told of it while nobody led.
+        let routed = state.word.routes().into_iter().map(|(id, _)| id).collect();
+        self.ask_again(state, &all, &routed).await;
         next
     }
 
@@ -270,9 +274,11 @@ impl Registry {
         }
         let arriving = Arriving::of(&announce);
         let Taken { granted, lane, serves } = self.take_in(state, plugin, arriving).await?;
+        let routes = state.word.routes_of(plugin);
+        let (lane, serves) = seat(announce.route, routes, lane, serves);
         let Granted { settings, concurrency, paused, .. } = granted;
         let (instance, version) = (announce.instance, announce.manifest.version.to_string());
-        tracing::info!(plugin.id = %plugin, instance.id = %instance, version, "instance announced");
+        tracing::info!(plugin.id = %plugin, instance.id = %instance, version, %lane, "instance announced");
         let is_held = self.quarantine.holds(plugin, &instance);
         let plugin_id = plugin.clone();
         self.tell(Fact::InstanceStarted { plugin_id, instance, version }).await;
@@ -316,7 +322,7 @@ impl Registry {
         if previous.as_ref() != Some(&version) {
             tracing::info!(plugin.id = %id, version, "plugin registered");
             if previous.is_some() {
-                self.version_changed(&id).await;
+                self.version_changed(state, &id).await;
             }
             self.tell(Fact::PluginRegistered { plugin_id: id, version, previous }).await;
         }
@@ -340,7 +346,8 @@ impl Registry {
         // Before the engine is told: whose tasks it publishes must be known by then.
         let present = state.entries.keys().cloned().collect();
         let removed = state.removed.plugins().cloned().collect();
-        self.roster.send_replace(Roster { present, removed });
+        let routes = state.word.routes();
+        self.roster.send_replace(Roster { present, removed, routes });
         self.engine.tell(Input::Event(Event::GraphChanged(Arc::new(graph)))).await;
     }
 

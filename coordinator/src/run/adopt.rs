@@ -107,7 +107,7 @@ impl Run {
         self.has_shadows = false;
         for id in graph.order.iter().filter(|id| in_scope(id)) {
             let Some(node) = graph.nodes.get(id) else { continue };
-            let (spec, lane) = node.side(&submission.cid);
+            let (spec, lane) = node.side(submission);
             // A plugin that does not want the file counts as satisfied, so it has no part at all.
             if spec.manifest.filter.mismatch(&submission.file).is_some() {
                 continue;
@@ -122,6 +122,24 @@ impl Run {
             part.shadow.adopt(node.shadow().filter(wants));
             self.has_shadows |= matches!(part.shadow, Shadow::Due(_));
         }
+    }
+
+    /// Where a task of the plugin goes.
+    #[must_use]
+    pub fn lane(&self, id: &PluginId) -> Lane {
+        self.parts.get(id).map_or(Lane::Main, |part| part.lane)
+    }
+
+    /// Leaves a task in the lane in which it is already; `false` if nobody would do it there.
+    pub fn stay(&mut self, id: &PluginId, lane: Lane, graph: &Graph) -> bool {
+        let (Some(part), Some(node)) = (self.parts.get_mut(id), graph.nodes.get(id)) else {
+            return false;
+        };
+        let is_served = node.serves(&part.spec.manifest.version, lane);
+        if is_served {
+            part.lane = lane;
+        }
+        is_served
     }
 
     /// The tasks of versions on trial, each once: what the current version gets to see, they see.

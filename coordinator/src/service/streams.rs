@@ -3,13 +3,13 @@
 //! Each look-up is made until it succeeds: what is overlooked would be told or published a second
 //! time.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use broker_config::read::last_messages;
 use broker_config::wire::event::{Event, Fact};
-use broker_config::{Cid, PluginId};
+use broker_config::{Cid, Lane, PluginId};
 use tokio_util::sync::CancellationToken;
 
 use super::told::Told;
@@ -64,8 +64,8 @@ pub(super) async fn records_until(broker: &Broker) -> u64 {
     patiently(broker, "the stream of records", read).await.cached_info().state.last_sequence
 }
 
-/// Tasks by plugin and file.
-pub(super) type Tasks = BTreeSet<(PluginId, Cid)>;
+/// The lanes of tasks, by plugin and file.
+pub(super) type Tasks = BTreeMap<(PluginId, Cid), Lane>;
 
 /// The tasks that wait for a time that a plugin asked for, and those that wait or run.
 pub(super) async fn subjects_of_tasks(broker: &Broker) -> (Tasks, Tasks) {
@@ -73,11 +73,12 @@ pub(super) async fn subjects_of_tasks(broker: &Broker) -> (Tasks, Tasks) {
     let (later, tasks) = (names.all_later(), names.all_tasks());
     let scheduled = patiently(broker, "scheduled tasks", || broker.task_subjects(&later)).await;
     let waiting = patiently(broker, "tasks", || broker.task_subjects(&tasks)).await;
-    let of_task = |subject: &String| names.parse_task(subject).map(|of| (of.plugin, of.cid));
-    (
-        scheduled.iter().filter_map(|subject| names.parse_later(subject)).collect(),
-        waiting.iter().filter_map(of_task).collect(),
-    )
+    let of_task =
+        |subject: &String| names.parse_task(subject).map(|of| ((of.plugin, of.cid), of.lane));
+    let of_later = |subject: &String| {
+        names.parse_later(subject).map(|(plugin, lane, cid)| ((plugin, cid), lane))
+    };
+    (scheduled.iter().filter_map(of_later).collect(), waiting.iter().filter_map(of_task).collect())
 }
 
 pub(super) fn watch_signals(

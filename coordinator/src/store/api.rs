@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use broker_config::Queue;
 use broker_config::id::PluginId;
-use broker_config::names::{Lane, Names};
+use broker_config::names::Names;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -118,6 +117,18 @@ impl Store {
         }
     }
 
+    /// Whether some of a plugin's files go to workers of their own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::stream_state`].
+    pub async fn has_routes(&self, plugin: &PluginId) -> Result<bool, StoreError> {
+        let all = self.consumers(&self.names.task_stream()).await?;
+        let lanes = all.keys().filter_map(|name| Names::parse_consumer(name));
+        let mut its = lanes.filter(|(of, _, _)| of == plugin);
+        Ok(its.any(|(_, lane, _)| lane.route().is_some()))
+    }
+
     /// Stops or restarts the delivery of a plugin's tasks in both queues, for the whole fleet.
     ///
     /// A queue for which the plugin has no consumer is passed over.
@@ -127,9 +138,10 @@ impl Store {
     /// [`StoreError`] when the broker does not do it.
     pub async fn hold_tasks(&self, plugin: &PluginId, hold: bool) -> Result<(), StoreError> {
         let body = if hold { json!({ "pause_until": PAUSE_UNTIL }) } else { json!({}) };
-        let lanes = Lane::ALL.into_iter().flat_map(|lane| Queue::ALL.map(|queue| (lane, queue)));
-        for (lane, queue) in lanes {
-            let consumer = Names::consumer_in(lane, plugin, queue);
+        let all = self.consumers(&self.names.task_stream()).await?;
+        let is_its =
+            |name: &&String| Names::parse_consumer(name).is_some_and(|(of, _, _)| of == *plugin);
+        for consumer in all.keys().filter(is_its) {
             let what = format!("CONSUMER.PAUSE.{}.{consumer}", self.names.task_stream());
             match self.api::<Value>(&what, &body).await {
                 Ok(_) | Err(StoreError::NotFound { .. }) => {}

@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 
 use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::wire::lease::{LEASE_KEY, Lease};
-use broker_config::{Lane, Names, PluginId, Queue};
+use broker_config::{Names, PluginId};
 use serde::Serialize;
 
+pub use self::routes::RouteNumbers;
+use self::routes::{routes, strangers};
 use super::scale::Scaled;
 use super::{Store, StoreError};
 use crate::quarantine::Term;
+
+mod routes;
 
 /// All numbers of `metafleet status`.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -82,6 +86,9 @@ pub struct PluginNumbers {
     pub running: u64,
     /// Dead letters.
     pub dead: u64,
+    /// Its routes, and what goes none; empty when it has none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<RouteNumbers>,
     /// How many instances there should be, where that may change or was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scaled>,
@@ -174,15 +181,14 @@ impl Store {
             of_plugin.version = known.entry.manifest.version.to_string();
             of_plugin.enabled = known.entry.enabled;
             of_plugin.paused = known.entry.paused;
-            let lanes =
-                Lane::ALL.into_iter().flat_map(|lane| Queue::ALL.map(|queue| (lane, queue)));
-            for (lane, queue) in lanes {
-                if let Some(consumer) = queues.get(&Names::consumer_in(lane, id, queue)) {
-                    of_plugin.pending += consumer.num_pending;
-                    of_plugin.running += consumer.num_ack_pending;
-                    of_plugin.paused |= consumer.paused;
-                }
+            let its = |name: &String| Names::parse_consumer(name).is_some_and(|it| it.0 == *id);
+            for (_, consumer) in queues.iter().filter(|(name, _)| its(name)) {
+                of_plugin.pending += consumer.num_pending;
+                of_plugin.running += consumer.num_ack_pending;
+                of_plugin.paused |= consumer.paused;
             }
+            let signs = instances.get(id).map_or(&[][..], Vec::as_slice);
+            of_plugin.routes = routes(id, &queues, signs);
         }
         for (id, instances) in &instances {
             let of_plugin = at(&mut numbers, id.as_str());
@@ -194,6 +200,7 @@ impl Store {
             of_plugin.errors = instances
                 .iter()
                 .filter_map(|i| Some(format!("{}: {}", i.instance, i.error.as_ref()?)))
+                .chain(strangers(instances, &of_plugin.routes))
                 .collect();
         }
         for (id, scaled) in scaled {
@@ -250,6 +257,7 @@ mod tests {
             pending: 0,
             running: 0,
             dead: 0,
+            routes: Vec::new(),
             scale: None,
         };
         let unknown = || PluginNumbers { version: String::new(), enabled: false, ..base.clone() };

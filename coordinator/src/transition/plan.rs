@@ -28,6 +28,17 @@ pub enum How {
     BlueGreen,
 }
 
+impl How {
+    /// Whether both versions work at the same time, each with tasks of its own.
+    #[must_use]
+    pub const fn is_side_by_side(&self) -> bool {
+        match self {
+            Self::Gradual | Self::BlueGreen => true,
+            Self::Immediate | Self::Graceful => false,
+        }
+    }
+}
+
 impl fmt::Display for How {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,8 +1,11 @@
-//! Two versions of a plugin in Python at once.
+//! Two versions of a plugin in Python at once, and a worker in Python that serves a route.
 
 use anyhow::Context as _;
-use broker_config::Lane;
 use broker_config::wire::event::Outcome;
+use broker_config::wire::instance::InstanceState;
+use broker_config::{Filter, Lane};
+use coordinator::registry::{PluginPolicy, Word};
+use coordinator::route::{Route, When};
 use coordinator::store::Store;
 use coordinator::store::versions::KnownVersions;
 use coordinator::transition::state::{Asked, Moment};
@@ -50,4 +53,38 @@ async fn a_worker_in_python_is_tried_in_a_lane_of_its_own_and_then_takes_over() 
     let left = fleet.names.task_in(Lane::Next, broker_config::Queue::Fast, &plugin, &"y".parse()?);
     assert!(fleet.last(&fleet.names.task_stream(), &left).await?.is_none());
     Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_in_python_does_the_tasks_of_its_route_and_no_others() -> anyhow::Result<()> {
+    let filter = Filter { min_size: Some(100), ..Filter::default() };
+    let large = Route { name: "large".parse()?, when: When { filter, folders: None } };
+    let policy = PluginPolicy { routes: vec![large], ..PluginPolicy::default() };
+    let word = Word { policies: [("script".parse()?, policy)].into(), ..Word::default() };
+    let said = word.clone();
+    let (fleet, lead) = Fleet::start_with(|options| options.word = said).await?;
+    let home = Home::new()?;
+    let env = [("METAFLEET_ROUTE", "large")];
+    let of_route = Python::spawn_scripted(&fleet, &home, "routed", &json!({}), &env).await?;
+    let shown = of_route.is(&fleet, InstanceState::Ready).await?;
+    assert_eq!(shown.route.map(|it| it.to_string()).as_deref(), Some("large"));
+    let small = home.hand_in(&fleet, "s", "s", "complete").await?;
+    let _plain = Python::scripted(&fleet, &home, "plain", &json!({})).await?;
+    let file = super::python::submission("l", &home.path("s"))?;
+    let file = broker_config::Submission {
+        file: broker_config::FileFacts { size: 100, ..file.file.clone() },
+        ..file
+    };
+    let large = fleet.hand_in(broker_config::Queue::Fast, &file).await?;
+
+    for (run, cid, by) in [(small, "s", "plain"), (large, "l", "routed")] {
+        assert_eq!(fleet.settled(run).await?.of("script"), Some(Outcome::Completed), "{cid}");
+        let record = fleet.recorded(cid, "script").await?;
+        assert_eq!(record.instance.map(|it| it.to_string()).as_deref(), Some(by));
+    }
+
+    lead.handle.say(Word::default());
+    of_route.is(&fleet, InstanceState::Paused).await?;
+    lead.handle.say(word);
+    of_route.is(&fleet, InstanceState::Ready).await.map(drop)
 }

@@ -102,6 +102,13 @@ pub(crate) async fn begin(app: &App, args: &Begin) -> Result<Exit, Failure> {
 
 /// Begins a transition and tells it.
 async fn start(store: &Store, id: &PluginId, to: &Version, plan: &Plan) -> Result<(), Failure> {
+    if plan.how.is_side_by_side() && store.has_routes(id).await? {
+        let message = format!(
+            "{id} has `routes`, so there can be no {} transition; use `graceful` or `immediate`",
+            plan.how
+        );
+        return Err(Failure::new(Exit::Conflict, message));
+    }
     let transition = change(store, id, |versions| {
         let begun = versions.begin(to.clone(), plan, &moment());
         begun.map_err(|reason| Failure::new(Exit::Conflict, format!("{id}: {reason}")))

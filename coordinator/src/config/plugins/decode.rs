@@ -23,14 +23,17 @@ use super::super::yaml::{Field, Node, Value};
 use super::{Images, Isolation, Mount, PluginConfig, PluginEntry, Runtime};
 use crate::scale::MAX_INSTANCES;
 
+mod routes;
 mod transition;
+
+pub(super) use self::routes::MOST as MOST_ROUTES;
 
 /// Seven days, as in manifests.
 pub(super) const MAX_TIMEOUT_MS: u64 = 7 * 24 * 3600 * 1000;
 
 const FIELDS: &str = "enabled, runtime, type, protocol, url, urls, command, dir, instances, scale, \
                       concurrency, maxInFlight, queue, timeout, progressTimeout, retry, onDependencyFailure, recycle, resources, image, \
-                      config, permissions, mounts, labels, isolation, transition";
+                      config, permissions, mounts, labels, isolation, transition, routes";
 const RETRY_FIELDS: &str = "maxAttempts, backoff, initialDelay, maxDelay, delaysMs";
 
 /// A broken rule.
@@ -222,6 +225,7 @@ fn set(entry: &mut PluginEntry, field: &Field, found: &mut Findings) -> Set {
         "transition" => {
             transition::transition(field, found).map(|plan| entry.transition = Some(plan))
         }
+        "routes" => routes::routes(field, found).map(|routes| entry.routes = routes),
         _ => Err(unknown(field, FIELDS)),
     }
 }

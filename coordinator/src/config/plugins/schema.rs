@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::decode::MAX_TIMEOUT_MS;
+use super::decode::{MAX_TIMEOUT_MS, MOST_ROUTES};
 use crate::scale::MAX_INSTANCES;
 
 /// The beginning of what is taken as a version; the decoder reads it whole.
@@ -121,16 +121,7 @@ fn fields() -> Vec<(&'static str, Value)> {
                 [("afterTasks", described("After so many tasks.", count()))],
             ),
         ),
-        (
-            "resources",
-            object(
-                "What one instance may use.",
-                [
-                    ("memory", described("Memory.", memory())),
-                    ("cpus", described("Processor cores.", cores())),
-                ],
-            ),
-        ),
+        ("resources", resources("What one instance may use.")),
         (
             "image",
             json!({
@@ -164,6 +155,7 @@ fn fields() -> Vec<(&'static str, Value)> {
             ),
         ),
         ("transition", transition()),
+        ("routes", routes()),
         (
             "labels",
             described(
@@ -176,6 +168,11 @@ fn fields() -> Vec<(&'static str, Value)> {
             ),
         ),
     ]
+}
+
+fn resources(what: &str) -> Value {
+    let memory = described("Memory.", memory());
+    object(what, [("memory", memory), ("cpus", described("Processor cores.", cores()))])
 }
 
 fn transition() -> Value {
@@ -193,6 +190,50 @@ fn transition() -> Value {
         ],
     );
     described("How a new version takes over.", json!({"anyOf": [how(), details]}))
+}
+
+fn routes() -> Value {
+    let size = |what| described(what, memory());
+    let texts = |what| {
+        let item = json!({"type": "string", "minLength": 1});
+        described(what, json!({"type": "array", "minItems": 1, "items": item}))
+    };
+    let mut when = object(
+        "Which files: all that is given must hold.",
+        [
+            ("minSize", size("The smallest.")),
+            ("maxSize", size("The largest.")),
+            ("mimeTypes", texts("Media types; `video/*` is every video.")),
+            ("extensions", texts("Extensions without the dot.")),
+            ("libraries", texts("Libraries by name, or folders; in one of them it must be.")),
+        ],
+    );
+    when["type"] = json!("object");
+    when["minProperties"] = json!(1);
+    let remote = or_variable(&json!({"const": "remote"}));
+    let number = or_variable(&json!({"type": "integer", "minimum": 1, "maximum": MAX_INSTANCES}));
+    let mut route = object(
+        "A route.",
+        [
+            ("when", when),
+            ("runtime", described("Somebody else starts its workers; the default.", remote)),
+            ("instances", described("Processes of the fleet's own that serve it.", number)),
+            ("resources", resources("What one of these may use.")),
+        ],
+    );
+    route["type"] = json!("object");
+    route["required"] = json!(["when"]);
+    json!({
+        "description": "Files that go to workers of their own; the first that fits counts.",
+        "type": ["object", "null"],
+        "propertyNames": {
+            "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
+            "maxLength": 24,
+            "not": {"enum": ["main", "next"]},
+        },
+        "additionalProperties": route,
+        "maxProperties": MOST_ROUTES,
+    })
 }
 
 fn retry() -> Value {

@@ -42,6 +42,28 @@ fn may_scale(entry: &PluginEntry, has_instances: bool) -> Result<(), &'static st
     }
 }
 
+/// Whether its files may go to workers of their own.
+fn may_route(entry: &PluginEntry) -> Result<(), String> {
+    if entry.protocol == Protocol::Http {
+        return Err(
+            "`routes` are for plugins that pull their tasks; `protocol: http` does not".to_owned()
+        );
+    }
+    let has_own = entry.routes.iter().any(|route| route.instances.is_some());
+    if has_own && entry.runtime != Runtime::Process {
+        return Err("`routes`: `instances` are for plugins that run as processes; start workers \
+                    with METAFLEET_ROUTE instead"
+            .to_owned());
+    }
+    match entry.transition.as_ref().map(|plan| plan.how).filter(|how| how.is_side_by_side()) {
+        Some(how) => Err(format!(
+            "`routes` and `transition: {how}` cannot be had together: a version that is tried has no \
+             workers of a route; use `graceful` or `immediate`"
+        )),
+        None => Ok(()),
+    }
+}
+
 /// What holds for the fields together.
 pub(super) fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Vec<Finding>) {
     let Value::Map(fields) = &node.value else { return };
@@ -127,6 +149,11 @@ pub(super) fn whole(entry: &mut PluginEntry, node: &Node, found: &mut Vec<Findin
         && let Err(rule) = may_scale(entry, line_of(&["instances"]).is_some())
     {
         found.push(Finding { line, rule: rule.to_owned() });
+    }
+    if let Some(line) = line_of(&["routes"]).filter(|_| !entry.routes.is_empty())
+        && let Err(rule) = may_route(entry)
+    {
+        found.push(Finding { line, rule });
     }
     let twice = line_of(&["url"]).is_some() && line_of(&["urls"]).is_some();
     if let (true, Err(rule), Some(line)) =

@@ -21,7 +21,7 @@ use crate::metrics::PluginMetrics;
 use crate::process::{LastExit, ProcessInfo, ProcessState};
 use crate::quarantine::Term;
 use crate::stats::{Stats, WINDOW};
-use crate::store::overview::{PluginNumbers, PluginState};
+use crate::store::overview::{PluginNumbers, PluginState, RouteNumbers};
 use crate::usage::Usages;
 
 /// Everything that is known of one plugin.
@@ -78,6 +78,8 @@ pub struct Plugin {
     stats: Shown,
     source: Source,
     errors: Vec<String>,
+    /// Its routes and what goes none; empty when it has none.
+    routes: Vec<RouteNumbers>,
 }
 
 /// One instance, whatever runs it.
@@ -185,6 +187,7 @@ pub fn plugin(facts: &Facts<'_>) -> Plugin {
         stats: shown(facts),
         source: source(known, id),
         errors: numbers.errors.clone(),
+        routes: numbers.routes.clone(),
     }
 }
 

@@ -1,12 +1,10 @@
 //! The consumers of plugins: made when a plugin comes, taken away with all its tasks when it goes.
 
-use broker_config::apply::apply_consumer;
 use broker_config::read::last_messages;
-use broker_config::topology::TaskConsumerSpec;
 use broker_config::wire::event::Fact;
 use broker_config::wire::instance::Instance;
 use broker_config::wire::plugin::PluginEntry;
-use broker_config::{Chain, Names, PluginId, Queue};
+use broker_config::{Chain, Lane, Names, PluginId, Queue};
 
 use super::{Registry, State};
 use crate::registry::removed::When;
@@ -21,15 +19,10 @@ impl Registry {
         if same && state.ready.contains(id) {
             return;
         }
-        let policy = state.word.policies.get(id).and_then(|policy| policy.retry.as_ref());
-        let attempts = policy.unwrap_or(&entry.manifest.retry).max_attempts.get();
-        for queue in Queue::ALL {
-            let names = &self.broker.names;
-            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
-            let apply = || apply_consumer(&self.broker.js, names, &spec);
-            if let Err(error) = self.broker.through(apply).await {
-                tracing::error!(error = %Chain(&error), plugin.id = %id, "no consumer");
-                return;
+        let routes = state.word.routes_of(id).iter().map(|route| Lane::Route(route.name));
+        for lane in std::iter::once(Lane::Main).chain(routes) {
+            if let Err(reason) = self.open_lane(state, &entry.manifest, lane).await {
+                return tracing::error!(reason, plugin.id = %id, %lane, "no tasks");
             }
         }
         state.ready.insert(id.clone());

@@ -1,4 +1,4 @@
-//! The second lane of a plugin, and telling its instances to ask anew what to do.
+//! The lanes of a plugin besides the main one, and telling its instances to ask anew what to do.
 
 use broker_config::apply::apply_consumer;
 use broker_config::topology::TaskConsumerSpec;
@@ -19,7 +19,7 @@ impl Registry {
             };
             match (way, candidate) {
                 (Way::Gradual(_) | Way::BlueGreen, Some(manifest)) => {
-                    if let Err(reason) = self.open_lane(state, id, manifest).await {
+                    if let Err(reason) = self.open_lane(state, manifest, Lane::Next).await {
                         tracing::warn!(plugin.id = %id, reason, "the new version gets no tasks");
                     }
                 }
@@ -30,9 +30,12 @@ impl Registry {
 
     /// The version of a plugin has changed: what waits for its time waits for the version before, and
     /// everybody asks anew what to do.
-    pub(super) async fn version_changed(&self, id: &PluginId) {
-        if let Err(error) = self.broker.clear_later(id, Lane::Main).await {
-            tracing::warn!(plugin.id = %id, error = %Chain(&error), "deferred tasks are left");
+    pub(super) async fn version_changed(&self, state: &State, id: &PluginId) {
+        let routes = state.word.routes_of(id).iter().map(|route| Lane::Route(route.name));
+        for lane in std::iter::once(Lane::Main).chain(routes) {
+            if let Err(error) = self.broker.clear_later(id, lane).await {
+                tracing::warn!(plugin.id = %id, error = %Chain(&error), "deferred tasks are left");
+            }
         }
         self.ask_all(id).await;
     }
@@ -48,24 +51,47 @@ impl Registry {
         tracing::debug!(plugin.id = %id, sent = sent.is_ok(), "its instances ask what to do");
     }
 
-    /// Makes the consumers of the second lane.
+    /// Makes the consumers of a lane; those that are there stay, with all that they hold.
     pub(super) async fn open_lane(
         &self,
         state: &State,
-        id: &PluginId,
         manifest: &Manifest,
+        lane: Lane,
     ) -> Result<(), String> {
+        let id = &manifest.id;
         let policy = state.word.policies.get(id).and_then(|policy| policy.retry.as_ref());
         let attempts = policy.unwrap_or(&manifest.retry).max_attempts.get();
         for queue in Queue::ALL {
             let names = &self.broker.names;
             let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
-            let spec = spec.in_lane(names, Lane::Next, id, queue);
+            let spec = spec.in_lane(names, lane, id, queue);
             let apply = || apply_consumer(&self.broker.js, names, &spec);
             let made = self.broker.through(apply).await;
             made.map_err(|error| format!("its consumers could not be made: {}", Chain(&error)))?;
         }
         Ok(())
+    }
+
+    /// Takes away the lanes of routes that there are not any more, with all that waits in them: the
+    /// engine has been told and publishes these tasks anew, in the lanes that they belong to now.
+    /// Whoever still holds one finishes it; the first outcome counts.
+    pub(super) async fn close_routes(&self, state: &State) {
+        let there = match self.broker.through(|| self.broker.routes()).await {
+            Ok(there) => there,
+            Err(error) => {
+                return tracing::warn!(error = %Chain(&error), "routes cannot be looked at");
+            }
+        };
+        for (id, name) in there.difference(&state.word.routes()) {
+            let clear = || self.broker.clear_lane(id, Lane::Route(*name));
+            match self.broker.through(clear).await {
+                Ok(()) => tracing::info!(plugin.id = %id, route = %name, "a route is gone"),
+                Err(error) => {
+                    let error = Chain(&error);
+                    tracing::warn!(plugin.id = %id, route = %name, %error, "some of a route is left");
+                }
+            }
+        }
     }
 
     /// Takes away the second lane with all that waits in it, and what was said on trial.

@@ -156,6 +156,13 @@ impl Registry {
             return Ok(true);
         };
         if lane == Lane::Next {
+            let policy = state.word.policies.get(plugin);
+            if policy.is_some_and(|policy| !policy.routes.is_empty()) {
+                let how = transition.way.how();
+                return Err(format!(
+                    "the plugin has `routes`, so there can be no {how} transition; use `graceful`"
+                ));
+            }
             if current.is_some_and(|needs| *needs != manifest.dependencies) {
                 let how = transition.way.how();
                 return Err(format!(
@@ -163,7 +170,7 @@ impl Registry {
                      transition; use `graceful`"
                 ));
             }
-            self.open_lane(state, plugin, manifest).await?;
+            self.open_lane(state, manifest, Lane::Next).await?;
         }
         if transition.candidate.as_deref() == Some(manifest) {
             return Ok(true);

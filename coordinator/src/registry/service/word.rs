@@ -5,12 +5,17 @@ use std::sync::Arc;
 
 use async_nats::HeaderMap;
 use broker_config::wire::plugin::PluginEntry;
-use broker_config::wire::signal::Control;
-use broker_config::{Chain, Names, PluginId};
+use broker_config::{Chain, Names, PluginId, RouteName};
 
 use super::{Registry, State};
 use crate::broker::json;
 use crate::registry::{PluginPolicy, Word, spec};
+use crate::route::Route;
+
+/// Who serves which of them does not depend on their order, or on what they are for.
+fn names(routes: &[Route]) -> BTreeSet<RouteName> {
+    routes.iter().map(|route| route.name).collect()
+}
 
 impl Registry {
     /// Acts on a new word: the graph, the consumers, and what the instances that live are told.
@@ -26,8 +31,16 @@ impl Registry {
             state.entries.insert(id.clone(), entry);
         }
         self.publish_graph(state).await;
+        if before.routes() != state.word.routes() {
+            self.close_routes(state).await;
+        }
         self.declare(state, &differs).await;
-        self.ask_again(state, &differs).await;
+        let moved: BTreeSet<PluginId> = differs
+            .iter()
+            .filter(|id| names(before.routes_of(id)) != names(state.word.routes_of(id)))
+            .cloned()
+            .collect();
+        self.ask_again(state, &differs, &moved).await;
     }
 
     /// Keeps a plugin that takes no part any more as switched off; it is switched on again when it
@@ -53,24 +66,24 @@ impl Registry {
     }
 
     /// Has the instances announce themselves that live with other settings than they should, or whose
-    /// plugin may take part again: the answer carries the new settings.
-    pub(super) async fn ask_again(&self, state: &State, plugins: &BTreeSet<PluginId>) {
+    /// plugin may take part again, or has other routes (`moved`): the answer carries what holds now.
+    pub(super) async fn ask_again(
+        &self,
+        state: &State,
+        plugins: &BTreeSet<PluginId>,
+        moved: &BTreeSet<PluginId>,
+    ) {
         let default = PluginPolicy::default();
         for id in plugins {
             let Some(entry) = state.entries.get(id) else { continue };
             let policy = state.word.policies.get(id).unwrap_or(&default);
             let settings = spec(&entry.manifest, policy).settings_hash;
             let is_right = entry.enabled && settings == entry.settings_hash;
-            if is_right || self.is_off(state, entry) {
+            if (is_right && !moved.contains(id)) || self.is_off(state, entry) {
                 continue;
             }
-            let (subject, body) = (self.broker.names.control(id), json(&Control::Announce));
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "who does not hear it gets the settings at its next announcement"
-            )]
-            let sent = self.broker.client.publish(subject, body).await;
-            tracing::info!(plugin.id = %id, sent = sent.is_ok(), "its instances get other settings");
+            tracing::info!(plugin.id = %id, "its instances are told something else");
+            self.ask_all(id).await;
         }
     }
 }

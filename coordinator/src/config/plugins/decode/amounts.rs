@@ -70,7 +70,7 @@ pub(super) fn time_limit(field: &Field) -> Result<Duration, String> {
     fits.then(|| Duration::from_millis(ms)).ok_or_else(|| rule(field, &expected))
 }
 
-fn number(field: &Field, least: u32) -> Result<u32, String> {
+pub(super) fn number(field: &Field, least: u32) -> Result<u32, String> {
     let expected = format!("a whole number from {least} to {MAX_INSTANCES}");
     let number: u32 = read(field, &expected)?;
     let fits = (least..=MAX_INSTANCES).contains(&number);
@@ -100,7 +100,7 @@ fn memory(text: &str) -> Option<NonZeroU64> {
     NonZeroU64::new(number.parse::<u64>().ok()?.checked_mul(1 << shift)?)
 }
 
-fn bytes(field: &Field) -> Result<NonZeroU64, String> {
+pub(super) fn bytes(field: &Field) -> Result<NonZeroU64, String> {
     let bytes = match &field.node.value {
         Value::Text { text, .. } => memory(text),
         Value::Number(number) => number.as_u64().and_then(NonZeroU64::new),

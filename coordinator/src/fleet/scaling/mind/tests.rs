@@ -114,6 +114,7 @@ fn instance(n: u32, state: InstanceState, is_busy: bool, at: &str) -> Instance {
         error: None,
         healthy: true,
         version: "1.0.0".to_owned(),
+        route: None,
         host: String::new(),
         pid: 0,
         started_at: String::new(),
