@@ -4,8 +4,8 @@
 //! [`Rules::enough`], within [`Rules::window`], and none ended well. That alone says nothing of whose fault
 //! it is, so two more things must be:
 //!
-//! - *Another instance works*: one of the same version that takes tasks, has ended one well since
-//!   the first of these failures, and does not fail in a row itself. So the last instance that serves is
+//! - *Another instance works*: one of the same version and route that takes tasks, has ended at least as many well
+//!   as it failed since the first of these failures, and does not fail in a row itself. So the last instance that serves is
 //!   never taken out, and none is when all fail: then the plugin or the files are bad, which is only said.
 //! - *The files are not bad*: a file that fails at an instance that works counts against nobody else.
 //!
@@ -24,7 +24,7 @@ pub mod warden;
 use std::fmt;
 use std::time::Duration;
 
-use broker_config::{Cid, InstanceId, PluginId};
+use broker_config::{Cid, InstanceId, PluginId, RouteName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +92,8 @@ pub struct Seen {
     pub instance: InstanceId,
     /// The version that it runs.
     pub version: String,
+    /// The route whose files it does.
+    pub route: Option<RouteName>,
     /// Whether it takes tasks.
     pub is_ready: bool,
 }
@@ -104,6 +106,8 @@ pub struct Term {
     pub plugin_id: PluginId,
     /// Its name.
     pub instance: InstanceId,
+    /// The version that it runs; another one has done nothing wrong.
+    pub version: String,
     /// Why.
     pub why: String,
     /// Since when it is out, or on trial.

@@ -13,7 +13,7 @@ use coordinator::store::Store;
 use futures_util::StreamExt as _;
 use integration_tests::{Call, Fleet, LIMIT, Script, eventually, manifest};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use worker_sdk::Failure;
 
 /// Rules under which a test need not wait for minutes.
@@ -30,6 +30,8 @@ fn one_is_broken(broken: &'static str, is_mended: &Arc<AtomicBool>) -> Script {
             if fails {
                 return Err(Failure::retryable("the library is not mounted here"));
             }
+            // Work takes a moment, so that who fails at once gets tasks as well.
+            sleep(Duration::from_millis(20)).await;
             Ok(call.done())
         }
     })

@@ -16,12 +16,14 @@ fn note(instance: &str, cid: &str, ending: Ending) -> Note {
     Note { plugin, instance, cid: cid.parse().unwrap(), ending }
 }
 
-/// Instances of version 1 by default; `-` before a name: it takes no tasks, `~`: of another version.
+/// Instances of version 1 by default; `-` before a name: it takes no tasks, `~`: of another version,
+/// `/`: of another route.
 fn seen(names: &[&str]) -> Vec<Seen> {
     let one = |name: &&str| Seen {
         plugin: "p".parse().unwrap(),
-        instance: name.trim_start_matches(['-', '~']).parse().unwrap(),
+        instance: name.trim_start_matches(['-', '~', '/']).parse().unwrap(),
         version: if name.starts_with('~') { "2.0.0" } else { "1.0.0" }.to_owned(),
+        route: name.starts_with('/').then(|| "gpu".parse().unwrap()),
         is_ready: !name.starts_with('-'),
     };
     names.iter().map(one).collect()
@@ -60,7 +62,7 @@ fn short(steps: &[Step]) -> Vec<String> {
 #[test]
 fn only_who_fails_everything_while_another_works_is_taken_out() {
     let out = &["quarantine a 1", "pause a"][..];
-    let table: [(&str, &str, &[&str], &[&str]); 17] = [
+    let table: [(&str, &str, &[&str], &[&str]); 19] = [
         ("enough in a row while b works", "a:f1 b:w9 a:f2 a:f3 a:f4", &["a", "b"], out),
         ("too few", "a:f1 b:w9 a:f2 a:f3", &["a", "b"], &[]),
         ("one that ended well in between", "a:f1 a:f2 a:w3 b:w9 a:f4 a:f5 a:f6", &["a", "b"], &[]),
@@ -70,8 +72,15 @@ fn only_who_fails_everything_while_another_works_is_taken_out() {
         ("b takes no tasks", "a:f1 b:w9 a:f2 a:f3 a:f4", &["a", "-b"], &["doubt a"]),
         ("b has gone", "a:f1 b:w9 a:f2 a:f3 a:f4", &["a"], &["doubt a"]),
         ("b is another version", "a:f1 b:w9 a:f2 a:f3 a:f4", &["a", "~b"], &["doubt a"]),
+        ("b does another route", "a:f1 b:w9 a:f2 a:f3 a:f4", &["a", "/b"], &["doubt a"]),
         ("a takes none already", "a:f1 b:w9 a:f2 a:f3 a:f4", &["-a", "b"], &[]),
         ("b fails as well", "a:f1 b:w9 b:f5 a:f2 b:f6 a:f3 b:f7 a:f4", &["a", "b"], &["doubt a"]),
+        (
+            "b has failed as much, and ends one well at last",
+            "a:f1 b:f1 a:f2 b:f2 a:f3 b:f3 a:f4 b:f4 b:w9",
+            &["a", "b"],
+            &["doubt a"],
+        ),
         (
             "bad files, which fail at b, too",
             "b:w9 a:f1 a:f2 b:f1 b:w8 b:f2 a:f3 a:f4",
@@ -193,6 +202,11 @@ fn one_that_goes_is_forgotten_and_the_last_one_left_is_tried_soon() {
     let mut ward = Ward::new(rules(), vec![long.clone()]);
     assert_eq!(short(&ward.decide(&seen(&["-a", "b"]), at(now + 30))), [""; 0]);
     assert_eq!(short(&ward.decide(&seen(&["-a", "-b"]), at(now + 30))), ["announce a"]);
+    // What comes with another version starts with a clean sheet, and is told.
+    let mut ward = Ward::new(rules(), vec![long.clone()]);
+    let mut others = seen(&["~a", "b"]);
+    others[0].is_ready = false;
+    assert_eq!(short(&ward.decide(&others, at(now + 1))), ["release a", "announce a"]);
     let back: Term = serde_json::from_str(&serde_json::to_string(&long).unwrap()).unwrap();
     assert_eq!(back, long, "it survives the wire");
 }

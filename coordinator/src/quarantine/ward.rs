@@ -1,6 +1,6 @@
 //! PURE: what the ends of attempts say of instances, and what follows; the rules are in [`super`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use broker_config::{Cid, InstanceId, PluginId};
@@ -14,6 +14,8 @@ const PASSING: u32 = 2;
 const PERMANENT: u32 = 1;
 /// Failures in a row after which an instance is no measure for others any more.
 const DOUBTFUL: usize = 3;
+/// Attempts that are remembered of one instance.
+const LATELY: usize = 64;
 /// Failures that are remembered of one instance.
 const MOST_FAILURES: usize = 64;
 /// Bad files that are remembered of one plugin.
@@ -29,6 +31,8 @@ struct Course {
     /// The files that have failed since the last attempt that ended well.
     failed: BTreeMap<Cid, (Timestamp, u32)>,
     well: Option<Timestamp>,
+    /// Its last attempts, and whether they ended well.
+    lately: VecDeque<(Timestamp, bool)>,
     /// Whether its failures were told as nobody's fault in particular.
     is_told: bool,
 }
@@ -36,6 +40,21 @@ struct Course {
 impl Course {
     fn weight(&self) -> u32 {
         self.failed.values().map(|(_, weight)| weight).sum()
+    }
+
+    fn remember(&mut self, at: Timestamp, is_well: bool) {
+        self.lately.push_back((at, is_well));
+        if self.lately.len() > LATELY {
+            self.lately.pop_front();
+        }
+    }
+
+    /// Whether it works: it has ended something well since then, and not failed more than that, nor
+    /// does it fail in a row now.
+    fn works_since(&self, since: Timestamp) -> bool {
+        let lately = || self.lately.iter().filter(|(at, _)| *at >= since);
+        let well = lately().filter(|(_, is_well)| *is_well).count();
+        well > 0 && well * 2 >= lately().count() && self.failed.len() < DOUBTFUL
     }
 
     fn since(&self) -> Option<Timestamp> {
@@ -83,7 +102,9 @@ impl Ward {
             Ending::Well => {
                 self.bad.entry(key.0.clone()).or_default().remove(&cid);
                 let course = self.courses.entry(key.clone()).or_default();
-                *course = Course { well: Some(now), ..Course::default() };
+                let lately = std::mem::take(&mut course.lately);
+                *course = Course { well: Some(now), lately, ..Course::default() };
+                course.remember(now, true);
                 self.courses.values().any(|course| course.weight() >= self.enough())
                     || self.terms.get(&key).is_some_and(|term| term.on_trial)
             }
@@ -102,6 +123,7 @@ impl Ward {
         course.failed.retain(|_, (at, _)| is_within(*at, now, window));
         let works = course.well.is_some_and(|well| is_within(well, now, window));
         let works = works && course.failed.len() < DOUBTFUL;
+        course.remember(now, false);
         let bad = self.bad.entry(plugin.clone()).or_default();
         let is_bad = bad.get(&cid).is_some_and(|by| by != instance);
         if !is_bad {
@@ -166,6 +188,13 @@ impl Ward {
             one.plugin == key.0 && one.instance != key.1 && one.is_ready && !is_held()
         });
         let Some(term) = self.terms.get_mut(key) else { return };
+        // One that only says that it cannot serve names no version.
+        let is_other = |one: &Seen| !one.version.is_empty() && one.version != term.version;
+        if sign.is_some_and(is_other) {
+            self.courses.remove(key);
+            self.release(key, "it runs another version now", steps);
+            return steps.push(Step::Announce(key.0.clone(), key.1.clone()));
+        }
         if term.on_trial {
             let course = self.courses.get(key);
             let since = term.since;
@@ -243,7 +272,9 @@ impl Ward {
         let times = times.saturating_add(1);
         let until = plus(now, self.rules.pause(times));
         let (plugin_id, instance) = key.clone();
-        let term = Term { plugin_id, instance, why, since: now, until, times, on_trial: false };
+        let version = one.version.clone();
+        let term =
+            Term { plugin_id, instance, version, why, since: now, until, times, on_trial: false };
         self.courses.remove(&key);
         self.told.remove(&key);
         self.terms.insert(key.clone(), term.clone());
@@ -257,11 +288,10 @@ impl Ward {
         let is_free = !self.terms.contains_key(&key);
         let is_peer = other.plugin == one.plugin
             && other.version == one.version
+            && other.route == one.route
             && other.instance != one.instance;
         let course = self.courses.get(&key);
-        let is_well = course.is_some_and(|course| {
-            course.well.is_some_and(|well| well >= since) && course.failed.len() < DOUBTFUL
-        });
+        let is_well = course.is_some_and(|course| course.works_since(since));
         other.is_ready && is_peer && is_free && is_well
     }
 }

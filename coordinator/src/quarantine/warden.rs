@@ -215,6 +215,7 @@ fn seen(sign: Instance) -> Seen {
         plugin: sign.plugin_id,
         instance: sign.instance,
         version: sign.version,
+        route: sign.route,
     }
 }
 

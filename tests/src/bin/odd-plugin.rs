@@ -61,6 +61,8 @@ impl Plugin for Odd {
             "lost" if Path::new("lost").exists() && self.is_named() => {
                 return Err(Failure::retryable("the library is not mounted here"));
             }
+            // Its work takes a moment, so that who fails at once gets tasks as well.
+            "lost" => tokio::time::sleep(Duration::from_millis(50)).await,
             "broken" if Path::new("broken").exists() => {
                 return Err(Failure::permanent("the file `broken` is in its folder"));
             }

@@ -288,6 +288,39 @@ fn one_that_is_not_started_is_shown_once_with_its_reason() {
 }
 
 #[test]
+fn who_is_quarantined_is_shown_with_the_reason_and_one_on_trial_runs() {
+    let term = |n: u32, on_trial: bool| Term {
+        plugin_id: "p".parse().unwrap(),
+        instance: format!("plugin-p-{n}").parse().unwrap(),
+        version: "1.0.0".to_owned(),
+        why: "10 files in a row failed".to_owned(),
+        since: "2026-01-02T03:04:05Z".parse().unwrap(),
+        until: "2026-01-02T03:04:35Z".parse().unwrap(),
+        times: 2,
+        on_trial,
+    };
+    let quarantined = vec![term(1, false), term(2, true)];
+    let running = |n| process(n, ProcessState::Running);
+    let one = shown(&Case {
+        numbers: PluginNumbers { quarantined, ..numbers(2, 0, 3) },
+        processes: vec![running(1), running(2), running(3)],
+        ..Case::default()
+    });
+
+    let of = |n: usize| {
+        let one = &one["containers"][n];
+        (one["status"].clone(), one["note"].as_str().unwrap_or_default().to_owned())
+    };
+    let (status, note) = of(0);
+    assert_eq!((&one["status"], &status), (&json!("degraded"), &json!("quarantined")));
+    let told = "quarantined, 2 times by now: 10 files in a row failed; it is tried again at 2026-";
+    assert!(note.contains(told), "{note}");
+    let (status, note) = of(1);
+    assert!(status == "running" && note.contains("on trial"), "{note}");
+    assert_eq!(of(2), (json!("running"), String::new()));
+}
+
+#[test]
 fn who_has_said_what_is_told() {
     for (text, overrides, expected) in [
         ("plugins: {p: {command: [x]}}", json!({}), json!(["plugins.yml", "plugins.yml", []])),
