@@ -24,6 +24,7 @@ async fn containers_find_what_processes_find_key_by_key() -> anyhow::Result<()> 
     let _place = heavy().await?;
     let home = boxed(Home::with_demo_library().await?);
     let (up, look) = fleet(&home, &json!({"ffmpeg": {}}), PLUGINS.len() + 1, &[]).await?;
+    look.first_scan().await?;
     let by_processes = look.scanned(&home).await?;
     drop(look);
     up.stop().await?;
@@ -43,6 +44,7 @@ async fn containers_find_what_processes_find_key_by_key() -> anyhow::Result<()> 
     let home = home.with_data(other);
     let (up, look) = fleet(&home, &plugins, PLUGINS.len() + 1, &[]).await?;
     assert_eq!(docker.containers().await?.len(), PLUGINS.len());
+    look.first_scan().await?;
     let by_containers = look.scanned(&home).await?;
     up.stop().await?;
 

@@ -48,6 +48,18 @@ impl Look {
         Ok(self.records().await?.iter().map(of).collect())
     }
 
+    /// Waits until the fleet has scanned its libraries for the first time. Two scans at the same moment
+    /// may hand in different copies of one content.
+    pub async fn first_scan(&self) -> anyhow::Result<()> {
+        let names = self.store.names();
+        let (stream, subject) = (names.event_stream(), names.event("scan.completed"));
+        within(crate::LIMIT * 2, "the first scan of the fleet to end", async || {
+            let events = self.messages(&stream).await?;
+            Ok(events.iter().any(|event| event.subject == subject).then_some(()))
+        })
+        .await
+    }
+
     /// Waits until a coordinator leads and so many plugins are ready.
     pub async fn ready(&self, plugins: usize) -> anyhow::Result<Overview> {
         let what = format!("{plugins} plugins to be ready");
