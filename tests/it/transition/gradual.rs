@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_config::wire::event::{Fact, Outcome};
 use coordinator::transition::share::takes;
 use coordinator::transition::{How, Plan, Steps, Way};
+use integration_tests::plugin::manifest;
 use integration_tests::{Fleet, Script, eventually};
+use serde_json::json;
 use worker_sdk::Failure;
 
 use super::{NEW, OLD, begin, ended, files, is_tidy, records, store, version, versions};
@@ -232,5 +234,37 @@ async fn a_leader_that_is_lost_in_the_middle_changes_nothing() -> anyhow::Result
     });
     assert_eq!(counted.await?.percent(), 40);
     assert_eq!(old.calls().len() + new.calls().len(), 50, "each once");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_new_version_with_other_dependencies_is_refused_and_the_old_one_goes_on()
+-> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let store = store(&fleet).await?;
+    let (old, new) = (Script::completes(), Script::completes());
+    let _needed = fleet.worker(&manifest("needed", &json!({}))?, &Script::completes()).await?;
+    let _old = fleet.worker(&version(OLD)?, &old).await?;
+    begin(&store, &plan(vec![50, 100], 1)?).await?;
+    let needs = manifest("probe", &json!({"version": NEW, "dependencies": ["needed"]}))?;
+    let _new = fleet.spawn_worker(&needs, &new, |_| {})?;
+
+    fleet
+        .fact("the reason to be told", |fact| match fact {
+            Fact::PluginRejected { reasons, .. } => reasons
+                .iter()
+                .any(|reason| reason.contains("depends on other plugins"))
+                .then_some(()),
+            _ => None,
+        })
+        .await?;
+
+    for run in fleet.submit_many("file", 8).await? {
+        assert_eq!(fleet.settled(run).await?.of("probe"), Some(Outcome::Completed));
+    }
+    assert_eq!(files(&old).len(), 8);
+    assert!(new.calls().is_empty(), "{new:?}");
+    let transition = versions(&store).await?.transition;
+    assert!(transition.is_some_and(|transition| transition.candidate.is_none()));
     Ok(())
 }
