@@ -98,3 +98,46 @@ async fn containers_are_scaled_restarted_and_read_from_outside() -> anyhow::Resu
     up.stop().await?;
     docker.nothing_is_left().await
 }
+
+#[tokio::test]
+async fn containers_that_have_done_their_tasks_are_replaced_and_nothing_runs_twice()
+-> anyhow::Result<()> {
+    const FILES: usize = 60;
+    let Some(docker) = Docker::get("recycled").await? else { return Ok(()) };
+    let _place = heavy().await?;
+    let mut home = boxed(Home::new()?);
+    home.write_many(FILES)?;
+    let mut entry = add_odd(&mut home, "odd", &["slow", "300"]).await?;
+    entry["instances"] = json!(2);
+    entry["concurrency"] = json!(1);
+    entry["recycle"] = json!({"afterTasks": 10});
+    let (up, look) = fleet(&home, &json!({"odd": entry}), 1, &[]).await?;
+    // The same container that is started again, or another one: both are fresh.
+    let life = async |name: &str| {
+        let found = docker.inspect(name).await?.unwrap_or_default();
+        anyhow::Ok(found["State"]["StartedAt"].as_str().map(str::to_owned))
+    };
+    let first = within(LONG, "both containers", async || {
+        let both = [life("plugin-odd-1").await?, life("plugin-odd-2").await?];
+        Ok(both.iter().all(Option::is_some).then_some(both))
+    })
+    .await?;
+
+    within(LONG, "both to be replaced", async || {
+        let now = [life("plugin-odd-1").await?, life("plugin-odd-2").await?];
+        let are_other = now.iter().zip(&first).all(|(now, first)| now.is_some() && now != first);
+        Ok(are_other.then_some(()))
+    })
+    .await?;
+
+    within(LONG, "all files", async || Ok((look.records().await?.len() == FILES).then_some(())))
+        .await?;
+    look.settled().await?;
+    let calls = home.calls("odd")?;
+    assert_eq!(calls.len(), FILES);
+    assert!(calls.values().all(|times| *times == 1), "executed twice: {calls:?}");
+    let records = look.records().await?;
+    assert!(records.iter().all(|record| record.attempt == 1), "something was given back");
+    up.stop().await?;
+    docker.nothing_is_left().await
+}
