@@ -3,6 +3,7 @@
 pub mod api;
 pub mod dead;
 pub mod deliver;
+pub mod instruct;
 pub mod records;
 pub mod tail;
 

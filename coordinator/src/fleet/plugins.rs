@@ -14,7 +14,7 @@ use super::scaling::selection::Planned;
 use super::versions::Decided;
 use crate::config::overrides::OverridesError;
 use crate::config::plugins::{Libraries, ReadPluginsError, RouteEntry};
-use crate::config::{Env, Overrides, PluginEntry, PluginsFile, overrides};
+use crate::config::{Env, Overrides, PluginEntry, PluginsFile, Runtime, overrides};
 use crate::docker;
 use crate::internal::{self, Builtins};
 use crate::process::{Instances, Surroundings, discover, wanted};
@@ -153,8 +153,8 @@ impl PluginPlan {
         found.choose(decided);
         let on_disk = found.plugins.keys().map(|id| (id.clone(), found.versions_of(id)));
         let mut on_disk: BTreeMap<PluginId, BTreeSet<Version>> = on_disk.collect();
-        let images =
-            file.entries.iter().filter_map(|(id, entry)| Some((id, entry.image.as_ref()?)));
+        let boxed = file.entries.iter().filter(|(_, entry)| entry.runtime == Runtime::Docker);
+        let images = boxed.filter_map(|(id, entry)| Some((id, entry.image.as_ref()?)));
         on_disk.extend(images.map(|(id, images)| (id.clone(), images.versions())));
         let written = file.entries.clone();
         overrides.apply(&mut file, |id| found.plugins.contains_key(id));

@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::wire::signal::Control;
-use broker_config::{Chain, InstanceId, PluginId};
-use bytes::Bytes;
+use broker_config::{Chain, InstanceId, Manifest, PluginId};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -17,6 +16,7 @@ use tracing::{debug, info, warn};
 use super::renew::Renewer;
 use super::scaling::pools::Pool;
 use super::scaling::selection::{Now, Selection, name};
+use crate::broker::instruct::instruct;
 use crate::scale::Sign;
 use crate::scale::recycle::{Act, Recycler, Worn};
 use crate::store::Store;
@@ -25,10 +25,6 @@ use crate::store::Store;
 const LOOK: Duration = Duration::from_secs(1);
 /// How long the broker may take to answer.
 const ANSWER: Duration = Duration::from_secs(10);
-/// What draining may take beyond the time for one attempt.
-const MARGIN: Duration = Duration::from_secs(30);
-/// How long an attempt may take when nobody says so; as in manifests.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Replaces them.
 #[derive(Debug)]
@@ -88,8 +84,7 @@ impl Recycling {
             let serves = |sign: &&Instance| version.as_ref().is_none_or(|v| *v == sign.version);
             let worn: Vec<Worn<'_>> =
                 its.iter().filter(serves).map(|sign| worn(sign, &ours)).collect();
-            let limit =
-                pool.timeout.or_else(|| Some(entry?.deadline())).unwrap_or(TIMEOUT) + MARGIN;
+            let limit = pool.drain_limit(entry.map(Manifest::deadline));
             let act = all.entry(id.clone()).or_default().look(&worn, pool.recycle, limit, at);
             match act {
                 Some(Act::Pause(name)) => self.tell(id, &name, &Control::Pause).await,
@@ -109,16 +104,7 @@ impl Recycling {
     }
 
     async fn tell(&self, plugin: &PluginId, instance: &InstanceId, control: &Control) {
-        let Ok(body) = serde_json::to_vec(control) else { return };
-        let subject = self.store.names().control_instance(plugin, instance);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "it is told again until it shows what it does"
-        )]
-        let sent = self.store.client().publish(subject, Bytes::from(body)).await;
-        if sent.is_err() {
-            debug!(instance.id = %instance, "connection closed before it could be told");
-        }
+        instruct((self.store.client(), self.store.names()), plugin, instance, control).await;
     }
 }
 
@@ -130,10 +116,6 @@ fn worn<'a>(sign: &'a Instance, ours: &BTreeSet<InstanceId>) -> Worn<'a> {
         started_at: &sign.started_at,
         is_ready: sign.state == InstanceState::Ready,
         done: if is_ours { sign.totals.started } else { 0 },
-        sign: Sign {
-            at: &sign.at,
-            is_paused: !matches!(sign.state, InstanceState::Ready | InstanceState::Starting),
-            is_idle: sign.running.is_empty(),
-        },
+        sign: Sign::of(sign),
     }
 }

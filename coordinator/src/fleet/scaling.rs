@@ -13,9 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker_config::wire::event::Fact;
-use broker_config::wire::signal::Control;
-use broker_config::{Chain, InstanceId, Names, PluginId, Queue};
-use bytes::Bytes;
+use broker_config::{Chain, Names, PluginId, Queue};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -23,6 +21,7 @@ use tracing::{debug, info, warn};
 use self::mind::{Decision, Facts, Mind};
 pub use self::selection::ScaleError;
 use self::selection::Selection;
+use crate::broker::instruct::instruct;
 use crate::scale::Pace;
 use crate::service::{CoordinatorHandle, Phase};
 use crate::store::scale::{REFRESH, Scaled};
@@ -165,7 +164,8 @@ impl Scaling {
 
     async fn carry_out(&self, decision: &Decision) {
         for (plugin, instance, control) in &decision.tell {
-            self.tell(plugin, instance, control).await;
+            let ways = (self.store.client(), self.store.names());
+            instruct(ways, plugin, instance, control).await;
         }
         for instance in &decision.overdue {
             warn!(instance.id = %instance, "it does not get done and is stopped");
@@ -177,19 +177,6 @@ impl Scaling {
             if let Err(error) = self.store.tell(fact).await {
                 warn!(error = %Chain(&error), "event not stored");
             }
-        }
-    }
-
-    async fn tell(&self, plugin: &PluginId, instance: &InstanceId, control: &Control) {
-        let Ok(body) = serde_json::to_vec(control) else { return };
-        let subject = self.store.names().control_instance(plugin, instance);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "it is told again until it shows what it does"
-        )]
-        let sent = self.store.client().publish(subject, Bytes::from(body)).await;
-        if sent.is_err() {
-            debug!(instance.id = %instance, "connection closed before it could be told");
         }
     }
 }

@@ -20,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{Ending, Note, Rules, Seen, Step, Term, Ward};
+use crate::broker::instruct::instruct;
 use crate::broker::{Broker, json};
 use crate::presence::PresenceHandle;
 use crate::store::quarantine::{KEY, Kept};
@@ -197,15 +198,7 @@ impl Warden {
     }
 
     async fn control(&self, plugin: &PluginId, instance: &InstanceId, control: &Control) {
-        let subject = self.broker.names.control_instance(plugin, instance);
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "it is told again until it shows what it does"
-        )]
-        let sent = self.broker.client.publish(subject, json(control)).await;
-        if sent.is_err() {
-            tracing::debug!(instance.id = %instance, "connection closed before it could be told");
-        }
+        instruct((&self.broker.client, &self.broker.names), plugin, instance, control).await;
     }
 }
 

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use broker_config::wire::instance::{Instance, InstanceState};
+
 use super::Moment;
 
 /// For so long requests of a worker for tasks may be open (5 s), and some more.
@@ -23,6 +25,18 @@ pub struct Sign<'a> {
     pub is_paused: bool,
     /// Whether it holds none.
     pub is_idle: bool,
+}
+
+impl<'a> Sign<'a> {
+    /// What a sign of life says of it.
+    #[must_use]
+    pub fn of(sign: &'a Instance) -> Self {
+        Self {
+            at: &sign.at,
+            is_paused: !matches!(sign.state, InstanceState::Ready | InstanceState::Starting),
+            is_idle: sign.running.is_empty(),
+        }
+    }
 }
 
 /// What is to be done about it.

@@ -20,11 +20,6 @@ use crate::scale::{
 use crate::store::scale::Scaled;
 use crate::{docker, process};
 
-/// What draining may take beyond the time for one attempt.
-const MARGIN: Duration = Duration::from_secs(30);
-/// How long an attempt may take when nobody says so; as in manifests.
-const TIMEOUT: Duration = Duration::from_secs(30);
-
 /// What the broker and the coordinator know of one plugin.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
@@ -282,11 +277,11 @@ impl One {
             }
             numbers.insert(n);
         }
-        let limit = view.pool.timeout.or(view.facts.timeout).unwrap_or(TIMEOUT) + MARGIN;
+        let limit = view.pool.drain_limit(view.facts.timeout);
         for n in numbers.clone().into_iter().filter(|n| *n > grant.number) {
             let Some(name) = name(view.id, n) else { continue };
             let drain = self.drains.entry(n).or_insert_with(|| Drain::new(view.at));
-            let sign = view.facts.signs.iter().find(|sign| sign.instance == name).map(sign);
+            let sign = view.facts.signs.iter().find(|sign| sign.instance == name).map(Sign::of);
             match drain.look(sign, limit, view.at) {
                 Step::Pause => decision.tell.push((view.id.clone(), name, Control::Pause)),
                 step @ (Step::Stop | Step::GiveUp) => {
@@ -325,14 +320,6 @@ impl One {
             write!(why, ", {} ms each", task.as_millis()).ok();
         }
         why
-    }
-}
-
-fn sign(of: &Instance) -> Sign<'_> {
-    Sign {
-        at: &of.at,
-        is_paused: !matches!(of.state, InstanceState::Ready | InstanceState::Starting),
-        is_idle: of.running.is_empty(),
     }
 }
 

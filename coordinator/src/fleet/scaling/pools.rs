@@ -12,6 +12,11 @@ use crate::process::Discovered;
 use crate::scale::cap::millis;
 use crate::scale::{Bounds, Share};
 
+/// What draining may take beyond the time for one attempt.
+const MARGIN: Duration = Duration::from_secs(30);
+/// How long an attempt may take when nobody says so; as in manifests.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
 /// One plugin.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::fleet) struct Pool {
@@ -45,6 +50,11 @@ impl Pool {
             concurrency: entry.concurrency.or_else(|| manifest.and_then(|m| m.concurrency)),
             recycle: entry.recycle,
         }
+    }
+
+    /// How long draining may take; `declared` is the time for one attempt by the manifest.
+    pub(in crate::fleet) fn drain_limit(&self, declared: Option<Duration>) -> Duration {
+        self.timeout.or(declared).unwrap_or(TIMEOUT) + MARGIN
     }
 
     /// The fewest there should be; `is_known` = its manifest is in the registry, so that its tasks
