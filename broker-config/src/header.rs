@@ -12,6 +12,8 @@ pub const SCHEDULE_TARGET: &str = "Nats-Schedule-Target";
 pub const ATTEMPTS_USED: &str = "Mf-Attempts-Used";
 /// On a record `failed`: sequence of its dead letter, in decimal.
 pub const DEAD_LETTER: &str = "Mf-Dead-Letter";
+/// The media type of an artefact.
+pub const CONTENT_TYPE: &str = "Content-Type";
 /// W3C trace context.
 pub const TRACE_PARENT: &str = "traceparent";
 /// W3C trace state.

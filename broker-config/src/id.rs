@@ -113,6 +113,16 @@ text_id!(
 );
 
 text_id!(
+    /// Names something that a plugin made of a file, e.g. `still.jpg`; unique per file and plugin.
+    ///
+    /// [`crate::codec`] makes it a token.
+    ArtifactName,
+    "name of an artefact",
+    "must be 1 to 128 bytes without control characters",
+    |text| (1..=128).contains(&text.len()) && !text.chars().any(char::is_control)
+);
+
+text_id!(
     /// The first token of all subjects of a fleet, `mf` unless told otherwise.
     Prefix,
     "prefix",

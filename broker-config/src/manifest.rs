@@ -3,7 +3,9 @@
 //! A [`Manifest`] that exists is valid: reading one from JSON runs every check and reports all
 //! that is wrong at once, in words for the plugin's author.
 
+mod check;
 pub mod data;
+pub mod engine;
 pub mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +15,9 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::check::Check;
 pub use self::data::{DataField, DataType};
+pub use self::engine::LastEngine;
 pub use self::settings::{ConfigField, ConfigOption, ConfigType, SettingProblem};
 use crate::filter::Filter;
 use crate::id::PluginId;
@@ -95,6 +99,14 @@ pub struct Manifest {
     pub entry_point: Option<EntryPoint>,
     /// Version of the protocol it speaks.
     pub protocol: u32,
+    /// The first version of MetaFleet that it works with; absent = any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub min_engine_version: Option<semver::Version>,
+    /// The last one; absent = any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub max_engine_version: Option<LastEngine>,
     /// What it can do beyond metadata, for people and pages.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub capabilities: BTreeMap<String, bool>,
@@ -166,6 +178,8 @@ pub(crate) struct ManifestOptions {
     max_in_flight: Option<u32>,
     entry_point: Option<EntryPoint>,
     protocol: Option<u32>,
+    min_engine_version: Option<String>,
+    max_engine_version: Option<String>,
     capabilities: BTreeMap<String, bool>,
     permissions: Vec<String>,
     ui: serde_json::Value,
@@ -179,7 +193,7 @@ impl Manifest {
     /// [`InvalidManifest`] with every broken rule, or with the place where the JSON breaks.
     pub fn from_json(text: &str) -> Result<Self, InvalidManifest> {
         let options: ManifestOptions = serde_json::from_str(text)
-            .map_err(|error| InvalidManifest { reasons: vec![error.to_string()] })?;
+            .map_err(|error| InvalidManifest::of(vec![error.to_string()]))?;
         Self::try_from(options)
     }
 
@@ -224,6 +238,10 @@ impl TryFrom<ManifestOptions> for Manifest {
         check.holds(protocol == PROTOCOL, || {
             format!("protocol: {protocol} is not spoken here, only {PROTOCOL}")
         });
+        let min_engine_version = check.optional("minEngineVersion", raw.min_engine_version);
+        let max_engine_version = check.optional("maxEngineVersion", raw.max_engine_version);
+        let range = engine::range_problem(min_engine_version.as_ref(), max_engine_version.as_ref());
+        check.reasons.extend(range);
         let concurrency = check.positive("concurrency", raw.concurrency);
         let max_in_flight = check.positive("maxInFlight", raw.max_in_flight);
         let config_schema = raw.config_schema.unwrap_or_default();
@@ -237,10 +255,10 @@ impl TryFrom<ManifestOptions> for Manifest {
         let (Some(id), Some(name), Some(version), Some(priority), Some(queue), Some(data_schema)) =
             (id, name, version, priority, queue, data_schema)
         else {
-            return Err(InvalidManifest { reasons: check.reasons });
+            return Err(InvalidManifest::of(check.reasons));
         };
         if !check.reasons.is_empty() {
-            return Err(InvalidManifest { reasons: check.reasons });
+            return Err(InvalidManifest::of(check.reasons));
         }
         Ok(Self {
             id,
@@ -268,64 +286,12 @@ impl TryFrom<ManifestOptions> for Manifest {
             max_in_flight,
             entry_point: raw.entry_point,
             protocol,
+            min_engine_version,
+            max_engine_version,
             capabilities: raw.capabilities,
             permissions: raw.permissions,
             ui: raw.ui,
         })
-    }
-}
-
-/// Collects what is wrong.
-#[derive(Default)]
-struct Check {
-    reasons: Vec<String>,
-}
-
-impl Check {
-    fn holds(&mut self, holds: bool, reason: impl FnOnce() -> String) {
-        if !holds {
-            self.reasons.push(reason());
-        }
-    }
-
-    fn required<T>(&mut self, field: &str, value: Option<T>) -> Option<T> {
-        self.holds(value.is_some(), || format!("{field}: is required"));
-        value
-    }
-
-    fn text(&mut self, field: &str, value: Option<String>) -> Option<String> {
-        let value = self.required(field, value)?;
-        self.holds(!value.trim().is_empty(), || format!("{field}: must not be empty"));
-        Some(value)
-    }
-
-    fn parsed<T: std::str::FromStr<Err: std::fmt::Display>>(
-        &mut self,
-        field: &str,
-        value: Option<String>,
-    ) -> Option<T> {
-        match self.required(field, value)?.parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.reasons.push(format!("{field}: {error}"));
-                None
-            }
-        }
-    }
-
-    fn priority(&mut self, value: Option<f64>) -> Option<u8> {
-        let value = self.required("priority", value)?;
-        let whole = (10..=100_u8).find(|&whole| f64::from(whole) == value);
-        self.holds(whole.is_some(), || {
-            format!("priority: {value} must be a whole number from 10 to 100")
-        });
-        whole
-    }
-
-    fn positive(&mut self, field: &str, value: Option<u32>) -> Option<NonZeroU32> {
-        let value = value?;
-        self.holds(value > 0, || format!("{field}: must be at least 1"));
-        NonZeroU32::new(value)
     }
 }
 

@@ -6,6 +6,7 @@ use crate::codec;
 use crate::id::{Cid, InstanceId, PluginId, Prefix};
 use crate::queue::Queue;
 
+mod artifact;
 mod lanes;
 mod route;
 
@@ -384,8 +385,6 @@ impl Names {
         let cid = codec::encode(cid.as_str().as_bytes());
         format!("$KV.{}-paths.*.*.{cid}", self.prefix)
     }
-
-    // The server's own ---------------------------------------------------------------------
 
     /// Advisories about this fleet's tasks, and no other fleet's on the same server.
     #[must_use]

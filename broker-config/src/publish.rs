@@ -5,7 +5,7 @@
 //! its answer never comes (nats.rs issue 1617); here a dropped or late publish leaves nothing.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -106,6 +106,8 @@ pub struct Publisher {
     tasks: TaskTracker,
     stop: CancellationToken,
     timeout: Duration,
+    /// Bytes that a message may have, where somebody allows less than the server.
+    most: Arc<AtomicUsize>,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -175,7 +177,18 @@ impl Publisher {
             tasks,
             stop,
             timeout: ACK_TIMEOUT,
+            most: Arc::new(AtomicUsize::new(usize::MAX)),
         })
+    }
+
+    /// Takes no message of more than so many bytes from now on, even where the server would.
+    pub fn limit_to(&self, bytes: usize) {
+        self.most.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that a message may have.
+    fn limit(&self) -> usize {
+        self.client.max_payload().min(self.most.load(Ordering::Relaxed))
     }
 
     /// The connection it publishes on.
@@ -199,7 +212,7 @@ impl Publisher {
         headers: HeaderMap,
         payload: Bytes,
     ) -> Result<u64, PublishError> {
-        let (bytes, limit) = (size(&headers, &payload), self.client.max_payload());
+        let (bytes, limit) = (size(&headers, &payload), self.limit());
         if bytes > limit {
             return Err(PublishError::TooLarge { subject, bytes, limit });
         }
@@ -221,7 +234,7 @@ impl Publisher {
                     Ok(()) => {}
                     // The server has announced a lower limit in the meantime.
                     Err(PublishErrorKind::MaxPayloadExceeded) => {
-                        let limit = self.client.max_payload();
+                        let limit = self.limit();
                         return Err(PublishError::TooLarge { subject, bytes, limit });
                     }
                     Err(PublishErrorKind::Send | PublishErrorKind::InvalidSubject) => {

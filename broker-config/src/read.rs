@@ -105,7 +105,29 @@ pub async fn message_at(
     stream: &str,
     sequence: u64,
 ) -> Result<Option<Stored>, ReadError> {
-    let mut answers = ask(client, stream, &serde_json::json!({ "seq": sequence })).await?;
+    one(client, stream, &serde_json::json!({ "seq": sequence })).await
+}
+
+/// Reads the first message that has this sequence or a later one and whose subject matches `filter`.
+///
+/// # Errors
+///
+/// As [`last_messages`].
+pub async fn next_message(
+    client: &Client,
+    stream: &str,
+    filter: &str,
+    sequence: u64,
+) -> Result<Option<Stored>, ReadError> {
+    one(client, stream, &serde_json::json!({ "seq": sequence, "next_by_subj": filter })).await
+}
+
+async fn one(
+    client: &Client,
+    stream: &str,
+    request: &serde_json::Value,
+) -> Result<Option<Stored>, ReadError> {
+    let mut answers = ask(client, stream, request).await?;
     // One message is all there is; nothing says that none follows.
     Ok(match read(&mut answers, stream).await? {
         Answer::Message(stored) => Some(stored),

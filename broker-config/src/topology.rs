@@ -156,6 +156,7 @@ impl Topology {
                 ..base.clone()
             },
             bucket(&base, &names.records_bucket(), "one record per file and plugin"),
+            bucket(&base, &names.artifacts_bucket(), "what plugins make beside metadata"),
             StreamSpec {
                 name: names.signal_stream(),
                 description: "what workers report besides records",

@@ -3,9 +3,11 @@
 //! Identity (which plugin, which file) is read from the subject, never from a body: a body can say
 //! anything, a subject only what its sender may publish.
 
+pub mod artifact;
 pub mod dead;
 pub mod event;
 pub mod file;
+pub mod files;
 pub mod instance;
 pub mod lease;
 pub mod plugin;

@@ -56,7 +56,7 @@ impl Lane {
     }
 
     /// The token that stands for the plugin's tasks in this lane.
-    fn token(self, plugin: &PluginId) -> String {
+    pub(super) fn token(self, plugin: &PluginId) -> String {
         match self {
             Self::Main => plugin.to_string(),
             Self::Next => format!("{plugin}{NEXT}"),

@@ -120,4 +120,6 @@ pub struct Totals {
     pub superseded: u64,
     /// Time spent in the handler, in milliseconds.
     pub busy_ms: u64,
+    /// Bytes of files that came by HTTP, because the instance does not see them.
+    pub fetched_bytes: u64,
 }

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::files::FilesOffer;
 use super::task::Task;
 use crate::id::{Cid, InstanceId, TaskId};
 use crate::manifest::Manifest;
@@ -163,6 +164,9 @@ pub enum AnnounceReply {
         /// one that is tried; else those of the route of this name.
         #[serde(default, skip_serializing_if = "Lane::is_main")]
         lane: Lane,
+        /// Where to get the bytes of files that the worker cannot see; absent = nobody offers them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        files: Option<FilesOffer>,
     },
     /// The plugin may not serve; each reason says what to mend.
     Rejected {
