@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
-use worker_sdk::{Classify, Context, Failure, Manifest, Meta, Outcome, Plugin};
+use tokio::io::AsyncReadExt;
+use worker_sdk::{Classify, Context, Failure, Manifest, Meta, OpenError, Outcome, Plugin};
 
 /// Counts the lines of text files.
 struct Lines;
@@ -11,7 +12,9 @@ impl Plugin for Lines {
     }
 
     async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
-        let text = tokio::fs::read_to_string(ctx.path()).await.retryable()?;
+        let mut text = String::new();
+        let mut file = ctx.open().await.map_err(OpenError::failure)?;
+        file.read_to_string(&mut text).await.retryable()?;
         let mut meta = Meta::new();
         meta.text("text/lines", text.lines().count());
         Ok(Outcome::Completed(meta))

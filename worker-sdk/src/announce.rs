@@ -48,17 +48,20 @@ pub(crate) async fn announce<P: Plugin>(
                 settings,
                 lease_ms,
                 heartbeat_ms,
+                max_payload,
                 concurrency,
                 paused,
                 lane,
-                ..
+                files,
             }) => {
                 let rim = &inner.rim;
+                rim.files.take_offer(files.as_ref());
                 // Who serves a route was not started for other tasks, whoever answers.
                 let its_lane = rim.route.map_or(lane, Lane::Route);
                 let paused = paused || lane != its_lane;
                 rim.leases.set_lease(Duration::from_millis(lease_ms.max(100)));
                 rim.set_heartbeat_ms(heartbeat_ms.max(100));
+                rim.publisher.limit_to(max_payload);
                 let permits = rim.concurrency(concurrency);
                 rim.standing.send_if_modified(|standing| {
                     let changed = standing.permits != permits || standing.lane != its_lane;

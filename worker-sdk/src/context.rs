@@ -8,10 +8,14 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use broker_config::{FileFacts, MetaMap, Task};
+use broker_config::{Artifact, ArtifactName, FileFacts, MetaMap, Task};
+use bytes::Bytes;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use crate::artifact::is_media_type;
+use crate::files::Files;
+use crate::outcome::Failure;
 use crate::plugin::Settings;
 
 /// One attempt at one task, as the handler sees it.
@@ -19,6 +23,7 @@ use crate::plugin::Settings;
 pub struct Context {
     pub(crate) task: Task,
     pub(crate) path: PathBuf,
+    pub(crate) files: Arc<Files>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) attempt: NonZeroU32,
     pub(crate) deadline: Instant,
@@ -35,7 +40,11 @@ impl Context {
         &self.task
     }
 
-    /// Where the file is; its exact bytes, also for names that are not UTF-8.
+    /// Where the file is on this machine, if it is here; its exact bytes, also for names that are
+    /// not UTF-8. What the task calls it, `task().path` says.
+    ///
+    /// To read it, use [`open`](Self::open) or [`local_path`](Self::local_path): they also find it
+    /// elsewhere.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -119,6 +128,31 @@ impl Context {
     pub async fn submit(&self, file: &Path) -> Result<(), SubmitError> {
         self.port.submit(&self.task, file).await
     }
+
+    /// Keeps something that the plugin made of the file, e.g. a picture, in the broker, where
+    /// everybody can read it.
+    ///
+    /// Returns when the broker has stored it, and what to say of it in the metadata, with
+    /// [`Meta::artifact`](crate::Meta::artifact). The same name again takes the place of the one before.
+    ///
+    /// # Errors
+    ///
+    /// A retryable [`Failure`] when the broker does not confirm it in time, a permanent one when it
+    /// is larger than a message may be, or what is given is no media type.
+    pub async fn put_artifact(
+        &self,
+        name: &ArtifactName,
+        media_type: &str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<Artifact, Failure> {
+        if !is_media_type(media_type) {
+            let shown = media_type.escape_debug().take(200).collect::<String>();
+            return Err(Failure::permanent(format!(
+                "`{shown}` is no media type like `image/jpeg`"
+            )));
+        }
+        self.port.artifact(&self.task, name, media_type, bytes.into()).await
+    }
 }
 
 /// A file could not be handed in.
@@ -161,6 +195,14 @@ pub(crate) trait Port: fmt::Debug + Send + Sync {
         task: &'a Task,
         file: &'a Path,
     ) -> BoxFuture<'a, Result<(), SubmitError>>;
+
+    fn artifact<'a>(
+        &'a self,
+        task: &'a Task,
+        name: &'a ArtifactName,
+        media_type: &'a str,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<Artifact, Failure>>;
 
     fn progress<'a>(&'a self, task: &'a Task, fraction: f32, note: &'a str) -> BoxFuture<'a, ()>;
 }

@@ -124,3 +124,27 @@ fn attempts_used(headers: Option<&HeaderMap>) -> u32 {
         .and_then(|value| value.as_str().parse().ok())
         .unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes what consumes a delivery, and nothing else.
+    fn ends<A>(_: impl AsyncFnOnce(Delivery, A)) {}
+
+    /// Does not compile for what can be cloned: which of the two is meant would not be clear.
+    trait ThereIsOne<Which> {
+        const HOLDS: bool = true;
+    }
+    struct Cloned;
+    impl<T> ThereIsOne<()> for T {}
+    impl<T: Clone> ThereIsOne<Cloned> for T {}
+
+    #[test]
+    fn a_delivery_that_has_ended_is_no_value_any_more() {
+        ends::<()>(async |delivery, ()| delivery.ack().await);
+        ends(Delivery::nak);
+        ends::<&str>(Delivery::term);
+        const { assert!(<Delivery as ThereIsOne<_>>::HOLDS && <Permit as ThereIsOne<_>>::HOLDS) };
+    }
+}

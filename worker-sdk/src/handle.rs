@@ -5,13 +5,13 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use async_nats::Message;
+use async_nats::{HeaderMap, Message};
 use broker_config::header::MESSAGE_ID;
 use broker_config::names::TaskAddress;
 use broker_config::wire::file::FilePath;
 use broker_config::wire::signal::{PROGRESS, Signal, SignalType, What};
 use broker_config::wire::task::TaskType;
-use broker_config::{FileFacts, MetaMap, Queue, RunId, Task, TaskId};
+use broker_config::{Artifact, ArtifactName, FileFacts, MetaMap, Queue, RunId, Task, TaskId};
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::{Instrument as _, Span, debug, error, field, info_span};
@@ -26,7 +26,7 @@ use crate::permit::Permit;
 use crate::plugin::Plugin;
 use crate::rim::Inner;
 use crate::settle::Attempt;
-use crate::{submit, telemetry};
+use crate::{artifact, submit, telemetry};
 
 /// The lease goes on this long after the deadline, for the handler to clean up.
 const AFTER_DEADLINE: Duration = Duration::from_secs(2);
@@ -106,11 +106,13 @@ async fn process<P: Plugin>(
         inner: inner.clone(),
         held: delivery.held().clone(),
         queue,
+        headers: headers.cloned(),
         attempt: delivery.attempt().get(),
         told: Mutex::new(None),
     };
     let ctx = Context {
-        path: task.path.to_path(),
+        path: rim.files.paths().here(&task.path.to_path()),
+        files: rim.files.clone(),
         settings: rim.settings(),
         attempt: delivery.attempt(),
         deadline,
@@ -179,6 +181,8 @@ struct FleetPort<P> {
     inner: Arc<Inner<P>>,
     held: Arc<Held>,
     queue: Queue,
+    /// Of the task; they may carry a trace.
+    headers: Option<HeaderMap>,
     attempt: u32,
     /// When progress was reported last.
     told: Mutex<Option<Instant>>,
@@ -197,6 +201,18 @@ impl<P: Plugin> Port for FleetPort<P> {
         file: &'a Path,
     ) -> BoxFuture<'a, Result<(), SubmitError>> {
         Box::pin(submit::submit(&self.inner.rim, self.queue, task, file))
+    }
+
+    fn artifact<'a>(
+        &'a self,
+        task: &'a Task,
+        name: &'a ArtifactName,
+        media_type: &'a str,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<Artifact, Failure>> {
+        let headers = self.headers.as_ref();
+        let described = Artifact::of(name.clone(), media_type, &bytes);
+        Box::pin(artifact::put(&self.inner.rim, task, headers, described, bytes))
     }
 
     fn progress<'a>(&'a self, task: &'a Task, fraction: f32, note: &'a str) -> BoxFuture<'a, ()> {

@@ -2,12 +2,14 @@
 #![warn(missing_docs)]
 
 mod announce;
+mod artifact;
 mod attempt;
 mod connect;
 mod context;
 mod control;
 mod delivery;
 mod facts;
+mod files;
 mod guard;
 mod handle;
 mod lease;
@@ -32,10 +34,15 @@ mod vars;
 mod worker;
 
 pub use broker_config::{
-    Cid, FileFacts, Manifest, MetaKey, MetaMap, MetaValue, PluginId, Queue, Task, mime,
+    Artifact, ArtifactName, Cid, FileFacts, Manifest, MetaKey, MetaMap, MetaValue, PluginId, Queue,
+    Task, mime,
 };
 pub use connect::ConnectError;
 pub use context::{Context, SubmitError};
+pub use files::{
+    BlockingReader, Door, Endpoint, FetchError, FileReader, FilesOptions, InvalidEndpoint,
+    LocalFile, OpenError,
+};
 pub use guard::{Guard, die_with_parent};
 pub use meta::Meta;
 pub use options::{Credentials, DEFAULT_GRACE, InvalidOptions, WorkerOptions};

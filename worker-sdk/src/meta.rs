@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use broker_config::{MetaKey, MetaMap, MetaValue};
+use broker_config::{Artifact, MetaKey, MetaMap, MetaValue};
 
 /// The metadata of one file, as one plugin writes it.
 ///
@@ -74,6 +74,15 @@ impl Meta {
     /// Writes structured data, for keys that the dataSchema declares as `json`.
     pub fn json(&mut self, key: impl AsRef<str>, value: serde_json::Value) -> &mut Self {
         self.put(key.as_ref(), MetaValue::Json(value))
+    }
+
+    /// Refers to something that was kept with [`Context::put_artifact`](crate::Context::put_artifact), for
+    /// keys that the dataSchema declares as `json`.
+    pub fn artifact(&mut self, key: impl AsRef<str>, artifact: &Artifact) -> &mut Self {
+        match serde_json::to_value(artifact) {
+            Ok(value) => self.json(key, value),
+            Err(error) => self.note(error.to_string()),
+        }
     }
 
     /// Whether nothing was written.

@@ -37,6 +37,8 @@ impl Counters {
             deferred: self.deferred.load(Relaxed),
             superseded: self.superseded.load(Relaxed),
             busy_ms: self.busy_us.load(Relaxed) / 1000,
+            // Counted by those who get them.
+            fetched_bytes: 0,
         }
     }
 }

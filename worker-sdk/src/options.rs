@@ -5,13 +5,17 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use broker_config::{InstanceId, PluginId, Prefix, RouteName};
+use broker_config::{InstanceId, PathMap, PluginId, Prefix, RouteName};
 
+use crate::files::{Endpoint, FilesOptions, InvalidEndpoint};
 use crate::share::Policy;
 use crate::vars;
 
 /// How long a drain may take when nothing else is said.
 pub const DEFAULT_GRACE: Duration = Duration::from_secs(30);
+
+/// The variable that says where libraries lie on this machine.
+const PATHS: &str = "METAFLEET_PATHS";
 
 /// What a worker is told from outside; see the README for the variables.
 #[derive(Debug, Clone)]
@@ -38,6 +42,8 @@ pub struct WorkerOptions {
     pub policy: Policy,
     /// How long a drain may take before running tasks are left to other workers.
     pub grace: Duration,
+    /// Where the files of tasks are.
+    pub files: FilesOptions,
 }
 
 /// How a worker proves to the broker who it is.
@@ -97,6 +103,7 @@ impl Default for WorkerOptions {
             concurrency: None,
             policy: Policy::Share,
             grace: DEFAULT_GRACE,
+            files: FilesOptions::default(),
         }
     }
 }
@@ -108,7 +115,11 @@ impl WorkerOptions {
     ///
     /// [`InvalidOptions`] for the first variable whose value cannot be used.
     pub fn from_environment() -> Result<Self, InvalidOptions> {
-        Self::from_vars(vars::from_process)
+        let mut options = Self::from_vars(vars::from_process)?;
+        if let Some(paths) = vars::bytes_from_process(PATHS) {
+            options.files.paths = paths_of(&paths)?;
+        }
+        Ok(options)
     }
 
     fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self, InvalidOptions> {
@@ -148,8 +159,26 @@ impl WorkerOptions {
             concurrency,
             policy,
             grace,
+            files: FilesOptions {
+                paths: PathMap::default(),
+                url: url_of(&var)?,
+                token: secret(&var, "METAFLEET_FILES_TOKEN", "METAFLEET_FILES_TOKEN_FILE")?,
+            },
         })
     }
+}
+
+/// Where files are got; the error does not repeat a login that somebody put into it.
+fn url_of(var: &impl Fn(&str) -> Option<String>) -> Result<Option<Endpoint>, InvalidOptions> {
+    let name = "METAFLEET_FILES_URL";
+    let invalid = |error: InvalidEndpoint| InvalidOptions { name, problem: error.to_string() };
+    var(name).map(|text| text.parse()).transpose().map_err(invalid)
+}
+
+/// Reads the pairs of [`PATHS`], which need not be UTF-8.
+fn paths_of(pairs: &[u8]) -> Result<PathMap, InvalidOptions> {
+    PathMap::parse(pairs)
+        .map_err(|error| InvalidOptions { name: PATHS, problem: error.to_string() })
 }
 
 fn alone(name: &'static str, missing: &str) -> InvalidOptions {

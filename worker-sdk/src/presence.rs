@@ -7,7 +7,7 @@ use async_nats::HeaderMap;
 use async_nats::connection::State;
 use broker_config::Chain;
 use broker_config::header::KV_OPERATION;
-use broker_config::wire::instance::{HEARTBEAT_MS, Instance, InstanceType};
+use broker_config::wire::instance::{HEARTBEAT_MS, Instance, InstanceType, Totals};
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -85,7 +85,7 @@ fn entry(rim: &Rim) -> Instance {
         at: jiff::Timestamp::now().to_string(),
         concurrency: u32::try_from(standing.permits).unwrap_or(u32::MAX),
         running: rim.leases.running(),
-        totals: rim.totals.totals(),
+        totals: Totals { fetched_bytes: rim.files.fetched(), ..rim.totals.totals() },
     }
 }
 

@@ -1,5 +1,6 @@
 //! The process of a plugin: environment, runtime, signals, exit code.
 
+use std::num::NonZeroUsize;
 use std::process::ExitCode;
 
 use broker_config::Chain;
@@ -21,6 +22,9 @@ const USAGE: u8 = 2;
 const UNREACHABLE: u8 = 4;
 /// The fleet does not accept the plugin.
 const REJECTED: u8 = 5;
+/// Threads for handlers at least, also in a container with one processor: one that hangs and blocks
+/// its thread leaves another one to the rest.
+const THREADS: usize = 2;
 /// A second signal came during the drain.
 const INTERRUPTED: u8 = 130;
 
@@ -40,7 +44,9 @@ pub fn run<P: Plugin>(plugin: P) -> ExitCode {
         Ok(options) => options,
         Err(error) => return explain(&error.into()),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = match runtime.worker_threads(processors.max(THREADS)).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return explain(&WorkerError::Thread(error)),
     };

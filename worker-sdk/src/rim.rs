@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::connect::Link;
+use crate::files::Files;
 use crate::lease::Leases;
 use crate::metrics::Counters;
 use crate::permit::Permits;
@@ -42,6 +43,7 @@ pub(crate) struct Rim {
     pub(crate) leases: Arc<Leases>,
     pub(crate) permits: Arc<Permits>,
     pub(crate) totals: Counters,
+    pub(crate) files: Arc<Files>,
     pub(crate) standing: watch::Sender<Standing>,
     /// Where the plugin's code runs, apart from the thread that talks to the broker.
     pub(crate) handlers: Handle,

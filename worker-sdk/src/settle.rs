@@ -277,48 +277,55 @@ impl Attempt<'_> {
         }
     }
 
-    /// Publishes until it is acknowledged: waits while the broker is away, and tries a few times
-    /// while it is there.
     pub(crate) async fn publish(
         &self,
         subject: String,
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<(), PublishError> {
-        self.rim.link.connected().await;
-        let first = self.rim.publisher.publish(subject.clone(), headers.clone(), body.clone());
-        match first.await {
-            Ok(_) => Ok(()),
-            Err(error) if error.is_retryable() => {
-                Box::pin(self.publish_again(subject, headers, body)).await
-            }
+        publish_until_stored(self.rim, subject, headers, body).await
+    }
+}
+
+/// Publishes until it is acknowledged: waits while the broker is away, and tries a few times while
+/// it is there.
+pub(crate) async fn publish_until_stored(
+    rim: &Rim,
+    subject: String,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(), PublishError> {
+    rim.link.connected().await;
+    match rim.publisher.publish(subject.clone(), headers.clone(), body.clone()).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.is_retryable() => {
+            Box::pin(publish_again(rim, subject, headers, body)).await
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Tries again what may have been stored already, only without our hearing of it.
+async fn publish_again(
+    rim: &Rim,
+    subject: String,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<(), PublishError> {
+    let publish = || async {
+        rim.link.connected().await;
+        match rim.publisher.publish(subject.clone(), headers.clone(), body.clone()).await {
+            Ok(_) | Err(PublishError::WrongLastSequence { .. }) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-
-    /// Tries again what may have been stored already, only without our hearing of it.
-    async fn publish_again(
-        &self,
-        subject: String,
-        headers: HeaderMap,
-        body: Bytes,
-    ) -> Result<(), PublishError> {
-        let publish = || async {
-            self.rim.link.connected().await;
-            let (headers, body) = (headers.clone(), body.clone());
-            match self.rim.publisher.publish(subject.clone(), headers, body).await {
-                Ok(_) | Err(PublishError::WrongLastSequence { .. }) => Ok(()),
-                Err(error) => Err(error),
-            }
-        };
-        let pauses = ExponentialBuilder::default()
-            .with_min_delay(FIRST_PAUSE * 2)
-            .with_max_delay(LONGEST_PAUSE)
-            .with_max_times(TRIES - 2)
-            .with_jitter();
-        tokio::time::sleep(FIRST_PAUSE).await;
-        publish.retry(pauses).when(PublishError::is_retryable).await
-    }
+    };
+    let pauses = ExponentialBuilder::default()
+        .with_min_delay(FIRST_PAUSE * 2)
+        .with_max_delay(LONGEST_PAUSE)
+        .with_max_times(TRIES - 2)
+        .with_jitter();
+    tokio::time::sleep(FIRST_PAUSE).await;
+    publish.retry(pauses).when(PublishError::is_retryable).await
 }
 
 fn now() -> String {

@@ -26,7 +26,10 @@ pub(crate) async fn forward(
     let task = attempt.task;
     let (submission, reason) = match to {
         Destination::File(path) => {
-            let submission = file(attempt.rim, task, path).await.map_err(Failure::retryable)?;
+            let submission = file(attempt.rim, task, path).await.map_err(|error| match error {
+                SubmitError::TooDeep { .. } => Failure::permanent(error),
+                SubmitError::Read { .. } | SubmitError::Publish { .. } => Failure::retryable(error),
+            })?;
             (submission, format!("forwarded to {}", path.display()))
         }
         Destination::Plugin(plugin) => {
@@ -85,6 +88,7 @@ async fn file(rim: &Rim, task: &Task, path: &Path) -> Result<Submission, SubmitE
         return Err(SubmitError::TooDeep { path: path.to_owned(), depth });
     }
     let (path, cid, facts) = look(path.to_owned()).await?;
+    let path = rim.files.paths().there(&path);
     let mut submission = Submission::new(cid, FilePath::new(&path), facts);
     submission.origin = Some(rim.manifest.id.clone());
     submission.depth = depth;

@@ -29,8 +29,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use broker_config::wire::file::FilePath;
 use broker_config::wire::task::TaskType;
 use broker_config::{
-    Cid, FileFacts, Lane, MetaKey, MetaMap, MetaValue, RunId, Sidecar, Task, TaskId,
+    Artifact, ArtifactName, Cid, FileFacts, Lane, MetaKey, MetaMap, MetaValue, RunId, Sidecar,
+    Task, TaskId,
 };
+use bytes::Bytes;
 use std::num::NonZeroU32;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 use crate::attempt::{self, Ended};
 use crate::context::{BoxFuture, Context, Port, SubmitError};
 use crate::facts;
+use crate::files::{Files, FilesOptions};
 use crate::outcome::{Failure, Outcome};
 use crate::plugin::{Plugin, Settings};
 
@@ -50,6 +53,8 @@ pub struct Bench<P> {
     existing: MetaMap,
     mime: Option<String>,
     attempt: NonZeroU32,
+    files: FilesOptions,
+    largest_artifact: usize,
 }
 
 /// What came of one run.
@@ -59,6 +64,8 @@ pub struct Report {
     pub outcome: Result<Outcome, Failure>,
     /// The files that it handed in.
     pub submitted: Vec<PathBuf>,
+    /// What it kept of the file, in order.
+    pub artifacts: Vec<(Artifact, Bytes)>,
     meta: MetaMap,
 }
 
@@ -112,7 +119,9 @@ impl<P: Plugin> Bench<P> {
         let settings =
             plugin.manifest().settings(&Settings::new()).map_err(|reasons| reasons.join("; "));
         let attempt = NonZeroU32::MIN;
-        Self { plugin, settings, existing: MetaMap::new(), mime: None, attempt }
+        let files = FilesOptions::default();
+        let (existing, mime, largest_artifact) = (MetaMap::new(), None, usize::MAX);
+        Self { plugin, settings, existing, mime, attempt, files, largest_artifact }
     }
 
     /// The settings an operator gives, as a JSON object; defaults are filled in.
@@ -163,13 +172,26 @@ impl<P: Plugin> Bench<P> {
         self
     }
 
+    /// Where files are, for tests of plugins that read them from elsewhere.
+    #[must_use]
+    pub fn files(mut self, files: FilesOptions) -> Self {
+        self.files = files;
+        self
+    }
+
+    /// How large an artefact may be, in bytes: a broker takes no more than one message holds.
+    #[must_use]
+    pub fn largest_artifact(mut self, bytes: usize) -> Self {
+        self.largest_artifact = bytes;
+        self
+    }
+
     /// Configures the plugin and lets it process one file.
     ///
     /// A file that does not exist is given to the plugin all the same, as it would be if it
     /// vanished between scan and task.
     pub async fn run(&self, path: impl AsRef<Path>) -> Report {
-        let failed =
-            |error| Report { outcome: Err(error), submitted: vec![], meta: MetaMap::new() };
+        let failed = |error| Noted::default().report(Err(error), MetaMap::new());
         let settings = match &self.settings {
             Ok(settings) => Arc::new(settings.clone()),
             Err(reasons) => return failed(Failure::permanent(reasons.clone())),
@@ -178,13 +200,14 @@ impl<P: Plugin> Bench<P> {
             return failed(Failure::permanent(error));
         }
         let manifest = self.plugin.manifest();
-        let notes = Notes::default();
+        let notes = Notes { largest: self.largest_artifact, noted: Arc::default() };
         let task = match self.task(path.as_ref()) {
             Ok(task) => task,
             Err(error) => return failed(Failure::permanent(error)),
         };
         let ctx = Context {
-            path: task.path.to_path(),
+            path: self.files.paths.here(&task.path.to_path()),
+            files: Arc::new(Files::new(self.files.clone())),
             settings,
             attempt: self.attempt,
             deadline: Instant::now() + manifest.deadline(),
@@ -198,15 +221,16 @@ impl<P: Plugin> Bench<P> {
             let ended = attempt::check(&manifest, outcome.clone())?;
             Ok((outcome, ended))
         });
-        let submitted = notes.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let noted =
+            std::mem::take(&mut *notes.noted.lock().unwrap_or_else(PoisonError::into_inner));
         match checked {
             Ok((outcome, Ended::Completed(meta) | Ended::Forward { meta, .. })) => {
-                Report { outcome: Ok(outcome), submitted, meta }
+                noted.report(Ok(outcome), meta)
             }
             Ok((outcome, Ended::Skipped(_) | Ended::RetryLater { .. })) => {
-                Report { outcome: Ok(outcome), submitted, meta: MetaMap::new() }
+                noted.report(Ok(outcome), MetaMap::new())
             }
-            Err(failure) => Report { outcome: Err(failure), submitted, meta: MetaMap::new() },
+            Err(failure) => noted.report(Err(failure), MetaMap::new()),
         }
     }
 
@@ -252,9 +276,25 @@ impl<P: Plugin> Bench<P> {
     }
 }
 
-/// The files that a plugin handed in, in order.
-#[derive(Debug, Clone, Default)]
-struct Notes(Arc<Mutex<Vec<PathBuf>>>);
+/// What a plugin caused outside, in order.
+#[derive(Debug, Clone)]
+struct Notes {
+    largest: usize,
+    noted: Arc<Mutex<Noted>>,
+}
+
+#[derive(Debug, Default)]
+struct Noted {
+    submitted: Vec<PathBuf>,
+    artifacts: Vec<(Artifact, Bytes)>,
+}
+
+impl Noted {
+    fn report(self, outcome: Result<Outcome, Failure>, meta: MetaMap) -> Report {
+        let Self { submitted, artifacts } = self;
+        Report { outcome, submitted, artifacts, meta }
+    }
+}
 
 impl Port for Notes {
     fn submit<'a>(
@@ -265,8 +305,28 @@ impl Port for Notes {
         Box::pin(async move {
             std::fs::metadata(file)
                 .map_err(|source| SubmitError::Read { path: file.to_owned(), source })?;
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(file.to_owned());
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.submitted.push(file.to_owned());
             Ok(())
+        })
+    }
+
+    fn artifact<'a>(
+        &'a self,
+        _: &'a Task,
+        name: &'a ArtifactName,
+        media_type: &'a str,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<Artifact, Failure>> {
+        Box::pin(async move {
+            if bytes.len() > self.largest {
+                let what = format!("`{name}` is larger than {} bytes", self.largest);
+                return Err(Failure::permanent(what));
+            }
+            let artifact = Artifact::of(name.clone(), media_type, &bytes);
+            let mut noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
+            noted.artifacts.push((artifact.clone(), bytes));
+            Ok(artifact)
         })
     }
 

@@ -30,6 +30,7 @@ use tracing::{info, warn};
 
 use crate::connect::{ConnectError, Link};
 use crate::delivery::{Beginning, ack_again};
+use crate::files::Files;
 use crate::lease::Leases;
 use crate::metrics::Counters;
 use crate::options::{InvalidOptions, WorkerOptions};
@@ -162,6 +163,7 @@ impl<P: Plugin> Worker<P> {
             leases: Arc::new(Leases::new()),
             permits: Arc::default(),
             totals: Counters::default(),
+            files: Arc::new(Files::new(self.options.files.clone())),
             standing: watch::Sender::new(Standing::default()),
             handlers,
             drain,

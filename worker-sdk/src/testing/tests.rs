@@ -3,6 +3,7 @@ use std::time::Duration;
 use broker_config::Manifest;
 
 use super::*;
+use crate::files::OpenError;
 use crate::meta::Meta;
 use crate::outcome::Forward;
 
@@ -102,4 +103,29 @@ async fn other_outcomes_have_no_metadata_of_their_own() {
         Ok(Outcome::Forward(Forward::file("/y").with_meta(meta)))
     });
     assert_eq!(forward.run("/x").await.text("a"), Some("1"));
+}
+
+/// Its file grows after it was found.
+struct Grown;
+
+impl Plugin for Grown {
+    fn manifest(&self) -> Manifest {
+        Scripted(|_| unreachable!()).manifest()
+    }
+
+    async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
+        ctx.open().await.map_err(OpenError::failure)?;
+        std::fs::write(ctx.path(), "longer than before").map_err(Failure::retryable)?;
+        ctx.open().await.map_err(OpenError::failure)?;
+        Ok(Outcome::skipped("read another file"))
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_has_changed_is_not_taken_for_the_one_that_was_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.mkv");
+    std::fs::write(&path, "12345").unwrap();
+    let report = Bench::new(Grown).settings(serde_json::json!({"key": "k"})).run(&path).await;
+    report.assert_failed(true, "has 18 bytes, but had 5 when it was found");
 }

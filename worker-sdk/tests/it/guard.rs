@@ -11,7 +11,7 @@ use crate::process::example;
 
 #[tokio::test]
 async fn arguments_exit_code_and_limit_reach_the_program() -> anyhow::Result<()> {
-    let mut command = Guard::of(example()?).command("sh", Duration::from_secs(1));
+    let mut command = Guard::of(example("minimal")?).command("sh", Duration::from_secs(1));
     command.args(["-c", "echo \"$1|$(ulimit -t)\"; exit 7", "sh", "a b"]);
 
     let output = command.output().await?;
@@ -24,7 +24,8 @@ async fn arguments_exit_code_and_limit_reach_the_program() -> anyhow::Result<()>
 
 #[tokio::test]
 async fn a_program_that_is_not_there_says_so() -> anyhow::Result<()> {
-    let mut command = Guard::of(example()?).command("/no/such/program", Duration::from_secs(1));
+    let mut command =
+        Guard::of(example("minimal")?).command("/no/such/program", Duration::from_secs(1));
 
     let output = command.output().await?;
 
@@ -41,7 +42,8 @@ fn a_guard_whose_plugin_is_gone_or_that_makes_no_sense_starts_nothing() -> anyho
         (&["__exec"], 125, "__exec PID SECONDS"),
         (&["__exec", "1", "soon", "touch", "made"], 125, "__exec PID SECONDS"),
     ] {
-        let output = Command::new(example()?).args(args).current_dir(home.path()).output()?;
+        let output =
+            Command::new(example("minimal")?).args(args).current_dir(home.path()).output()?;
 
         let said = String::from_utf8(output.stderr)?;
         assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");

@@ -66,6 +66,7 @@ impl Fleet {
             concurrency: None,
             paused: false,
             lane: broker_config::Lane::Main,
+            files: None,
         };
         let mut fleet = Self {
             server,

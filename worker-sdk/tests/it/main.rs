@@ -1,5 +1,6 @@
 //! The worker against a real broker; the test plays the coordinator.
 
+mod artifacts;
 mod drain;
 mod faults;
 mod guard;

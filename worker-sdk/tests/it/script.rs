@@ -11,7 +11,7 @@ use broker_config::Manifest;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use worker_sdk::{
-    Classify as _, Context, Failure, Health, InvalidSettings, Outcome, Plugin, Settings,
+    Classify as _, Context, Failure, Health, InvalidSettings, Meta, Outcome, Plugin, Settings,
 };
 
 use crate::harness::{LEASE, completed, eventually, lock};
@@ -43,6 +43,8 @@ pub(crate) struct Script {
     pub(crate) reports: bool,
     /// Reports progress so many times, with a pause before each.
     pub(crate) keeps_reporting: Option<(u32, Duration)>,
+    /// Keeps an artefact of so many bytes and refers to it.
+    pub(crate) keeps: Option<usize>,
 }
 
 impl Script {
@@ -60,6 +62,7 @@ impl Script {
             hung: Arc::default(),
             reports: false,
             keeps_reporting: None,
+            keeps: None,
         }
     }
 
@@ -144,6 +147,13 @@ impl Plugin for Scripted {
                 sleep(pause).await;
                 ctx.progress(0.5, "still at it").await;
             }
+        }
+        if let Some(bytes) = self.script.keeps {
+            let name = "still é.jpg".parse().permanent()?;
+            let kept = ctx.put_artifact(&name, "image/jpeg", vec![7; bytes]).await?;
+            let mut meta = Meta::new();
+            meta.artifact("still", &kept);
+            return Ok(Outcome::Completed(meta));
         }
         (self.script.handler)(call).await
     }
