@@ -1,0 +1,3 @@
+package metafleet
+
+//go:generate go run ./internal/schemagen

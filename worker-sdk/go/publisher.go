@@ -1,0 +1,258 @@
+package metafleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	// answerTimeout is how long a stream may take to acknowledge.
+	answerTimeout = 5 * time.Second
+	// outRoom is for messages that wait to be written; whoever has more to say waits.
+	outRoom = 1024
+	// tries is how often a publish is tried while the broker is connected.
+	tries = 8
+	// Pauses between the tries grow from the first to the last.
+	firstPublishPause, lastPublishPause = 200 * time.Millisecond, 5 * time.Second
+	// codeFenced is the error of a stream when somebody else has written the record.
+	codeFenced = 10071
+)
+
+var (
+	errFenced   = errors.New("somebody else has settled this task")
+	errTooLarge = errors.New("larger than the broker takes")
+	errLost     = errors.New("the connection was lost before the broker answered")
+)
+
+// publisher stores messages in streams: many at the same time, each acknowledged on one inbox.
+type publisher struct {
+	link  *link
+	inbox string
+	sub   *nats.Subscription
+	// most is the largest message that the coordinator says.
+	most atomic.Int64
+	last atomic.Uint64
+	// out is what waits to be written, quit has the writer end, and done says that it has.
+	out        chan *nats.Msg
+	quit, done chan struct{}
+
+	mu      sync.Mutex
+	waiting map[uint64]chan<- error
+}
+
+func newPublisher(l *link) (*publisher, error) {
+	p := &publisher{
+		link: l, inbox: l.nc.NewInbox(), waiting: map[uint64]chan<- error{},
+		out: make(chan *nats.Msg, outRoom), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	sub, err := l.nc.Subscribe(p.inbox+".*", p.answered)
+	if err != nil {
+		return nil, err
+	}
+	// What comes is bounded by what was asked.
+	p.sub = sub
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, err
+	}
+	go p.write()
+	return p, nil
+}
+
+// write publishes what the tasks have to say, one after the other: what comes close together then leaves in
+// one piece, which is easier for both ends of the connection.
+func (p *publisher) write() {
+	defer close(p.done)
+	for {
+		select {
+		case message := <-p.out:
+			// Others that have something to say by now come first.
+			runtime.Gosched()
+			for range len(p.out) {
+				p.publish(message)
+				message = <-p.out
+			}
+			p.publish(message)
+		case <-p.quit:
+			return
+		}
+	}
+}
+
+func (p *publisher) publish(message *nats.Msg) {
+	if err := p.link.nc.PublishMsg(message); err != nil && message.Reply != "" {
+		p.end(message.Reply, publishError(err))
+	}
+}
+
+func publishError(err error) error {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return errTooLarge
+	}
+	return err
+}
+
+// send hands a message to the writer; false where there is none any more.
+func (p *publisher) send(message *nats.Msg) bool {
+	select {
+	case p.out <- message:
+		return true
+	case <-p.quit:
+		return false
+	}
+}
+
+// close ends the writer.
+func (p *publisher) close() {
+	close(p.quit)
+	<-p.done
+}
+
+func (p *publisher) answered(answer *nats.Msg) { p.end(answer.Subject, stored(answer)) }
+
+// end tells the one who waits for the answer on a subject what came of it.
+func (p *publisher) end(subject string, result error) {
+	token, err := strconv.ParseUint(subject[strings.LastIndexByte(subject, '.')+1:], 36, 64)
+	if err != nil {
+		return
+	}
+	p.mu.Lock()
+	waiting := p.waiting[token]
+	delete(p.waiting, token)
+	p.mu.Unlock()
+	if waiting != nil {
+		waiting <- result
+	}
+}
+
+// stored reads the acknowledgement of a stream.
+func stored(answer *nats.Msg) error {
+	if len(answer.Data) == 0 {
+		return fmt.Errorf("no stream takes it at the moment (status %s)", answer.Header.Get("Status"))
+	}
+	var body struct {
+		Seq   uint64 `json:"seq"`
+		Error *struct {
+			Code        int    `json:"err_code"`
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(answer.Data, &body); err != nil {
+		return fmt.Errorf("the answer of the stream cannot be read: %w", err)
+	}
+	switch {
+	case body.Error != nil && body.Error.Code == codeFenced:
+		return errFenced
+	case body.Error != nil:
+		return fmt.Errorf("the stream refuses: %s (%d)", body.Error.Description, body.Error.Code)
+	case body.Seq == 0:
+		return errors.New("the answer of the stream has no sequence")
+	default:
+		return nil
+	}
+}
+
+// fits is nil for a message that is small enough.
+func (p *publisher) fits(message *nats.Msg) error {
+	size := int64(len(message.Data) + len(message.Subject))
+	for name, values := range message.Header {
+		for _, value := range values {
+			size += int64(len(name) + len(value) + 4)
+		}
+	}
+	most := p.link.nc.MaxPayload()
+	if said := p.most.Load(); said > 0 {
+		most = min(most, said)
+	}
+	if size+64 > most {
+		return fmt.Errorf("%w (%d bytes, headers included)", errTooLarge, most)
+	}
+	return nil
+}
+
+// once publishes and waits for the acknowledgement.
+func (p *publisher) once(ctx context.Context, message *nats.Msg) error {
+	if err := p.fits(message); err != nil {
+		return err
+	}
+	changed := p.link.changed.wait()
+	token := p.last.Add(1)
+	answer := make(chan error, 1)
+	p.mu.Lock()
+	p.waiting[token] = answer
+	p.mu.Unlock()
+	message.Reply = p.inbox + "." + strconv.FormatUint(token, 36)
+	forget := func(err error) error {
+		p.mu.Lock()
+		delete(p.waiting, token)
+		p.mu.Unlock()
+		return err
+	}
+	if !p.send(message) {
+		return forget(errLost)
+	}
+	timer := time.NewTimer(answerTimeout)
+	defer timer.Stop()
+	for {
+		select {
+		case err := <-answer:
+			return err
+		case <-changed:
+			if !p.link.nc.IsConnected() || p.link.gone() != nil {
+				return forget(errLost)
+			}
+			changed = p.link.changed.wait()
+		case <-timer.C:
+			return forget(errors.New("the stream does not answer"))
+		case <-ctx.Done():
+			return forget(context.Cause(ctx))
+		}
+	}
+}
+
+// store publishes until it is acknowledged, see [publisher.again].
+func (p *publisher) store(ctx context.Context, message *nats.Msg) error {
+	if err := p.once(ctx, message); !tryAgain(err) {
+		return err
+	}
+	return p.again(ctx, message)
+}
+
+func tryAgain(err error) bool {
+	return err != nil && !errors.Is(err, errFenced) && !errors.Is(err, errTooLarge)
+}
+
+// again tries what may have been stored already, only without our hearing of it: the message must have a fence
+// or an id, or be one that may come twice. It waits while the broker is away, and gives up after some tries
+// while it is there.
+func (p *publisher) again(ctx context.Context, message *nats.Msg) error {
+	pause := backoff{first: firstPublishPause, most: lastPublishPause}
+	for try := 2; ; {
+		if !sleep(ctx, pause.next()) {
+			return context.Cause(ctx)
+		}
+		if err := p.link.connected(ctx); err != nil {
+			return err
+		}
+		err := p.once(ctx, message)
+		switch {
+		case errors.Is(err, errFenced):
+			return nil // most likely by the earlier try; the record is there in any case
+		case !tryAgain(err):
+			return err
+		case try >= tries && !errors.Is(err, errLost):
+			return err
+		case !errors.Is(err, errLost):
+			try++
+		}
+	}
+}
