@@ -29,7 +29,9 @@ impl Plugin for AnimeDetector {
     async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
         let threshold = threshold(ctx.settings()).map_err(Failure::permanent)?;
         let sidecars = ctx.file().sidecars.iter().map(|sidecar| sidecar.name.as_str());
-        let evidence = Evidence::collect(ctx.existing(), ctx.path(), sidecars);
+        // What the library calls it, wherever it is here.
+        let path = ctx.task().path.to_path();
+        let evidence = Evidence::collect(ctx.existing(), &path, sidecars);
         let verdict = judge(&evidence, threshold);
         let mut meta = Meta::new();
         meta.text("anime/isAnime", verdict.is_anime)

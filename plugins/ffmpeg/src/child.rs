@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Child;
 use tokio::time::timeout;
-use worker_sdk::Guard;
+use worker_sdk::{Failure, Guard, InvalidSettings};
 
 use crate::ffprobe;
 
@@ -24,6 +24,9 @@ pub const MAX_OUTPUT: usize = 4 * 1024 * 1024;
 
 /// How much of the messages is kept; the rest is read and thrown away.
 const MAX_MESSAGES: usize = 16 * 1024;
+
+/// Time for a program to say its version.
+const VERSION_LIMIT: Duration = Duration::from_secs(10);
 
 /// The program did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -40,25 +43,39 @@ pub enum ChildError {
     #[error("could not start a process")]
     Spawn(#[source] io::Error),
     /// What it says could not be read.
-    #[error("could not read what ffprobe says")]
+    #[error("could not read what the program says")]
     Read(#[source] io::Error),
     /// It was killed when its time was over.
-    #[error("ffprobe did not finish within {} ms and was killed", .0.as_millis())]
-    TimedOut(Duration),
+    #[error("{name} did not finish within {} ms and was killed", limit.as_millis())]
+    TimedOut {
+        /// What people call it.
+        name: &'static str,
+        /// Its time.
+        limit: Duration,
+    },
     /// It crashed, or somebody killed it.
-    #[error("ffprobe was ended by signal {signal}{}", in_brackets(messages))]
+    #[error("{name} was ended by signal {signal}{}", in_brackets(messages))]
     Signal {
-        /// Its number.
+        /// What people call it.
+        name: &'static str,
+        /// The signal's number.
         signal: i32,
         /// What it said before.
         messages: String,
     },
     /// It was killed because it wrote too much.
-    #[error("ffprobe wrote more than {MAX_OUTPUT} bytes about this file")]
-    TooMuch,
+    #[error("{name} wrote more than {most} bytes about this file")]
+    TooMuch {
+        /// What people call it.
+        name: &'static str,
+        /// What it may write, in bytes.
+        most: usize,
+    },
     /// It gave up.
-    #[error("ffprobe: {messages}")]
+    #[error("{name}: {messages}")]
     Refused {
+        /// What people call it.
+        name: &'static str,
         /// In its own words.
         messages: String,
     },
@@ -72,11 +89,17 @@ impl ChildError {
             Self::Start { .. }
             | Self::Spawn(_)
             | Self::Read(_)
-            | Self::TimedOut(_)
+            | Self::TimedOut { .. }
             | Self::Signal { .. } => true,
-            Self::TooMuch => false,
-            Self::Refused { messages } => ffprobe::may_pass(messages),
+            Self::TooMuch { .. } => false,
+            Self::Refused { messages, .. } => ffprobe::may_pass(messages),
         }
+    }
+
+    /// As a failure of the attempt, retryable or not.
+    #[must_use]
+    pub fn failure(self) -> Failure {
+        if self.is_retryable() { Failure::retryable(self) } else { Failure::permanent(self) }
     }
 }
 
@@ -84,7 +107,33 @@ fn in_brackets(messages: &str) -> String {
     if messages.is_empty() { String::new() } else { format!(" ({messages})") }
 }
 
-/// Runs `program` under `guard` and returns its standard output.
+/// One call of a program.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'a> {
+    /// What people call the program, e.g. `ffprobe`.
+    pub name: &'static str,
+    /// A path, or a name that is looked for on `PATH`.
+    pub program: &'a OsStr,
+    /// Its arguments.
+    pub arguments: &'a [OsString],
+    /// Where the program reads by HTTP, if it does; only its environment names it.
+    pub proxy: Option<&'a str>,
+    /// How long it may take.
+    pub limit: Duration,
+    /// How much it may write to its standard output, in bytes.
+    pub most: usize,
+}
+
+/// What a program said that did its work.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// Its standard output.
+    pub output: Vec<u8>,
+    /// The beginning of its messages.
+    pub messages: Vec<u8>,
+}
+
+/// Runs ffprobe under `guard` and returns its standard output.
 ///
 /// # Errors
 ///
@@ -100,9 +149,28 @@ pub async fn run(
     arguments: &[OsString],
     limit: Duration,
 ) -> Result<Vec<u8>, ChildError> {
-    let mut child = guard
-        .command(program, limit)
-        .args(arguments)
+    let (name, proxy, most) = ("ffprobe", None, MAX_OUTPUT);
+    let said = call(guard, &Call { name, program, arguments, proxy, limit, most }).await?;
+    Ok(said.output)
+}
+
+/// Runs a program under `guard`.
+///
+/// # Errors
+///
+/// [`ChildError`] when it cannot be started, fails, takes too long or writes too much.
+///
+/// # Cancel safety
+///
+/// Dropping the future kills the program.
+pub async fn call(guard: &Guard, call: &Call<'_>) -> Result<Said, ChildError> {
+    let Call { name, program, limit, .. } = *call;
+    let mut command = guard.command(program, limit);
+    if let Some(proxy) = call.proxy {
+        command.env("http_proxy", proxy).env_remove("no_proxy");
+    }
+    let mut child = command
+        .args(call.arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -110,36 +178,68 @@ pub async fn run(
         .spawn()
         .map_err(ChildError::Spawn)?;
     let _group = Group::of(&child);
-    let (status, output, messages) =
-        timeout(limit, finish(&mut child)).await.map_err(|_| ChildError::TimedOut(limit))??;
-    let messages = ffprobe::words(&messages);
+    let (status, said) = timeout(limit, finish(&mut child, call))
+        .await
+        .map_err(|_| ChildError::TimedOut { name, limit })??;
+    let messages = || ffprobe::words(&said.messages);
     match status.signal() {
-        Some(signal) => Err(ChildError::Signal { signal, messages }),
-        None if status.success() => Ok(output),
+        Some(signal) => Err(ChildError::Signal { name, signal, messages: messages() }),
+        None if status.success() => Ok(said),
         None if status.code() == Some(Guard::NOT_STARTED) => {
-            Err(ChildError::Start { program: program.to_owned(), reason: messages })
+            Err(ChildError::Start { program: program.to_owned(), reason: messages() })
         }
-        None if messages.is_empty() => {
-            Err(ChildError::Refused { messages: format!("{status} without a word") })
+        None => {
+            let words = Some(messages()).filter(|words| !words.is_empty());
+            let messages = words.unwrap_or_else(|| format!("{status} without a word"));
+            Err(ChildError::Refused { name, messages })
         }
-        None => Err(ChildError::Refused { messages }),
     }
 }
 
-async fn finish(child: &mut Child) -> Result<(ExitStatus, Vec<u8>, Vec<u8>), ChildError> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (output, messages) = tokio::try_join!(all(stdout), beginning(stderr))?;
-    let status = child.wait().await.map_err(ChildError::Read)?;
-    Ok((status, output, messages))
+/// Asks a program for its version.
+///
+/// # Errors
+///
+/// [`InvalidSettings`] when it is not there or does not work; `setting` is where its path can be
+/// said.
+///
+/// # Cancel safety
+///
+/// Dropping the future kills the program.
+pub async fn is_there(
+    guard: &Guard,
+    program: &OsStr,
+    setting: &'static str,
+) -> Result<(), InvalidSettings> {
+    match run(guard, program, &["-version".into()], VERSION_LIMIT).await {
+        Ok(_) => Ok(()),
+        Err(error @ ChildError::Start { .. }) => Err(InvalidSettings::new(format!(
+            "{}; install ffmpeg or set `{setting}` to its path",
+            Failure::permanent(error)
+        ))),
+        Err(error) => Err(InvalidSettings::new(format!(
+            "{} does not work: {}",
+            program.display(),
+            Failure::permanent(error)
+        ))),
+    }
 }
 
-async fn all(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, ChildError> {
+async fn finish(child: &mut Child, call: &Call<'_>) -> Result<(ExitStatus, Said), ChildError> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (output, messages) = tokio::try_join!(all(stdout, call), beginning(stderr))?;
+    let status = child.wait().await.map_err(ChildError::Read)?;
+    Ok((status, Said { output, messages }))
+}
+
+async fn all(pipe: Option<impl AsyncRead + Unpin>, call: &Call<'_>) -> Result<Vec<u8>, ChildError> {
     let mut output = Vec::new();
     if let Some(pipe) = pipe {
-        let most = MAX_OUTPUT as u64 + 1;
+        let most = call.most as u64 + 1;
         pipe.take(most).read_to_end(&mut output).await.map_err(ChildError::Read)?;
     }
-    if output.len() > MAX_OUTPUT { Err(ChildError::TooMuch) } else { Ok(output) }
+    let Call { name, most, .. } = *call;
+    if output.len() > most { Err(ChildError::TooMuch { name, most }) } else { Ok(output) }
 }
 
 async fn beginning(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, ChildError> {

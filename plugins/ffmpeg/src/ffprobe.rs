@@ -2,42 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
 
 use serde::Deserialize;
 
 /// The most that one error message holds of ffprobe's words, in characters.
 const MAX_WORDS: usize = 600;
 
-/// The largest single piece of memory that ffprobe may ask for, in bytes.
-const MAX_ALLOCATION: &str = "536870912";
-
-/// The arguments that make ffprobe describe `path` as JSON.
-///
-/// `file:` keeps a name that looks like an option or a URL a name; the list of protocols keeps a
-/// playlist from leading anywhere else.
+/// The arguments that make ffprobe describe what `input` says, as JSON.
 #[must_use]
-pub fn arguments(path: &Path) -> Vec<OsString> {
-    let mut input = OsString::from("file:");
-    input.push(path);
+pub fn arguments(input: Vec<OsString>) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = [
         "-v",
         "error",
         "-hide_banner",
-        "-max_alloc",
-        MAX_ALLOCATION,
-        "-protocol_whitelist",
-        "file",
         "-print_format",
         "json",
         "-show_format",
         "-show_streams",
         "-show_chapters",
-        "-i",
     ]
     .map(OsString::from)
     .into();
-    arguments.push(input);
+    arguments.extend(input);
     arguments
 }
 
@@ -148,7 +134,14 @@ pub enum UselessAnswer {
     /// It says nothing about the file.
     #[error("ffprobe found no container and no stream")]
     Nothing,
+    /// It leads to other files, whose streams would be told, and copied, as its own.
+    #[error("it is a list of other files ({0}), which are not read in its place")]
+    List(String),
 }
+
+/// The demuxers that read other files in the place of the one they are given: formats of text, which
+/// may bear any name.
+const LISTS: [&str; 6] = ["avisynth", "concat", "dash", "hls", "imf", "sdp"];
 
 /// Reads what ffprobe wrote.
 ///
@@ -158,6 +151,10 @@ pub enum UselessAnswer {
 pub fn parse(output: &[u8]) -> Result<Probe, UselessAnswer> {
     // Names of files come through as they are, valid or not.
     let probe: Probe = serde_json::from_str(&String::from_utf8_lossy(output))?;
+    let mut names = probe.format.format_name.split(',');
+    if let Some(list) = names.find(|name| LISTS.contains(name)) {
+        return Err(UselessAnswer::List(list.to_owned()));
+    }
     if probe.format.format_name.is_empty() && probe.streams.is_empty() {
         return Err(UselessAnswer::Nothing);
     }
@@ -205,7 +202,8 @@ fn without_address(line: &str) -> String {
 
 /// `file:/a/b.mp4: Invalid data found` without the path; reasons have no colon in them.
 fn without_path(line: &str) -> &str {
-    match line.strip_prefix("file:").and_then(|rest| rest.rsplit_once(": ")) {
+    let named = line.strip_prefix("file:").or_else(|| line.strip_prefix("http://file/"));
+    match named.and_then(|rest| rest.rsplit_once(": ")) {
         Some((_, reason)) => reason,
         None => line,
     }
@@ -253,6 +251,11 @@ mod tests {
             ("{\n\n}", "found no container"),
             ("", "not what it should be"),
             (r#"{"streams": 5}"#, "not what it should be"),
+            (
+                r#"{"format": {"format_name": "hls"}, "streams": [{}]}"#,
+                "a list of other files (hls)",
+            ),
+            (r#"{"format": {"format_name": "mpegts,concat"}}"#, "a list of other files (concat)"),
             ("[1", "not what it should be"),
         ] {
             let error = parse(answer.as_bytes()).unwrap_err().to_string();

@@ -3,6 +3,7 @@
 pub mod child;
 pub mod describe;
 pub mod ffprobe;
+pub mod input;
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use worker_sdk::{
     Classify as _, Context, Failure, Guard, InvalidSettings, Manifest, Outcome, Plugin, Settings,
 };
 
-use crate::child::ChildError;
+use crate::child::{Call, ChildError};
+use crate::input::Input;
 
 /// The plugin; all it knows of files is in its settings.
 #[derive(Clone, Debug, Default)]
@@ -27,9 +29,6 @@ impl Ffmpeg {
     }
 }
 
-/// Time for ffprobe to say its version.
-const VERSION_LIMIT: Duration = Duration::from_secs(10);
-
 /// Kept back from the deadline, so that what hung is said by its name.
 const MARGIN: Duration = Duration::from_millis(500);
 
@@ -39,38 +38,32 @@ impl Plugin for Ffmpeg {
     }
 
     async fn configure(&self, settings: &Settings) -> Result<(), InvalidSettings> {
-        let program = program(settings);
-        match child::run(&self.guard, &program, &["-version".into()], VERSION_LIMIT).await {
-            Ok(_) => Ok(()),
-            Err(error @ ChildError::Start { .. }) => Err(InvalidSettings::new(format!(
-                "{}; install ffmpeg or set `ffprobe` to its path",
-                Failure::permanent(error)
-            ))),
-            Err(error) => Err(InvalidSettings::new(format!(
-                "{} does not work: {}",
-                program.display(),
-                Failure::permanent(error)
-            ))),
-        }
+        child::is_there(&self.guard, &program(settings), "ffprobe").await
     }
 
     async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
-        // ffprobe would wait for the writer of a pipe.
-        let metadata = tokio::fs::metadata(ctx.path()).await.retryable()?;
-        if !metadata.is_file() {
-            return Err(Failure::permanent("not a regular file"));
-        }
-        let limit = ctx.remaining().saturating_sub(MARGIN);
-        let arguments = ffprobe::arguments(ctx.path());
-        let output =
-            match child::run(&self.guard, &program(ctx.settings()), &arguments, limit).await {
-                Ok(output) => output,
-                Err(error) if error.is_retryable() => return Err(Failure::retryable(error)),
-                Err(error) => return Err(Failure::permanent(error)),
-            };
+        let input = Input::of(ctx).await?;
+        let output = self.probe(ctx, &input).await;
+        input.came_whole()?;
+        let output = output?;
         let probe = ffprobe::parse(&output).permanent()?;
         let mime = ctx.existing_text("file/mime").unwrap_or(&ctx.file().mime);
         Ok(Outcome::Completed(describe::describe(&probe, mime)))
+    }
+}
+
+impl Ffmpeg {
+    async fn probe(&self, ctx: &Context, input: &Input) -> Result<Vec<u8>, Failure> {
+        let call = Call {
+            name: "ffprobe",
+            program: &program(ctx.settings()),
+            arguments: &ffprobe::arguments(input.arguments()),
+            proxy: input.proxy(),
+            limit: ctx.remaining().saturating_sub(MARGIN),
+            most: child::MAX_OUTPUT,
+        };
+        let said = child::call(&self.guard, &call).await;
+        said.map(|said| said.output).map_err(ChildError::failure)
     }
 }
 

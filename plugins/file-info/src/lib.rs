@@ -2,11 +2,11 @@
 
 pub mod kind;
 
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use worker_sdk::{Classify as _, Context, Failure, Manifest, Meta, Outcome, Plugin, mime};
+use tokio::io::AsyncReadExt as _;
+use worker_sdk::{Context, Failure, Manifest, Meta, OpenError, Outcome, Plugin, mime};
 
 use crate::kind::FileKind;
 
@@ -20,9 +20,7 @@ impl Plugin for FileInfo {
     }
 
     async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
-        let path = ctx.path().to_owned();
-        let beginning =
-            tokio::task::spawn_blocking(move || Beginning::read(&path)).await.retryable()??;
+        let beginning = Beginning::read(ctx).await?;
         Ok(Outcome::Completed(describe(ctx, &beginning)))
     }
 }
@@ -55,28 +53,20 @@ struct Beginning {
 }
 
 impl Beginning {
-    fn read(path: &Path) -> Result<Self, Failure> {
-        // Asked before the file is opened: opening a pipe would wait for its writer.
-        let metadata = fs::metadata(path).map_err(|error| unreadable(path, error))?;
-        if !metadata.is_file() {
-            return Err(Failure::permanent(NotAFile(path.to_owned())));
-        }
-        let head = File::open(path)
-            .and_then(|file| mime::read_head(&file))
-            .map_err(|error| unreadable(path, error))?;
-        let modified = metadata
-            .modified()
-            .ok()
+    async fn read(ctx: &Context) -> Result<Self, Failure> {
+        let file = ctx.open().await.map_err(OpenError::failure)?;
+        let (size, modified) = (file.size(), file.modified().await);
+        let mut head = Vec::new();
+        file.take(mime::HEAD_BYTES as u64)
+            .read_to_end(&mut head)
+            .await
+            .map_err(|error| unreadable(ctx.path(), error))?;
+        let modified = modified
             .and_then(|time| jiff::Timestamp::try_from(time).ok())
             .map(|time| time.to_string());
-        Ok(Self { size: metadata.len(), modified, head })
+        Ok(Self { size, modified, head })
     }
 }
-
-/// The path leads to something else than a file.
-#[derive(Debug, thiserror::Error)]
-#[error("{} is not a regular file", .0.display())]
-struct NotAFile(PathBuf);
 
 /// The file cannot be read.
 #[derive(Debug, thiserror::Error)]

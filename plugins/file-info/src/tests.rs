@@ -1,4 +1,5 @@
 use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 

@@ -41,7 +41,8 @@ impl Plugin for FilenameParser {
     async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
         let mime = ctx.existing_text("file/mime").unwrap_or(&ctx.file().mime);
         let media = if mime.starts_with("audio/") { Media::Audio } else { Media::Video };
-        let (folders, name) = names(ctx.path());
+        // What the library calls it, wherever it is here.
+        let (folders, name) = names(&ctx.task().path.to_path());
         let parsed = parse(&folders, &name, media);
         if parsed.title.is_none() && parsed.episodes.is_empty() && parsed.date.is_none() {
             return Ok(Outcome::skipped(format!("the name `{name}` says nothing")));

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::{MissedTickBehavior, interval};
-use worker_sdk::{Classify as _, Context, Failure, Manifest, Meta, Outcome, Plugin};
+use worker_sdk::{Classify as _, Context, Failure, Manifest, Meta, OpenError, Outcome, Plugin};
 
 use crate::digests::Digests;
 
@@ -30,10 +30,15 @@ impl Plugin for FullHash {
         let stop = ctx.cancelled().child_token();
         // The thread ends also when this future is dropped without having been cancelled.
         let _stop_with_us = stop.clone().drop_guard();
+        let reader = ctx.open().await.map_err(OpenError::failure)?.into_blocking().await;
         let mut pass = {
             let (path, done) = (ctx.path().to_owned(), done.clone());
             tokio::task::spawn_blocking(move || {
-                pass::pass(&path, size, &done, || stop.is_cancelled())
+                let cancelled = || stop.is_cancelled();
+                match reader.file() {
+                    Some(_) => pass::pass(&path, size, &done, cancelled),
+                    None => pass::pass_from(reader, (&path, size), &done, cancelled),
+                }
             })
         };
         let mut ticks = interval(REPORT);

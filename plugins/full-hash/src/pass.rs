@@ -1,9 +1,11 @@
 //! One pass over a file on a thread of its own.
 
 use std::fs::{File, Metadata};
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use worker_sdk::BlockingReader;
 
 use crate::digests::{Digester, Digests};
 
@@ -66,15 +68,47 @@ pub fn pass(
     cancelled: impl Fn() -> bool,
 ) -> Result<Digests, PassError> {
     let unreadable = |source| PassError::Read { path: path.to_owned(), source };
-    let changed = |found| PassError::Changed { path: path.to_owned(), expected, found };
     // Asked before the file is opened: opening a pipe would wait for its writer.
     if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
         return Err(PassError::NotAFile(path.to_owned()));
     }
     let mut file = File::open(path).map_err(unreadable)?;
     let before = file.metadata().map_err(unreadable)?;
-    if before.len() != expected {
-        return Err(changed(before.len()));
+    let digests = digest(&mut file, before.len(), (path, expected), done, cancelled)?;
+    let after = file.metadata().map_err(unreadable)?;
+    if written_since(&before, &after) {
+        let found = after.len().min(expected);
+        return Err(PassError::Changed { path: path.to_owned(), expected, found });
+    }
+    Ok(digests)
+}
+
+/// The same for a file that is elsewhere: whoever sends it sees to it that it does not change.
+///
+/// # Errors
+///
+/// As [`pass`].
+pub fn pass_from(
+    mut reader: BlockingReader,
+    (path, expected): (&Path, u64),
+    done: &AtomicU64,
+    cancelled: impl Fn() -> bool,
+) -> Result<Digests, PassError> {
+    let size = reader.size().map_err(|source| PassError::Read { path: path.to_owned(), source })?;
+    digest(&mut reader, size, (path, expected), done, cancelled)
+}
+
+fn digest(
+    file: &mut impl io::Read,
+    size: u64,
+    (path, expected): (&Path, u64),
+    done: &AtomicU64,
+    cancelled: impl Fn() -> bool,
+) -> Result<Digests, PassError> {
+    let unreadable = |source| PassError::Read { path: path.to_owned(), source };
+    let changed = |found| PassError::Changed { path: path.to_owned(), expected, found };
+    if size != expected {
+        return Err(changed(size));
     }
     let mut piece = vec![0; PIECE];
     let mut digester = Digester::default();
@@ -97,11 +131,7 @@ pub fn pass(
         }
         done.store(total, Ordering::Relaxed);
     }
-    let after = file.metadata().map_err(unreadable)?;
-    if total != expected || written_since(&before, &after) {
-        return Err(changed(after.len().min(total)));
-    }
-    Ok(digester.finish())
+    if total == expected { Ok(digester.finish()) } else { Err(changed(total)) }
 }
 
 fn written_since(before: &Metadata, after: &Metadata) -> bool {

@@ -33,7 +33,7 @@ impl Plugin for JellyfinNfo {
     async fn process(&self, ctx: &Context) -> Result<Outcome, Failure> {
         let hint = Hint::of(ctx);
         let candidates = files::own(ctx.path(), ctx.file(), hint.is_episode);
-        let own = match files::read_first(&candidates).await? {
+        let own = match files::read_first(ctx, &candidates).await? {
             Some((path, content)) => Some((file_name(path), understand(path, &content)?)),
             None => None,
         };
@@ -49,7 +49,7 @@ impl Plugin for JellyfinNfo {
 
         let is_episode = own.as_ref().map_or(hint.is_episode, |(_, own)| own.is_of_episode(&hint));
         let show = if is_episode || own.is_none() {
-            read_show(ctx.path(), hint.is_episode || is_episode).await
+            read_show(ctx, hint.is_episode || is_episode).await
         } else {
             Ok(None)
         };
@@ -108,9 +108,9 @@ impl Described {
 }
 
 /// The name of the show's file and what it says.
-async fn read_show(path: &Path, is_episode: bool) -> Result<Option<(String, Nfo)>, Failure> {
-    let candidates = files::show(path, is_episode);
-    let Some((path, content)) = files::read_first(&candidates).await? else { return Ok(None) };
+async fn read_show(ctx: &Context, is_episode: bool) -> Result<Option<(String, Nfo)>, Failure> {
+    let candidates = files::show(ctx.path(), is_episode);
+    let Some((path, content)) = files::read_first(ctx, &candidates).await? else { return Ok(None) };
     let Found::Described(all) = understand(path, &content)? else { return Ok(None) };
     let show = all.into_iter().find(|nfo| nfo.kind == Some(Kind::TvShow));
     Ok(show.map(|show| (file_name(path), show)))

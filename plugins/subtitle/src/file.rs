@@ -1,8 +1,9 @@
 //! Reads one subtitle file, no more of it than is needed and never too much.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
-use std::path::{Path, PathBuf};
+use std::io;
+
+use tokio::io::AsyncReadExt as _;
+use worker_sdk::{FileReader, OpenError};
 
 use crate::content::{self, Content, Format};
 
@@ -27,6 +28,9 @@ pub enum FileError {
     /// It cannot be read.
     #[error("could not read the file")]
     Read(#[source] io::Error),
+    /// It is elsewhere, and does not come; nothing is said of the file by that.
+    #[error("could not get the file")]
+    Fetch(#[source] io::Error),
     /// A folder, a pipe, a device.
     #[error("not a regular file")]
     NotAFile,
@@ -38,40 +42,36 @@ pub enum FileError {
     Unknown,
 }
 
-/// Looks into the file at `path`; blocks its thread.
+/// Looks into a file, wherever it is.
 ///
 /// # Errors
 ///
 /// [`FileError`] when it cannot be read or is no subtitle.
-pub fn look(path: &Path) -> Result<Found, FileError> {
-    // Asked before the file is opened: opening a pipe would wait for its writer.
-    if !fs::metadata(path).map_err(FileError::Read)?.is_file() {
-        return Err(FileError::NotAFile);
-    }
-    let mut file = File::open(path).map_err(FileError::Read)?;
+pub async fn look(opened: Result<FileReader, OpenError>) -> Result<Found, FileError> {
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(OpenError::NotAFile(_)) => return Err(FileError::NotAFile),
+        // What a later attempt may well read.
+        Err(error @ (OpenError::Elsewhere { .. } | OpenError::Changed { .. }))
+            if !error.is_absent() =>
+        {
+            return Err(FileError::Fetch(error.into_io()));
+        }
+        Err(error) => return Err(FileError::Read(error.into_io())),
+    };
+    let is_here = file.is_here();
+    let failed = |error| if is_here { FileError::Read(error) } else { FileError::Fetch(error) };
     let mut bytes = Vec::new();
-    (&mut file).take(HEAD).read_to_end(&mut bytes).map_err(FileError::Read)?;
+    (&mut file).take(HEAD).read_to_end(&mut bytes).await.map_err(failed)?;
     if let Some(format) = content::pictures(&bytes) {
         return Ok(Found::Pictures(format));
     }
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(FileError::Read)?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).await.map_err(failed)?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(FileError::TooLarge);
     }
-    content::read(&bytes).map(Found::Text).ok_or(FileError::Unknown)
-}
-
-/// The file called `name` in `folder`.
-///
-/// A name that is not UTF-8 comes with replacement characters; the file is the first one in the
-/// folder whose name reads the same.
-#[must_use]
-pub fn beside(folder: &Path, name: &str) -> PathBuf {
-    let path = folder.join(name);
-    if !name.contains(char::REPLACEMENT_CHARACTER) || path.exists() {
-        return path;
-    }
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut same = entries.filter(|entry| entry.file_name().to_string_lossy() == name);
-    same.next().map_or(path, |entry| entry.path())
+    // A large text takes its time.
+    let read = tokio::task::spawn_blocking(move || content::read(&bytes)).await;
+    let read = read.map_err(|error| FileError::Read(io::Error::other(error)))?;
+    read.map(Found::Text).ok_or(FileError::Unknown)
 }

@@ -8,9 +8,8 @@ pub mod name;
 pub mod sidecar;
 
 use std::io;
-use std::path::Path;
 
-use worker_sdk::{Classify as _, Context, Failure, Manifest, Meta, Outcome, Plugin};
+use worker_sdk::{Context, Failure, Manifest, Meta, Outcome, Plugin};
 
 use crate::file::{FileError, Found};
 use crate::name::{Flag, NameTags};
@@ -41,18 +40,18 @@ fn is_video(mime: &str) -> bool {
 async fn files_beside(ctx: &Context) -> Result<Outcome, Failure> {
     let names = sidecar::names(ctx.existing().get("file/sidecars"));
     let owner = ctx.file().name.clone();
-    let folder = ctx.path().parent().unwrap_or_else(|| Path::new("/")).to_owned();
-    let stop = ctx.cancelled().clone();
-    let found = tokio::task::spawn_blocking(move || {
-        let look = |name: String| {
-            let found = file::look(&file::beside(&folder, &name));
-            (name, found)
-        };
+    let mut found: Vec<(String, Result<Found, FileError>)> = Vec::new();
+    for name in names {
         // Nobody waits for the rest once the attempt has had its time.
-        let names = names.into_iter().take_while(|_| !stop.is_cancelled());
-        names.map(look).filter(|(name, found)| is_subtitle(name, found)).collect()
-    });
-    let found: Vec<(String, Result<Found, FileError>)> = found.await.retryable()?;
+        if ctx.cancelled().is_cancelled() {
+            break;
+        }
+        match file::look(ctx.open_sidecar(&name).await).await {
+            Err(error @ FileError::Fetch(_)) => return Err(Failure::retryable(error)),
+            looked if is_subtitle(&name, &looked) => found.push((name, looked)),
+            _ => {}
+        }
+    }
     if found.is_empty() {
         return Ok(Outcome::skipped("no subtitle files beside it"));
     }
@@ -71,13 +70,12 @@ fn is_subtitle(name: &str, found: &Result<Found, FileError>) -> bool {
     match found {
         Err(FileError::Unknown) => !name.to_ascii_lowercase().ends_with(".txt"),
         Err(FileError::Read(error)) => error.kind() != io::ErrorKind::NotFound,
-        Ok(_) | Err(FileError::NotAFile | FileError::TooLarge) => true,
+        Ok(_) | Err(FileError::Fetch(_) | FileError::NotAFile | FileError::TooLarge) => true,
     }
 }
 
 async fn file_itself(ctx: &Context) -> Result<Outcome, Failure> {
-    let path = ctx.path().to_owned();
-    let found = tokio::task::spawn_blocking(move || file::look(&path)).await.retryable()?;
+    let found = file::look(ctx.open().await).await;
     match found {
         Ok(_) => {
             let mut meta = Meta::new();
@@ -88,6 +86,7 @@ async fn file_itself(ctx: &Context) -> Result<Outcome, Failure> {
         Err(FileError::Read(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
             Err(Failure::retryable(FileError::Read(error)))
         }
+        Err(error @ FileError::Fetch(_)) => Err(Failure::retryable(error)),
         Err(error) => Err(Failure::permanent(error)),
     }
 }
@@ -126,7 +125,7 @@ fn describe(meta: &mut Meta, prefix: &str, tags: &NameTags, found: &Result<Found
 /// The error with its cause, as text.
 fn problem(error: &FileError) -> String {
     match error {
-        FileError::Read(cause) => format!("{error}: {cause}"),
+        FileError::Read(cause) | FileError::Fetch(cause) => format!("{error}: {cause}"),
         FileError::NotAFile | FileError::TooLarge | FileError::Unknown => error.to_string(),
     }
 }

@@ -179,6 +179,21 @@ async fn a_file_that_leads_elsewhere_is_not_followed() -> Result<()> {
 
     let failure = report.outcome.err().context("it was described")?;
     assert!(failure.to_string().contains("not on whitelist"), "{failure}");
+
+    // Nor to another file of this machine, whatever its own name says.
+    let other = folder.path().join("private.ts");
+    video(&other)?;
+    for (list, words) in [
+        (
+            "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nfile:private.ts\n#EXT-X-ENDLIST\n",
+            "a list of other files (hls)",
+        ),
+        ("ffconcat version 1.0\nfile private.ts\n", "a list of other files (concat)"),
+    ] {
+        let path = folder.path().join("film.mkv");
+        fs::write(&path, list.replace("file:private.ts", &format!("file:{}", text(&other)?)))?;
+        probe(&path, "video/x-matroska").await.assert_failed(false, words);
+    }
     Ok(())
 }
 

@@ -1,0 +1,3 @@
+//! The plugin on real files, made with ffmpeg.
+
+mod files;

@@ -1,0 +1,7 @@
+//! The program that a fleet starts.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    worker_sdk::run(plugin_subtitle_extractor::SubtitleExtractor::default())
+}

@@ -1,0 +1,1 @@
+"""Looks films and series up in The Movie Database."""
