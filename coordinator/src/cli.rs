@@ -13,7 +13,10 @@ mod doctor;
 mod event;
 mod exit;
 mod file;
+mod files;
 mod http;
+mod installed;
+mod interrupt;
 mod launch;
 mod meta;
 mod output;
@@ -161,7 +164,11 @@ impl App {
     /// what it does, a command only what went wrong.
     fn log_filter(&self, command: &Command) -> &'static str {
         let serves = matches!(command, Command::Up(_) | Command::Coordinator(_));
+        // It kills brokers and workers on purpose.
+        let tries =
+            matches!(command, Command::Short(Short::Plugin(plugin::PluginCommand::Conformance(_))));
         match (self.globals.quiet, self.globals.verbose, serves) {
+            (_, 0, false) if tries => "off",
             (true, ..) => "error",
             // A command says itself which plugins do not start.
             (_, 0, false) => "warn,async_nats=off,coordinator::process=error",
@@ -215,6 +222,9 @@ async fn run(app: &App, command: Command) -> Result<Exit, Failure> {
         Command::Up(args) => Box::pin(up::run(app, args)).await,
         Command::Coordinator(args) => Box::pin(coordinator::run(app, args)).await,
         Command::Scan(args) => Box::pin(scan::run(app, args)).await,
+        Command::Short(Short::Plugin(command)) if command.drains() => {
+            Box::pin(plugin::run(app, command)).await
+        }
         Command::Short(command) => {
             let mut signals = StopSignals::listen()
                 .map_err(|error| Failure::because(Exit::Failure, "listen for signals", &error))?;

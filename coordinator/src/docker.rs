@@ -10,10 +10,11 @@
 //!
 //! Every round looks at what there is and decides anew, so it does not matter what has happened
 //! meanwhile or who did it. Only containers with our labels and the identity of our fleet are ever
-//! acted on. All modules but [`engine`], [`relay`], [`firewall`], [`secrets`], [`credentials`] and
+//! acted on. All modules but [`context`], [`engine`], [`relay`], [`firewall`], [`secrets`], [`credentials`] and
 //! [`runtime`] are pure.
 
 pub mod broker;
+pub mod context;
 pub mod credentials;
 pub mod describe;
 pub mod digest;

@@ -49,6 +49,11 @@ fn facts(file: &FileFacts, path: &str) -> Vec<(&'static str, MetaValue)> {
     ]
 }
 
+/// The keys of what the coordinator itself knows of a file.
+pub(crate) fn fact_keys() -> impl Iterator<Item = &'static str> {
+    facts(&FileFacts::default(), "").into_iter().map(|(key, _)| key)
+}
+
 /// Hashes what the outcome depends on; 32 hex characters.
 #[must_use]
 pub fn fingerprint(spec: &PluginSpec, inputs: &MetaMap) -> String {

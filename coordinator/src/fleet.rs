@@ -46,6 +46,7 @@ use crate::config::data_dir::DataDirError;
 use crate::config::plugins::{Isolation, ReadPluginsError};
 use crate::config::{Connection, DataDir, FleetFile};
 use crate::docker::DockerHandle;
+use crate::files::{FilesError, FilesOptions};
 use crate::http::BindError;
 use crate::internal::{Builtins, InternalHandle};
 use crate::process::{Confines, ProcessHandle};
@@ -69,6 +70,8 @@ pub struct FleetOptions {
     pub plugins: PluginSources,
     /// Where the API listens and HTTP plugins reach the fleet.
     pub http: Addresses,
+    /// Where bytes are offered to workers that do not see the libraries, if anywhere.
+    pub files: Option<FilesOptions>,
     /// Folders and files that plugins read: containers see nothing else of this machine, and
     /// processes nothing else of people's files unless there is none.
     pub roots: Vec<PathBuf>,
@@ -113,6 +116,8 @@ pub struct Fleet {
     pub bridge: Option<Bridge>,
     /// Where its API is; one that runs for one command only has none.
     pub api: Option<String>,
+    /// Where workers get files that they do not see, if anywhere.
+    pub files: Option<String>,
     coordinating: JoinSet<Result<(), CoordinatorError>>,
     coordinator_drain: CancellationToken,
     processing: JoinSet<()>,
@@ -145,6 +150,9 @@ pub enum FleetError {
     /// The addresses of the API and for HTTP plugins.
     #[error("the API or HTTP plugins could not be served")]
     Http(#[from] BindError),
+    /// The files of the libraries.
+    #[error("files could not be offered")]
+    Files(#[from] FilesError),
 }
 
 impl Fleet {

@@ -42,6 +42,8 @@ pub struct HttpOptions {
     pub or_any_port: bool,
     /// Names it answers to, besides `localhost` and addresses.
     pub hosts: BTreeSet<String>,
+    /// Whether it answers to any name: where each route needs a token, a page gains nothing by one.
+    pub any_host: bool,
     /// How patient it is.
     pub limits: Limits,
 }
@@ -71,6 +73,7 @@ impl Default for HttpOptions {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             or_any_port: false,
             hosts: BTreeSet::new(),
+            any_host: false,
             limits: Limits::default(),
         }
     }
@@ -122,7 +125,7 @@ impl Server {
     ///
     /// [`BindError`], e.g. when another program has it.
     pub async fn bind(options: &HttpOptions, routes: Router) -> Result<Self, BindError> {
-        let HttpOptions { listen, or_any_port, hosts, limits } = options.clone();
+        let HttpOptions { listen, or_any_port, hosts, any_host, limits } = options.clone();
         let failed = |source| BindError { address: listen, source };
         let listener = match TcpListener::bind(listen).await {
             Err(error) if or_any_port && error.kind() == io::ErrorKind::AddrInUse => {
@@ -132,7 +135,7 @@ impl Server {
             bound => bound.map_err(failed)?,
         };
         let address = listener.local_addr().map_err(failed)?;
-        let rules = Arc::new(guard::Rules { hosts, limits });
+        let rules = Arc::new(guard::Rules { hosts: (!any_host).then_some(hosts), limits });
         let router = routes
             .fallback(async || Problem::not_found("there is no such route"))
             .method_not_allowed_fallback(async || Problem::method_not_allowed())

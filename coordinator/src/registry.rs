@@ -19,6 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::graph::{Graph, PluginSpec, Refusal};
 use crate::route::Route;
 use crate::transition::Plan;
+use crate::version;
 
 #[cfg(test)]
 mod tests;
@@ -146,6 +147,7 @@ pub fn decide(
     if manifest.id != *plugin {
         reasons.push(format!("the manifest is of `{}`, the subject of `{plugin}`", manifest.id));
     }
+    reasons.extend(manifest.engine_problem(&version::ours()));
     let default = PluginPolicy::default();
     let policy = known.policies.get(plugin).unwrap_or(&default);
     if policy.disabled {

@@ -207,6 +207,7 @@ impl Coordinator {
             announcements,
             quarantine: notes.clone(),
             drop_unexpected: options.drop_unexpected,
+            files: options.files.clone(),
         };
         let mut services = JoinSet::new();
         services.spawn(engine.run(stop.clone()));

@@ -22,7 +22,7 @@ pub mod scan;
 pub mod sidecar;
 mod walk;
 
-pub use again::look_again;
+pub use again::{look_again, look_at};
 pub use found::{Change, FoundFile, Sink, Why};
 pub use index::{PathEntry, PathIndex, PortError};
 pub use report::{Problem, Progress, RootError, ScanError, ScanReport, SkipReason};

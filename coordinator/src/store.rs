@@ -4,10 +4,12 @@
 //! behind on the server and can simply be made again after it was away.
 
 pub mod api;
+mod artifacts;
 mod copies;
 pub mod cursor;
 pub mod dead;
 pub mod files;
+pub mod files_secret;
 pub mod overview;
 pub mod paths;
 pub mod patience;

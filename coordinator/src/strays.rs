@@ -3,7 +3,9 @@
 //! Somebody has published them by hand, or a plugin was removed while one of its tasks was on its
 //! way. No consumer tells of them, so the subjects of the task stream are looked through now and
 //! then. What belongs to a plugin that was removed goes as its other tasks went; anything else
-//! becomes a dead letter, for a person, and is told.
+//! becomes a dead letter, for a person, and is told. What was settled and yet is there goes too.
+
+mod settled;
 
 use std::time::Duration;
 
@@ -22,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 use crate::broker::dead::{GiveUp, GiveUpError};
 use crate::broker::{Broker, trace_of};
 use crate::registry::Roster;
+
+pub use settled::behind;
 
 /// Checks of the reconciler for one look for strays, which reads the subjects of all tasks.
 pub const CHECKS: u32 = 6;
@@ -71,8 +75,10 @@ pub async fn watch(
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             pace.tick().await;
-            if let Err(error) = sweep(&broker, &roster).await {
-                tracing::debug!(error = %Chain(&error), "strays stay for now");
+            for looked in [sweep(&broker, &roster).await, settled::sweep(&broker).await] {
+                if let Err(error) = looked {
+                    tracing::debug!(error = %Chain(&error), "strays stay for now");
+                }
             }
         }
     };

@@ -130,19 +130,31 @@ impl Broker {
     ///
     /// [`ApiError`]
     pub async fn routes(&self) -> Result<BTreeSet<(PluginId, RouteName)>, ApiError> {
-        let (mut routes, mut seen) = (BTreeSet::new(), 0);
         let what = format!("CONSUMER.NAMES.{}", self.names.task_stream());
+        let names = self.all(&what, "consumers").await?;
+        let routes = names.iter().filter_map(Value::as_str).filter_map(|name| {
+            let (plugin, lane, _) = Names::parse_consumer(name)?;
+            Some((plugin, lane.route()?))
+        });
+        Ok(routes.collect())
+    }
+
+    /// All entries of an answer that comes in pages, from its `field`.
+    ///
+    /// # Errors
+    ///
+    /// [`ApiError`]
+    pub async fn all(&self, what: &str, field: &str) -> Result<Vec<Value>, ApiError> {
+        let mut all = Vec::new();
         loop {
-            let page = self.api(what.clone(), &json!({ "offset": seen })).await?;
-            let names = page.get("consumers").and_then(Value::as_array);
-            let Some(names) = names.filter(|names| !names.is_empty()) else { return Ok(routes) };
-            seen += names.len();
-            routes.extend(names.iter().filter_map(Value::as_str).filter_map(|name| {
-                let (plugin, lane, _) = Names::parse_consumer(name)?;
-                Some((plugin, lane.route()?))
-            }));
-            if seen as u64 >= page.get("total").and_then(Value::as_u64).unwrap_or(0) {
-                return Ok(routes);
+            let page = self.api(what.to_owned(), &json!({ "offset": all.len() })).await?;
+            let entries = page.get(field).and_then(Value::as_array);
+            let Some(entries) = entries.filter(|entries| !entries.is_empty()) else {
+                return Ok(all);
+            };
+            all.extend_from_slice(entries);
+            if all.len() as u64 >= page.get("total").and_then(Value::as_u64).unwrap_or(0) {
+                return Ok(all);
             }
         }
     }

@@ -4,13 +4,20 @@ use clap::Args;
 
 use super::App;
 use super::exit::{Exit, Failure};
+use super::files::FilesArgs;
 use super::launch::{Launch, PluginArgs, TuningArgs};
-use super::{session, up};
-use crate::config::plugins::Libraries;
+use super::session;
+use super::up::{self, Library};
 
 /// Several may run, each with a data folder of its own: one leads, the others wait for it to fail.
 #[derive(Debug, Args)]
 pub(crate) struct CoordinatorArgs {
+    /// A folder whose files --files-listen offers, and its name for the routes of plugins; it is not
+    /// scanned; may be given several times
+    #[arg(long = "library", value_name = "NAME=PATH", value_parser = up::libraries())]
+    libraries: Vec<Library>,
+    #[command(flatten)]
+    files: FilesArgs,
     #[command(flatten)]
     plugins: PluginArgs,
     #[command(flatten)]
@@ -33,7 +40,8 @@ pub(crate) async fn run(app: &App, args: CoordinatorArgs) -> Result<Exit, Failur
         look_around: false,
         // Files come from elsewhere: what containers see of them, `mounts` says.
         roots: Vec::new(),
-        libraries: Libraries::new(),
+        libraries: up::named(&args.libraries),
+        files: args.files.clone(),
         temporary: false,
     };
     let fleet = launch.start(app, data_dir).await?;

@@ -1,5 +1,6 @@
 //! `metafleet file …`
 
+mod artifact;
 mod list;
 mod show;
 
@@ -20,6 +21,8 @@ pub(crate) enum FileCommand {
     List(ListArgs),
     /// Show one file: its paths and what each plugin made of it
     Show(OneFile),
+    /// Print something that a plugin made of a file, e.g. a picture; its metadata says what there is
+    Artifact(artifact::ArtifactArgs),
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +46,7 @@ pub(crate) async fn run(app: &App, command: FileCommand) -> Result<Exit, Failure
     match command {
         FileCommand::List(args) => list::run(app, &args).await,
         FileCommand::Show(args) => show::run(app, &args).await,
+        FileCommand::Artifact(args) => artifact::run(app, &args).await,
     }
 }
 

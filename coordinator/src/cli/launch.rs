@@ -9,11 +9,13 @@ use clap::Args;
 use super::App;
 use super::broker::replicas;
 use super::exit::{Exit, Failure};
+use super::files::FilesArgs;
 use super::http::HttpArgs;
 use super::output::complain;
 use super::time::duration;
 use crate::config::plugins::{Isolation, Libraries, ReadPluginsError};
 use crate::config::{Connection, DataDir};
+use crate::files::FilesError;
 use crate::fleet::plugins::PluginSources;
 use crate::fleet::{Fleet, FleetError, FleetOptions, GRACE, default_plugins_file};
 use crate::scale::Pace;
@@ -110,23 +112,35 @@ impl PluginArgs {
         // An empty variable names no folder.
         let told: Vec<PathBuf> =
             self.plugin_dirs.iter().filter(|dir| !dir.as_os_str().is_empty()).cloned().collect();
-        let dirs = if told.is_empty() && look_around { usual_dirs(data_dir) } else { told };
+        let installed = look_around.then(|| data_dir.plugins());
+        let dirs = match (told.is_empty(), look_around) {
+            (true, false) => Vec::new(),
+            (true, true) => installed.iter().cloned().chain(beside_program()).collect(),
+            (false, _) => told.into_iter().chain(installed.clone()).collect(),
+        };
         PluginSources {
             file: Some(self.plugins.clone().unwrap_or_else(|| default_plugins_file(data_dir))),
             is_named: self.plugins.is_some(),
             dirs,
+            installed,
             overrides: Some(data_dir.overrides()),
             libraries: Libraries::new(),
         }
     }
 }
 
-fn usual_dirs(data_dir: &DataDir) -> Vec<PathBuf> {
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|program| Some(program.parent()?.parent()?.join("plugins")));
-    let dirs = [Some(data_dir.root().join("plugins")), beside];
-    dirs.into_iter().flatten().filter(|dir| dir.is_dir()).collect()
+/// Plugins that came with this program.
+fn beside_program() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    Some(program.parent()?.parent()?.join("plugins")).filter(|dir| dir.is_dir())
+}
+
+/// Where plugins are beside those that were installed, as far as the environment says.
+pub(crate) fn other_dirs() -> Vec<PathBuf> {
+    let told = std::env::var_os("METAFLEET_PLUGIN_PATH").unwrap_or_default();
+    let told: Vec<PathBuf> =
+        std::env::split_paths(&told).filter(|dir| !dir.as_os_str().is_empty()).collect();
+    if told.is_empty() { beside_program().into_iter().collect() } else { told }
 }
 
 /// What a command wants of a fleet.
@@ -142,6 +156,8 @@ pub(crate) struct Launch<'a> {
     pub(crate) roots: Vec<PathBuf>,
     /// Folders that have a name.
     pub(crate) libraries: Libraries,
+    /// Where the files of these are offered.
+    pub(crate) files: FilesArgs,
     /// Whether the fleet ends with the command's work.
     pub(crate) temporary: bool,
 }
@@ -159,6 +175,9 @@ impl Launch<'_> {
         if let Some(api) = &fleet.api {
             let token = token.display();
             app.out.say(&format!("the API is at {api}, the token for it in {token}"));
+        }
+        if let Some(files) = &fleet.files {
+            app.out.say(&format!("files of the libraries are offered to workers at {files}"));
         }
         if let Some(bridge) = &fleet.bridge {
             let urls = &bridge.urls;
@@ -182,7 +201,9 @@ impl Launch<'_> {
             Some((connection, names)) => (Some(connection), names),
             None => (None, Names::new(prefix)),
         };
+        let offered = self.libraries.values().flatten().cloned().collect();
         FleetOptions {
+            files: self.files.options(offered),
             plugins: PluginSources {
                 libraries: self.libraries,
                 ..self.plugins.sources(&data_dir, self.look_around)
@@ -222,6 +243,14 @@ impl From<FleetError> for Failure {
                     "choose other addresses with --api-listen and --kv-listen; \
                      port 0 takes a free one",
                 )
+            }
+            FleetError::Files(error @ FilesError::NoUrl(_)) => {
+                Self::usage(broker_config::Chain(&error).to_string())
+                    .advise("say with --files-url how other machines reach this one")
+            }
+            FleetError::Files(error) => {
+                Self::new(Exit::Failure, broker_config::Chain(&error).to_string())
+                    .advise("choose another address with --files-listen; port 0 takes a free one")
             }
             FleetError::Plugins(error) => {
                 let failure = Self::usage(broker_config::Chain(&error).to_string());

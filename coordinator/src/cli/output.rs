@@ -108,10 +108,15 @@ impl Output {
     }
 
     /// Prints data as it is.
-    #[expect(clippy::unused_self, reason = "whoever prints data holds the output")]
     pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints data that need not be text.
+    #[expect(clippy::unused_self, reason = "whoever prints data holds the output")]
+    pub(crate) fn bytes(&self, data: &[u8]) -> Result<(), Failure> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| {
+        out.write_all(data).and_then(|()| out.flush()).map_err(|error| {
             // Whoever reads our output has seen enough, e.g. `head`: nothing to complain about.
             let quiet = error.kind() == io::ErrorKind::BrokenPipe;
             let exit = if quiet { Exit::Ok } else { Exit::Failure };

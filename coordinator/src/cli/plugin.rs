@@ -1,14 +1,21 @@
 //! `metafleet plugin …`
 
+mod bench;
+mod check;
 mod config;
+mod conformance;
+mod dev;
 mod diff;
 mod list;
 mod logs;
+mod new;
+mod package;
 mod pause;
 mod remove;
 mod sample;
 mod show;
 mod steer;
+mod test;
 mod transition;
 
 use broker_config::PluginId;
@@ -21,7 +28,15 @@ use crate::store::plugins::KnownPlugin;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PluginCommand {
-    /// List all known plugins
+    /// Begin a plugin of your own, with tests that pass
+    New(new::NewArgs),
+    /// Look over a manifest, alone and beside the plugins that are installed
+    Check(check::CheckArgs),
+    /// Run a plugin on files, in a fleet of its own that goes with the command
+    Test(test::TestArgs),
+    /// Run a plugin as one more instance in the fleet that runs, and anew after each change
+    Dev(dev::DevArgs),
+    /// List all known plugins, and those that are installed and were never started
     List,
     /// Show one plugin: manifest, settings, instances
     Show(OnePlugin),
@@ -52,8 +67,21 @@ pub(crate) enum PluginCommand {
     Switch(OnePlugin),
     /// End a transition, or go back to the version before
     Rollback(OnePlugin),
+    /// Try whether a worker, in whatever language, does what PROTOCOL.md says
+    Conformance(conformance::ConformanceArgs),
     /// Forget a plugin; its records stay, and it comes back when an instance of it is started anew
-    Remove(OnePlugin),
+    Remove(remove::RemoveArgs),
+    /// Make a package of a plugin's folder
+    Pack(package::PackArgs),
+    /// Check a package and put it where a fleet finds it; nothing of it is run
+    Install(package::InstallArgs),
+}
+
+impl PluginCommand {
+    /// Whether it ends in order when it is interrupted, and so hears signals itself.
+    pub(crate) const fn drains(&self) -> bool {
+        matches!(self, Self::Conformance(_) | Self::Test(_) | Self::Dev(_))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +92,10 @@ pub(crate) struct OnePlugin {
 
 pub(crate) async fn run(app: &App, command: PluginCommand) -> Result<Exit, Failure> {
     match command {
+        PluginCommand::New(args) => new::run(app, &args),
+        PluginCommand::Check(args) => check::run(app, &args).await,
+        PluginCommand::Test(args) => Box::pin(test::run(app, &args)).await,
+        PluginCommand::Dev(args) => Box::pin(dev::run(app, &args)).await,
         PluginCommand::List => list::run(app).await,
         PluginCommand::Show(args) => show::run(app, &args).await,
         PluginCommand::Pause(args) => pause::run(app, &args, true).await,
@@ -91,7 +123,10 @@ pub(crate) async fn run(app: &App, command: PluginCommand) -> Result<Exit, Failu
         PluginCommand::Diff(args) => diff::run(app, &args).await,
         PluginCommand::Switch(args) => transition::switch(app, &args).await,
         PluginCommand::Rollback(args) => transition::rollback(app, &args).await,
-        PluginCommand::Remove(args) => remove::run(app, &args).await,
+        PluginCommand::Conformance(args) => Box::pin(conformance::run(app, args)).await,
+        PluginCommand::Remove(args) => Box::pin(remove::run(app, args)).await,
+        PluginCommand::Pack(args) => package::make(app, args).await,
+        PluginCommand::Install(args) => Box::pin(package::install(app, args)).await,
     }
 }
 

@@ -12,13 +12,14 @@ use std::time::Duration;
 use broker_config::{PluginId, Queue};
 use clap::Args;
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::wait::{Ended, Waiting};
 use super::App;
 use super::exit::{Exit, Failure};
+use super::files::FilesArgs;
+use super::interrupt::in_order;
 use super::launch::{Launch, PluginArgs, TuningArgs};
 use super::output::{complain, count};
 use super::session::{self, Running};
@@ -27,7 +28,6 @@ use crate::config::DataDir;
 use crate::config::plugins::Libraries;
 use crate::fleet::Fleet;
 use crate::fleet::library::{LibraryError, LibraryScan, scan_id};
-use crate::shutdown::StopSignals;
 use crate::source::{Progress, root_path};
 use crate::store::Store;
 
@@ -111,19 +111,7 @@ pub(crate) async fn run(app: &App, args: ScanArgs) -> Result<Exit, Failure> {
         deadline: args.timeout.map(|timeout| Instant::now() + timeout),
         args,
     };
-    let signals = StopSignals::listen()
-        .map_err(|error| Failure::because(Exit::Failure, "listen for signals", &error))?;
-    let done = CancellationToken::new();
-    let mut beside = JoinSet::new();
-    beside.spawn({
-        let (cancel, done) = (job.cancel.clone(), done.clone());
-        async move {
-            signals.run(cancel, done).await;
-        }
-    });
-    let ended = job.run().await;
-    done.cancel();
-    beside.shutdown().await;
+    let ended = in_order(job.cancel.clone(), Box::pin(job.run())).await;
     if matches!(ended, Ok(Exit::Interrupted)) {
         app.out.say("stopped; the same command goes on where this one ended");
     }
@@ -183,6 +171,7 @@ impl Job<'_> {
             look_around: true,
             roots: self.roots.clone(),
             libraries: Libraries::new(),
+            files: FilesArgs::default(),
             temporary: true,
         };
         launch.start(self.app, self.data_dir.clone()).await

@@ -8,7 +8,7 @@ mod find;
 use async_nats::Client;
 use broker_config::{ApplyError, Names};
 
-pub(crate) use self::find::{Running, existing_broker, gone, has_gone, running_or};
+pub(crate) use self::find::{Running, existing_broker, gone, has_gone, running, running_or};
 use super::App;
 use super::exit::{Exit, Failure};
 use crate::config::connection::{ConnectError, ResolveError};
@@ -83,7 +83,7 @@ async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>, bool
         Ok((client, running.names, None, is_of_data_dir))
     };
     let otherwise = async || {
-        if !has_data(&data_dir) {
+        if !data_dir.has_broker() {
             return Err(nothing(&data_dir));
         }
         let names = Names::new(app.globals.prefix.clone().unwrap_or_default());
@@ -101,11 +101,6 @@ async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>, bool
 
 pub(crate) async fn connect(connection: &Connection) -> Result<Client, Failure> {
     connection.connect(CLIENT_NAME).await.map_err(Failure::from)
-}
-
-/// Whether a fleet has ever kept its broker's data here.
-fn has_data(data_dir: &DataDir) -> bool {
-    data_dir.nats().join("users.json").exists()
 }
 
 fn nothing(data_dir: &DataDir) -> Failure {

@@ -9,9 +9,11 @@ use clap::Args;
 use self::used::{Used, cells, used};
 use super::App;
 use super::exit::{Exit, Failure};
+use super::installed::installed;
 use super::output::Lines;
 use super::session;
 use super::table::Table;
+use crate::config::Problem;
 use crate::store::overview::Overview;
 
 #[derive(Debug, Args)]
@@ -22,7 +24,9 @@ pub(crate) async fn run(app: &App, _args: &StatusArgs) -> Result<Exit, Failure> 
         let overview = session.store.overview().await?;
         let is_here = session.is_of_data_dir && !session.is_private();
         let usage = if is_here { used(app).await } else { BTreeMap::new() };
-        let status = Status { running: !session.is_private(), overview: &overview, usage };
+        let problems = installed(app, session)?.problems;
+        let running = !session.is_private();
+        let status = Status { running, overview: &overview, usage, problems };
         app.out.document(&status, |lines| show(lines, &status))?;
         Ok(Exit::Ok)
     })
@@ -38,10 +42,13 @@ struct Status<'a> {
     /// What the instances on this machine use, by plugin.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     usage: BTreeMap<String, Used>,
+    /// Installed plugins, or versions of them, that break a rule and so are not started.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<Problem>,
 }
 
 fn show(lines: &mut Lines, status: &Status<'_>) {
-    let Status { running, overview, usage } = status;
+    let Status { running, overview, usage, problems } = status;
     if !running {
         lines.line("No fleet is running; this is what the last one left.");
     }
@@ -55,6 +62,9 @@ fn show(lines: &mut Lines, status: &Status<'_>) {
     lines.field("dead letters", overview.dead.to_string());
     lines.field("records", overview.records.to_string());
     lines.field("coordinator", overview.coordinator.as_deref().unwrap_or("none so far"));
+    for problem in problems {
+        lines.line(&format!("passed over: {problem}"));
+    }
     if overview.plugins.is_empty() {
         lines.line("No plugin has announced itself yet.");
         return;

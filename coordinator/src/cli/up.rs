@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use clap::builder::{OsStringValueParser, TypedValueParser as _};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -17,6 +17,7 @@ use tracing::{error, info, warn};
 
 use super::App;
 use super::exit::{Exit, Failure};
+use super::files::FilesArgs;
 use super::launch::{Launch, PluginArgs, TuningArgs};
 use super::output::complain;
 use super::scan::summary::{IF_MEANT, may_be_meant};
@@ -36,9 +37,11 @@ pub(crate) struct UpArgs {
     #[arg(
         long = "library",
         value_name = "NAME=PATH",
-        value_parser = OsStringValueParser::new().try_map(|given| library(&given))
+        value_parser = libraries()
     )]
     libraries: Vec<Library>,
+    #[command(flatten)]
+    files: FilesArgs,
     /// Scan the libraries again and again, e.g. every 1h
     #[arg(long, value_name = "TIME", value_parser = some_time)]
     rescan: Option<Duration>,
@@ -49,6 +52,11 @@ pub(crate) struct UpArgs {
     plugins: PluginArgs,
     #[command(flatten)]
     tuning: TuningArgs,
+}
+
+/// Reads `NAME=PATH`.
+pub(super) fn libraries() -> impl TypedValueParser<Value = Library> {
+    OsStringValueParser::new().try_map(|given| library(&given))
 }
 
 /// A folder with a name.
@@ -83,6 +91,7 @@ pub(crate) async fn run(app: &App, args: UpArgs) -> Result<Exit, Failure> {
         look_around: true,
         roots: roots(&args.libraries),
         libraries: named(&args.libraries),
+        files: args.files.clone(),
         temporary: false,
     };
     if args.dry_run {
@@ -111,7 +120,7 @@ async fn dry_run(app: &App, options: FleetOptions) -> Result<Exit, Failure> {
 }
 
 /// The folders of libraries by name, as the paths of their files begin.
-fn named(libraries: &[Library]) -> Libraries {
+pub(super) fn named(libraries: &[Library]) -> Libraries {
     let mut named = Libraries::new();
     for Library { name, path } in libraries {
         // One that is away for now may come back.

@@ -9,6 +9,7 @@
 //! bin/         programs that were fetched
 //! api-token    what whoever uses the API must know
 //! overrides.json   what was changed of plugins through the API
+//! plugins/     plugins that were installed, as ID/vVERSION
 //! login/       how plugin processes log in at the broker, while a fleet runs
 //! scratch/     temporary files of plugin processes, while they run
 //! ```
@@ -151,6 +152,18 @@ impl DataDir {
     #[must_use]
     pub fn overrides(&self) -> PathBuf {
         self.root.join("overrides.json")
+    }
+
+    /// Plugins that were installed.
+    #[must_use]
+    pub fn plugins(&self) -> PathBuf {
+        self.root.join("plugins")
+    }
+
+    /// Whether a fleet has ever kept its broker's data here.
+    #[must_use]
+    pub fn has_broker(&self) -> bool {
+        self.nats().join("users.json").exists()
     }
 
     /// What whoever uses the API must know.

@@ -158,7 +158,7 @@ fn manifest_of(image: &Image) -> Result<Option<Manifest>, String> {
 }
 
 /// What an image says its plugin wants; `None` = it says nothing.
-fn permissions_of(image: &Image) -> Result<Option<Vec<String>>, String> {
+pub(crate) fn permissions_of(image: &Image) -> Result<Option<Vec<String>>, String> {
     if let Some(list) = image.labels.get(IMAGE_PERMISSIONS) {
         let texts = list.split(',').map(str::trim).filter(|text| !text.is_empty());
         return Ok(Some(texts.map(str::to_owned).collect()));

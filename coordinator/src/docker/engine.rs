@@ -2,6 +2,7 @@
 
 mod about;
 mod body;
+mod lives;
 mod look;
 mod network;
 mod pull;
@@ -24,6 +25,7 @@ use futures_util::{Stream, StreamExt as _};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
+use super::context;
 use super::describe::{Description, Image};
 use super::digest::digest_of;
 use super::naming::{FLEET_ID, FleetId, IMAGE_MANIFEST, IMAGE_PERMISSIONS};
@@ -117,10 +119,11 @@ impl EngineError {
     }
 }
 
-/// Where the engine listens: `DOCKER_HOST`, else the first usual socket that is there.
+/// Where the engine listens: `DOCKER_HOST`, else the chosen context of the `docker` command, else the
+/// first usual socket that is there.
 #[must_use]
 pub fn address(vars: &dyn Vars) -> String {
-    if let Some(host) = vars.non_empty("DOCKER_HOST") {
+    if let Some(host) = vars.non_empty("DOCKER_HOST").or_else(|| context::host(vars)) {
         return host;
     }
     let of_user = vars.non_empty("XDG_RUNTIME_DIR").unwrap_or_default();

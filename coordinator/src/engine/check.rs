@@ -9,6 +9,7 @@ use broker_config::{Cid, Lane, Names, PluginId, Queue};
 use super::{Input, Shared};
 use crate::advisories::exhausted;
 use crate::dispatcher::{Event, Suspect};
+use crate::strays::behind;
 
 /// Subjects asked for in one request; two per task.
 const BATCH: usize = 256;
@@ -75,9 +76,6 @@ impl Shared {
 
     /// A task that was delivered and is not held by anybody is not coming again by itself: it was
     /// delivered as often as it may be. Advisories say so too, but at most once.
-    ///
-    /// The consumer's acknowledgement floor says so only once something behind it was acknowledged;
-    /// where nothing is held at all, its last delivery does.
     async fn sweep(&self, name: String, tasks: Vec<&Stored>) {
         let stream = self.broker.names.task_stream();
         let info = self
@@ -88,13 +86,9 @@ impl Shared {
             )
             .await;
         let Ok(consumer) = info else { return };
-        let info = consumer.cached_info();
-        let floor = if info.num_ack_pending == 0 {
-            info.delivered.stream_sequence
-        } else {
-            info.ack_floor.stream_sequence
-        };
-        let stuck: Vec<&Stored> = tasks.into_iter().filter(|task| task.sequence <= floor).collect();
+        let behind = behind(consumer.cached_info());
+        let stuck: Vec<&Stored> =
+            tasks.into_iter().filter(|task| task.sequence <= behind).collect();
         if stuck.is_empty() {
             return;
         }

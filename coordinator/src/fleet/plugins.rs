@@ -30,6 +30,8 @@ pub struct PluginSources {
     pub is_named: bool,
     /// Plugin folders.
     pub dirs: Vec<PathBuf>,
+    /// The one of them that plugins are installed in; it may come to be later.
+    pub installed: Option<PathBuf>,
     /// What was changed through the API; `None` = nothing ever is.
     pub overrides: Option<PathBuf>,
     /// The libraries that `plugins.yml` may name, with their folders.
@@ -101,6 +103,13 @@ pub(super) struct PluginPlan {
 }
 
 impl PluginSources {
+    /// The plugin folders that there are at the moment.
+    #[must_use]
+    pub fn folders(&self) -> Vec<PathBuf> {
+        let is_there = |dir: &&PathBuf| self.installed.as_ref() != Some(*dir) || dir.is_dir();
+        self.dirs.iter().filter(is_there).cloned().collect()
+    }
+
     /// What was changed through the API.
     ///
     /// # Errors
@@ -139,7 +148,7 @@ impl PluginPlan {
             }
             _ => PluginsFile::default(),
         };
-        Ok(Self::of((file, overrides), &sources.dirs, hosts, decided))
+        Ok(Self::of((file, overrides), &sources.folders(), hosts, decided))
     }
 
     pub(super) fn of(

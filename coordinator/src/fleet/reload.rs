@@ -26,6 +26,7 @@ use super::versions::{Decided, begin_new, decided, hurried};
 use crate::config::plugins::ReadPluginsError;
 use crate::docker::DockerHandle;
 use crate::internal::InternalHandle;
+use crate::package::CHANGED;
 use crate::process::{ProcessHandle, Wanted};
 use crate::registry::Policies;
 use crate::service::CoordinatorHandle;
@@ -115,10 +116,11 @@ impl Reload {
         }
     }
 
-    /// Of both files: a person may write the second one, too.
-    fn stamp(&self) -> (Stamp, Stamp) {
-        let of = |path: &Option<std::path::PathBuf>| path.as_deref().and_then(stamp);
-        (of(&self.sources.file), of(&self.sources.overrides))
+    /// Of both files, since commands and persons write the second one, too, and of what is installed.
+    fn stamp(&self) -> [Stamp; 3] {
+        let PluginSources { file, overrides, installed, .. } = &self.sources;
+        let changed = installed.as_deref().map(|folder| folder.join(CHANGED));
+        [file.as_deref(), overrides.as_deref(), changed.as_deref()].map(|path| stamp(path?))
     }
 
     /// Reads what is decided on versions; says whether it has changed.

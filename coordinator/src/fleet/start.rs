@@ -23,6 +23,8 @@ use crate::bridge::{Bridge, BridgeOptions, Troubles, worker_options};
 use crate::config::Env;
 use crate::docker::{DockerHandle, DockerRuntime};
 use crate::exec::Guard;
+use crate::files::{self, Offers};
+use crate::http::Server;
 use crate::http::api::{self as status, ApiOptions};
 use crate::internal::{InternalOptions, InternalRuntime};
 use crate::process::restart::RestartPolicy;
@@ -44,6 +46,8 @@ struct Started {
     containers: DockerHandle,
     usage: UsageWatch,
     in_effect: watch::Receiver<Arc<Known>>,
+    file_server: Option<Server>,
+    offers: Option<Offers>,
 }
 
 impl Fleet {
@@ -77,6 +81,7 @@ impl Fleet {
         let FleetOptions {
             plugins,
             http,
+            files,
             roots,
             grace,
             pace,
@@ -112,11 +117,17 @@ impl Fleet {
                 plan = PluginPlan::make(&plugins, &hosts, &decided)?;
             }
             confines::tell(&hosts.processes.confines, &plan.instances);
+            let files = match files {
+                Some(options) => Some(files::start(options, &store).await?),
+                None => None,
+            };
+            let (file_server, offers) = files.unzip();
             let node = data_dir.node_id()?;
             let coordinator = CoordinatorOptions {
                 node: node.clone(),
                 word: plan.word(),
                 drop_unexpected: true,
+                files: offers.clone(),
                 ..coordinator
             };
             let (service, handle) = Coordinator::new(store.client().clone(), coordinator);
@@ -181,6 +192,8 @@ impl Fleet {
                 containers,
                 usage,
                 in_effect,
+                file_server,
+                offers,
             };
             Ok((started, bridge, followed, listening, requests, shown))
         };
@@ -205,6 +218,8 @@ impl Fleet {
             containers,
             usage,
             in_effect,
+            file_server,
+            offers,
         } = started;
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(coordinator_drain.clone()));
@@ -292,6 +307,9 @@ impl Fleet {
         if let Some(server) = listening.server {
             processing.spawn(server.run(process_drain.clone()));
         }
+        if let Some(server) = file_server {
+            processing.spawn(server.run(process_drain.clone()));
+        }
         processing.spawn(following.run(plan, process_drain.clone()));
 
         let fleet = Self {
@@ -306,6 +324,7 @@ impl Fleet {
             has_plugins,
             bridge,
             api: listening.url,
+            files: offers.map(|offers| offers.url().to_owned()),
             coordinating,
             coordinator_drain,
             processing,

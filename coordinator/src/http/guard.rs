@@ -20,7 +20,8 @@ pub struct Peer(pub SocketAddr);
 
 #[derive(Debug)]
 pub(super) struct Rules {
-    pub(super) hosts: BTreeSet<String>,
+    /// The names that it answers to; `None` = any.
+    pub(super) hosts: Option<BTreeSet<String>>,
     pub(super) limits: Limits,
 }
 
@@ -32,7 +33,7 @@ pub(super) async fn guard(
     next: Next,
 ) -> Response {
     let answered = async {
-        addressed(request.headers(), &rules.hosts)?;
+        addressed(request.headers(), rules.hosts.as_ref())?;
         let (head, body) = request.into_parts();
         let Limits { body: patience, body_bytes, answer, .. } = rules.limits;
         let claimed = head.headers.get(header::CONTENT_LENGTH);
@@ -66,10 +67,10 @@ pub(super) async fn guard(
 }
 
 /// Whether the request is for us, and not made by a page of another origin.
-fn addressed(headers: &HeaderMap, hosts: &BTreeSet<String>) -> Result<(), Problem> {
+fn addressed(headers: &HeaderMap, hosts: Option<&BTreeSet<String>>) -> Result<(), Problem> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let host = text(header::HOST).unwrap_or_default();
-    if !is_ours(name_of(host), hosts) {
+    if hosts.is_some_and(|hosts| !is_ours(name_of(host), hosts)) {
         let detail = format!("this is not `{}`", host.escape_debug());
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
     }
@@ -125,9 +126,11 @@ mod tests {
             if let Some(origin) = origin {
                 headers.insert(header::ORIGIN, origin.parse().unwrap());
             }
-            let refused = addressed(&headers, &hosts).err();
+            let refused = addressed(&headers, Some(&hosts)).err();
             let status = refused.map(|problem| problem.status().as_u16());
             assert_eq!(status, expected, "{host} {origin:?}");
+            let of_any = addressed(&headers, None).err().map(|problem| problem.status().as_u16());
+            assert_eq!(of_any, expected.filter(|status| *status != 421), "{host} {origin:?}");
         }
     }
 }

@@ -90,6 +90,7 @@ fn plugin_subjects(names: &Names) -> (Vec<String>, Vec<String>, Vec<String>) {
         // The longer form of the same: with domain and account in front.
         format!("$JS.ACK.*.*.{tasks}.>"),
         names.all_records(),
+        Names::key_subject(&names.artifacts_bucket(), ">"),
         Names::key_subject(&names.instances_bucket(), ">"),
         format!("{prefix}.signal.>"),
         format!("{prefix}.submit.>"),
@@ -159,7 +160,7 @@ authorization {
     { user: coordinator, password: "one" }
     { user: plugin, password: "two", permissions: {
       publish: {
-        allow: ["$JS.API.CONSUMER.MSG.NEXT.MY_FLEET_TASKS.>", "$JS.API.CONSUMER.INFO.MY_FLEET_TASKS.>", "$JS.ACK.MY_FLEET_TASKS.>", "$JS.ACK.*.*.MY_FLEET_TASKS.>", "$KV.my-fleet-records.>", "$KV.my-fleet-instances.>", "my-fleet.signal.>", "my-fleet.submit.>", "_INBOX.>"]
+        allow: ["$JS.API.CONSUMER.MSG.NEXT.MY_FLEET_TASKS.>", "$JS.API.CONSUMER.INFO.MY_FLEET_TASKS.>", "$JS.ACK.MY_FLEET_TASKS.>", "$JS.ACK.*.*.MY_FLEET_TASKS.>", "$KV.my-fleet-records.>", "$KV.my-fleet-artifacts.>", "$KV.my-fleet-instances.>", "my-fleet.signal.>", "my-fleet.submit.>", "_INBOX.>"]
         deny: ["$KV.my-fleet-records.*.user"]
       }
       subscribe: { allow: ["_INBOX.>", "my-fleet.control.>"] }

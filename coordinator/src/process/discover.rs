@@ -8,6 +8,7 @@ use broker_config::{Manifest, PluginId};
 use semver::Version;
 
 use crate::config::{PluginsFile, Problem};
+use crate::version;
 
 mod choose;
 
@@ -157,6 +158,9 @@ fn load(dir: &Path, id: &PluginId, version: Option<&Version>) -> Result<Found, P
         let rule = format!("version: {} is not that of the folder, {version}", manifest.version);
         return Err(wrong(rule));
     }
+    if let Some(problem) = manifest.engine_problem(&version::ours()) {
+        return Err(wrong(problem));
+    }
     let Some(entry) = &manifest.entry_point else {
         return Err(wrong("entryPoint: is required, to start it as a process".to_owned()));
     };
@@ -236,6 +240,7 @@ pub(crate) mod tests {
             ("run.sh", "/bin/sh", "must be a path inside the plugin's folder"),
             ("run.sh", "gone.sh", "there is no file `gone.sh`"),
             ("entryPoint", "other", "entryPoint: is required"),
+            (r#""queue""#, r#""minEngineVersion":"999.0.0","queue""#, "needs MetaFleet 999.0.0"),
             ("{", "", "invalid manifest"),
         ] {
             let home = tempfile::tempdir()?;

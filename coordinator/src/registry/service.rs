@@ -24,6 +24,7 @@ use crate::broker::tail::Tail;
 use crate::broker::{Broker, json};
 use crate::dispatcher::Event;
 use crate::engine::{EngineHandle, Input};
+use crate::files::Offers;
 use crate::graph::Refusal;
 use crate::presence::PresenceHandle;
 use crate::quarantine::Notes;
@@ -65,6 +66,8 @@ pub struct Registry {
     pub quarantine: Notes,
     /// Whether plugins that an earlier fleet started, and this one does not, leave the graph.
     pub drop_unexpected: bool,
+    /// Where workers get files that they do not see.
+    pub files: Option<Offers>,
 }
 
 #[derive(Default)]
@@ -290,6 +293,7 @@ impl Registry {
             concurrency,
             paused: paused || !serves || is_held,
             lane,
+            files: self.files.as_ref().map(|offers| offers.offer(plugin)),
         })
     }
 

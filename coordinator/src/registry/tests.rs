@@ -11,6 +11,13 @@ fn manifest(id: &str, version: &str, dependencies: &[&str]) -> Manifest {
     Manifest::from_json(&manifest.to_string()).unwrap()
 }
 
+/// One that works with this version of MetaFleet and newer ones.
+fn from(engine: &str) -> Manifest {
+    let mut manifest = manifest("x", "1.0.0", &[]);
+    manifest.min_engine_version = Some(engine.parse().unwrap());
+    manifest
+}
+
 fn entry(manifest: Manifest) -> PluginEntry {
     PluginEntry {
         settings_hash: spec(&manifest, &PluginPolicy::default()).settings_hash,
@@ -50,6 +57,7 @@ fn who_may_serve_and_why_not() {
         ("another's subject", "y", manifest("x", "1.0.0", &[]), Some("the subject of `y`")),
         ("disabled", "off", manifest("off", "1.0.0", &[]), Some("disabled in plugins.yml")),
         ("bad settings", "odd", manifest("odd", "1.0.0", &[]), Some("settings: nokey")),
+        ("too old an engine", "x", from("999.0.0"), Some("needs MetaFleet 999.0.0 or newer, and")),
         ("cycle", "x", manifest("x", "1.0.0", &["loop"]), Some("x → loop → x")),
         ("itself", "x", manifest("x", "1.0.0", &["x"]), Some("x → x")),
         ("unknown", "x", manifest("x", "1.0.0", &["zz"]), Some("x → zz")),

@@ -8,6 +8,7 @@ use broker_config::topology::LEASE;
 use broker_config::{Names, PluginId};
 
 use crate::dispatcher::Timing;
+use crate::files::Offers;
 use crate::quarantine::Rules;
 use crate::registry::Word;
 
@@ -39,6 +40,8 @@ pub struct CoordinatorOptions {
     pub drop_unexpected: bool,
     /// When an instance that fails everything is taken out of work.
     pub quarantine: Rules,
+    /// Where workers get files that they do not see, if anybody offers them.
+    pub files: Option<Offers>,
 }
 
 impl Default for CoordinatorOptions {
@@ -56,6 +59,7 @@ impl Default for CoordinatorOptions {
             expected_timeout: Duration::from_secs(30),
             drop_unexpected: false,
             quarantine: Rules::default(),
+            files: None,
         }
     }
 }

@@ -1,12 +1,16 @@
-//! Looks at a known file once more, outside of a walk.
+//! Looks at single files outside of a walk: known ones once more, and others.
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::task::spawn_blocking;
 
 use super::examine::add_status;
 use super::found::{FoundFile, Why};
+use super::hash::{Trouble, identify};
 use super::index::{DirHash, PathEntry};
+use super::scan::root_path;
 use super::walk::{Folder, Found, Kind, Part, candidates_in};
 
 /// The file as it is handed in, with the sidecars it has now and without reading it.
@@ -15,6 +19,33 @@ use super::walk::{Folder, Found, Kind, Part, candidates_in};
 /// something else, and the next scan of its root says what.
 pub async fn look_again(entry: PathEntry, why: Why) -> Option<FoundFile> {
     spawn_blocking(move || look(&entry, why)).await.ok().flatten()
+}
+
+/// A file that nothing is known of, read and described as a scan would.
+///
+/// # Errors
+///
+/// What the operating system says; also where it is no file, or changes all the time.
+pub async fn look_at(path: &Path) -> io::Result<FoundFile> {
+    let path = root_path(path)?;
+    let looked = spawn_blocking(move || {
+        let identity = identify(&path, true, &mut Vec::new()).map_err(|trouble| match trouble {
+            Trouble::Io(error) => error,
+            Trouble::NotAFile => io::Error::other("it is no file"),
+            Trouble::Changes => io::Error::other("it changes all the time"),
+        })?;
+        let found = FoundFile {
+            path,
+            cid: identity.cid,
+            stat: identity.stat,
+            mime: identity.mime.to_owned(),
+            sidecars: Vec::new(),
+            why: Why::Forced,
+        };
+        // Once more, for its sidecars.
+        look(&found.entry(), Why::Forced).ok_or_else(|| io::Error::other("it has just changed"))
+    });
+    looked.await.map_err(io::Error::other)?
 }
 
 /// Blocking.

@@ -82,9 +82,11 @@ impl Store {
             let found = sources.iter().find(|source| source.plugin.is_user());
             // A fenced write after a deletion needs the deletion's own revision.
             let revision = match found {
-                Some(source) => source.revision,
-                None => self.last_revision(cid, &user).await?,
+                Some(source) => Some(source.revision),
+                None => self.revision_of_nothing(cid, &user).await?,
             };
+            // Somebody has written between the two looks; what they wrote must not be lost.
+            let Some(revision) = revision else { continue };
             let before = found.map(|source| source.record.clone());
             let mut record = before.clone().unwrap_or_else(|| blank(cid, &user));
             edit(&mut record, &sources)?;
@@ -98,7 +100,7 @@ impl Store {
                 done => return done.map_err(E::from),
             }
         }
-        Ok(())
+        Err(E::from(StoreError::Conflict { what: format!("your metadata of {cid}") }))
     }
 
     async fn put_user(&self, record: &Record, revision: u64) -> Result<(), StoreError> {
@@ -113,12 +115,21 @@ impl Store {
             .map_err(|error| StoreError::of_publish(&what, error))
     }
 
-    async fn last_revision(&self, cid: &Cid, plugin: &PluginId) -> Result<u64, StoreError> {
+    /// The revision after which a record that is not there is written: 0, or that of its deletion;
+    /// `None` when it is there after all.
+    async fn revision_of_nothing(
+        &self,
+        cid: &Cid,
+        plugin: &PluginId,
+    ) -> Result<Option<u64>, StoreError> {
         let filters = [self.names.record(cid, plugin)];
         let found = last_messages(&self.client, &self.names.record_stream(), &filters)
             .await
             .map_err(|error| StoreError::of_read("read records", error))?;
-        Ok(found.first().map_or(0, |stored| stored.sequence))
+        Ok(match found.first() {
+            None => Some(0),
+            Some(stored) => stored.is_deletion().then_some(stored.sequence),
+        })
     }
 }
 

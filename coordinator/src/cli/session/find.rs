@@ -80,7 +80,7 @@ pub(crate) fn existing_broker(app: &App) -> Result<Option<(Connection, Names)>, 
 }
 
 /// The fleet that runs, by the command line, the environment, a context or the data folder.
-fn running(app: &App, data_dir: &DataDir) -> Result<Option<Running>, Failure> {
+pub(crate) fn running(app: &App, data_dir: &DataDir) -> Result<Option<Running>, Failure> {
     let fleet = data_dir.running()?;
     named(app, fleet.as_ref())
 }

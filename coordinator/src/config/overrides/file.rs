@@ -1,10 +1,21 @@
 //! The file that the overrides are kept in.
 
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use super::Overrides;
+use broker_config::PluginId;
+use tokio::time::{Instant, sleep};
+
+use super::{Override, Overrides};
 use crate::config::private_file;
+
+/// How long others may take to change it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +28,12 @@ pub enum OverridesError {
         /// Why.
         #[source]
         source: std::io::Error,
+    },
+    /// Somebody else changes it.
+    #[error("{path} is being changed by somebody else")]
+    Busy {
+        /// The file.
+        path: PathBuf,
     },
     /// It is not what was written there.
     #[error(
@@ -31,7 +48,59 @@ pub enum OverridesError {
     },
 }
 
+/// The right to read the file and write it again; dropping it gives the right back.
+#[derive(Debug)]
+pub struct OverridesLock {
+    _file: File,
+}
+
 impl Overrides {
+    /// Takes the right to change the file.
+    ///
+    /// # Errors
+    ///
+    /// [`OverridesError::Busy`] while somebody else has it, which is a moment.
+    pub fn lock(path: &Path) -> Result<OverridesLock, OverridesError> {
+        let failed = |source| OverridesError::Io { path: path.to_owned(), source };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).mode(0o600);
+        let file = options.open(path.with_extension("lock")).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(OverridesLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(OverridesError::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Changes what is kept of a plugin, whatever others change meanwhile. A fleet that runs sees it.
+    ///
+    /// # Errors
+    ///
+    /// [`OverridesError`]; nothing is changed then.
+    pub async fn change(
+        path: &Path,
+        id: &PluginId,
+        change: impl FnOnce(&mut Override),
+    ) -> Result<(), OverridesError> {
+        let until = Instant::now() + PATIENCE;
+        let lock = loop {
+            match Self::lock(path) {
+                Err(OverridesError::Busy { .. }) if Instant::now() < until => sleep(PAUSE).await,
+                taken => break taken?,
+            }
+        };
+        let mut all = Self::read(path)?;
+        let before = all.of(id);
+        let mut changed = before.clone();
+        change(&mut changed);
+        if changed != before {
+            all.set(id, changed);
+            all.write(path)?;
+        }
+        drop(lock);
+        Ok(())
+    }
+
     /// Reads the file; one that is not there changes nothing.
     ///
     /// # Errors

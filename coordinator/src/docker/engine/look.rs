@@ -70,7 +70,7 @@ fn time(text: &str) -> Option<jiff::Timestamp> {
     text.parse::<jiff::Timestamp>().ok().filter(|at| at.as_second() > 0)
 }
 
-fn state_of(state: &ContainerState) -> State {
+pub(super) fn state_of(state: &ContainerState) -> State {
     use ContainerStateStatusEnum as Status;
     match state.status {
         Some(Status::CREATED) => State::Created,

@@ -10,7 +10,8 @@ use super::super::http::HttpPlugins;
 use super::super::plugins::PluginPlan;
 use super::super::steer::{Order, Request};
 use super::{Reload, Verdict, compare};
-use crate::config::overrides::{Change, Refusal};
+use crate::config::Overrides;
+use crate::config::overrides::{Change, OverridesError, Refusal};
 
 impl Reload {
     /// Carries out an order; `served` are the HTTP plugins as the bridge knows them.
@@ -49,7 +50,13 @@ impl Reload {
                     let again = is_begun.then(|| self.plan().ok()).flatten();
                     let new = again.unwrap_or(*new);
                     if let Verdict::Applied { stop_first } = compare(plan, &new) {
+                        let left = instances_of(&new, &id);
+                        let ending = &instances_of(plan, &id) - &left;
                         self.apply((plan, &new), &stop_first, true).await;
+                        if left.is_empty() && !ending.is_empty() {
+                            // Whoever has disabled it may take its files away when this is done.
+                            self.until_stopped(&ending).await;
+                        }
                     }
                     self.put(plan, new);
                 }
@@ -71,6 +78,12 @@ impl Reload {
         let Some(path) = &self.sources.overrides else {
             return Err(Refusal::Conflict("this fleet keeps no changes".to_owned()));
         };
+        let _alone = Overrides::lock(path).map_err(|error| match error {
+            OverridesError::Busy { .. } => Refusal::Conflict(format!("{error}; try again")),
+            error @ (OverridesError::Io { .. } | OverridesError::Unreadable { .. }) => {
+                failed(&error)
+            }
+        })?;
         let mut overrides = self.sources.read_overrides().map_err(|error| failed(&error))?;
         let changed = overrides.of(id).changed(change, &plan.known.written(id))?;
         overrides.set(id, changed);
