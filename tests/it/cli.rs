@@ -8,6 +8,7 @@ mod disk;
 mod kill;
 mod meta;
 mod odd;
+mod package;
 mod reach;
 mod reload;
 mod roots;
@@ -30,7 +31,12 @@ use integration_tests::cli::Home;
 use serde_json::{Value, json};
 
 /// Adds a plugin to a test's own that behaves as told; see `odd-plugin`.
-fn add(home: &mut Home, id: &str, behaviour: &[&str], change: &Value) -> anyhow::Result<()> {
+pub(super) fn add(
+    home: &mut Home,
+    id: &str,
+    behaviour: &[&str],
+    change: &Value,
+) -> anyhow::Result<()> {
     home.add_plugin(id, Path::new(env!("CARGO_BIN_EXE_odd-plugin")), behaviour, change)
 }
 

@@ -241,7 +241,7 @@ async fn the_compose_file_finds_in_the_demo_library_what_processes_find() -> any
 
     project.compose(&["up", "-d"]).await?.ok()?;
     let coordinator = project.container("coordinator").await?;
-    project.ready(&coordinator, 8).await?;
+    project.ready(&coordinator, 10).await?;
     // One video is broken, as in a scan by processes.
     project.compose(&["run", "--rm", "-T", "scan"]).await?.ended(6)?;
 
@@ -276,7 +276,7 @@ async fn the_compose_file_finds_in_the_demo_library_what_processes_find() -> any
     .await?;
 
     let running = project.inspect().await?;
-    assert_eq!(running.len(), 10, "{:?}", running.keys());
+    assert_eq!(running.len(), 12, "{:?}", running.keys());
     for (service, container) in &running {
         check_hardening(service, container)?;
     }

@@ -1,5 +1,6 @@
 //! Plugins in containers, on a real engine; each test says so loudly when there is none.
 
+mod conformance;
 mod faults;
 mod http;
 mod kill;

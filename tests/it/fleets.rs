@@ -32,7 +32,7 @@ async fn two_fleets_on_one_server_do_not_see_each_other() -> anyhow::Result<()> 
         assert_eq!(cids, ["both-have-it".to_owned(), format!("only-{number}")]);
         assert_eq!(fleet.state(&fleet.names.record_stream()).await?.0, 2);
     }
-    assert_eq!(fleets[0].0.all_streams().await?.len(), 24);
+    assert_eq!(fleets[0].0.all_streams().await?.len(), 26);
     Ok(())
 }
 

@@ -20,6 +20,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker_sdk::{Context, Failure, Manifest, Meta, Plugin, WorkerOptions};
 
+/// Plugins that are processes in any case: `ffmpeg`, `audio-tags` and `still-extractor`.
+const OTHERS: usize = 3;
+
 const PLUGINS: [&str; 7] = [
     "anime-detector",
     "file-info",
@@ -127,7 +130,7 @@ async fn a_panic_ends_a_task_or_a_worker_and_never_the_fleet() -> anyhow::Result
 async fn built_in_plugins_find_what_processes_find_key_by_key() -> anyhow::Result<()> {
     let _place = heavy().await?;
     let home = Home::with_demo_library().await?;
-    let (up, look) = Up::fleet(&home, PLUGINS.len() + 1).await?;
+    let (up, look) = Up::fleet(&home, PLUGINS.len() + OTHERS).await?;
     let by_processes = look.scanned(&home).await?;
     drop(look);
     up.stop().await?;
@@ -137,7 +140,7 @@ async fn built_in_plugins_find_what_processes_find_key_by_key() -> anyhow::Resul
     let other: PathBuf = home.root().join("other-data");
     let home = home.with_data(other);
     let plugins: Vec<&str> = plugins.iter().map(String::as_str).collect();
-    let (up, look) = Up::fleet_with(&home, PLUGINS.len() + 1, &plugins).await?;
+    let (up, look) = Up::fleet_with(&home, PLUGINS.len() + OTHERS, &plugins).await?;
     assert!(up.children("plugin-file-info")?.is_empty(), "it has no process");
     assert_eq!(up.children("plugin-ffmpeg")?.len(), 1, "what is not named runs as before");
     let inside = look.scanned(&home).await?;

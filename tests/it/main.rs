@@ -4,10 +4,12 @@
 #![expect(clippy::print_stdout, reason = "seeds and figures are shown when a test fails")]
 
 mod api;
+mod author;
 mod bridge;
 mod chaos;
 mod cli;
 mod compose;
+mod conformance;
 mod connection;
 mod docker;
 mod doctor;
@@ -19,10 +21,12 @@ mod junk;
 mod later;
 mod lease;
 mod limits;
+mod makers;
 mod plugins;
 mod plugins_yml;
 mod protocol;
 mod quarantine;
+mod remote;
 mod repair;
 mod restart;
 mod retry;

@@ -3,7 +3,9 @@
 
 mod document;
 mod faults;
+mod files;
 mod lanes;
-mod python;
+pub(crate) mod python;
 mod tables;
+mod transcript;
 mod worker;

@@ -12,6 +12,7 @@ import os
 import re
 import threading
 import time
+import uuid
 from contextlib import suppress
 from datetime import datetime, timezone
 
@@ -32,10 +33,14 @@ class RetryLater(Exception):
         self.delay_ms = delay_ms
 
 
+class Stalled(Exception):
+    """The plugin reported no progress for too long."""
+
+
 class Task:
     """One task in the hands of this worker: what the plugin gets, and where the broker is answered."""
 
-    def __init__(self, message, report):
+    def __init__(self, message, worker):
         numbers = message.reply.split(".")
         numbers = numbers[4:] if len(numbers) == 9 else numbers[6:]  # without or with a domain [7]
         self.delivered, self.sequence = int(numbers[0]), int(numbers[1])
@@ -44,13 +49,14 @@ class Task:
         self.queue, self.plugin, self.token = self.subject.split(".")[-3:]
         self.plugin = self.plugin.partition("_")[0]  # of whichever lane
         self.cid = decode(self.token)
-        self.body = json.loads(message.data)
+        self.body, self.problem = read(message.data, self.plugin, self.cid)
         exact = self.body.get("filePathBytes")
         self.path = os.fsdecode(base64.b64decode(exact)) if exact else self.body["filePath"]
         self.existing = self.body.get("existingMeta", {})
-        self.began = time.monotonic()
+        self.began = self.got_on = time.monotonic()
+        self.told = 0.0
         self.cancelled = threading.Event()
-        self.progress = lambda fraction, note="": report(self, fraction, note)  # from any thread
+        self.worker = worker
 
     @property
     def attempt(self) -> int:  # [13]
@@ -59,6 +65,51 @@ class Task:
     @property
     def took_ms(self) -> int:
         return round((time.monotonic() - self.began) * 1000)
+
+    def work(self, process) -> dict:
+        """Has the plugin do it, unless it cannot be read [9, 22]."""
+        if self.problem:
+            raise Permanent(self.problem)
+        return process(self)
+
+    def progress(self, fraction: float, note: str = ""):
+        """Reports, once a second at most; from any thread [12]."""
+        self.got_on = time.monotonic()
+        if self.got_on - self.told >= 1:
+            self.told = self.got_on
+            self.worker.report(self, fraction, note)
+
+
+def read(data: bytes, plugin: str, cid: str) -> tuple[dict, str]:
+    """The body of a task; what cannot be read is built from the subject, with the reason [9]."""
+    built = {
+        "type": "metafleet.task.v1", "taskId": str(uuid.UUID(int=0)), "runId": 0, "pluginId": plugin, "cid": cid,
+        "filePath": "", "fingerprint": "", "deadlineMs": 0, "retry": {"maxAttempts": 1, "delaysMs": []},
+    }
+    try:
+        body = json.loads(data)
+        if body.get("type") != built["type"]:
+            return built, f"tasks of the type {body.get('type')} are not known"
+        missing = [field for field in built if type(body.get(field)) is not type(built[field])]
+        return (built, f"no task: {', '.join(missing)} missing or of another kind") if missing else (body, "")
+    except (ValueError, AttributeError) as error:
+        return built, f"no task: {error}"
+
+
+async def attend(task: Task, manifest: dict, work: asyncio.Future, limit: float) -> dict:
+    """Waits for what the plugin says, and for no longer without progress than the task allows [12]."""
+    patience = (task.body.get("progressTimeoutMs") or manifest.get("progressTimeout") or 0) / 1000
+    ends = task.began + limit
+    while True:
+        until = min(ends, task.got_on + patience) if patience else ends
+        await asyncio.wait([work], timeout=max(0, until - time.monotonic()))
+        if work.done():
+            return work.result()
+        if time.monotonic() >= ends:
+            raise asyncio.TimeoutError
+        if patience and time.monotonic() >= task.got_on + patience:
+            task.cancelled.set()
+            raise Stalled(f"no progress was reported for {round(patience * 1000)} ms")
 
 
 def in_thread(function, *arguments) -> asyncio.Future:

@@ -21,7 +21,7 @@ from contextlib import suppress
 
 import nats
 
-from contract import Permanent, RetryLater, Skipped, Task, check, dump, in_thread, now, seconds, short
+from contract import Permanent, RetryLater, Skipped, Task, attend, check, dump, in_thread, now, seconds, short
 
 QUEUES = ("fast", "background")
 PATIENCE = 600  # seconds that a finished task waits for a broker that is away [10]
@@ -210,7 +210,7 @@ class Worker:
             home = self.manifest["queue"]
             message = await self.pull(order[0]) or await self.pull(order[1]) or await self.pull(home, 0.5)
             if message:
-                self.begin(Task(message, self.report))
+                self.begin(Task(message, self))
 
     async def pull(self, queue: str, wait: float = 0):
         """Asks for one task; None if there is none."""
@@ -238,8 +238,8 @@ class Worker:
         if held and held.sequence == task.sequence:  # it still runs here: go on with that [8]
             held.reply, held.delivered = task.reply, task.delivered
             return
-        handler = self.loop.create_task(self.serve(task))
-        self.handlers.add(handler)
+        serve = self.give_back if self.draining.is_set() else self.serve
+        self.handlers.add(handler := self.loop.create_task(serve(task)))  # a late one is given back [14]
         handler.add_done_callback(self.handlers.discard)
 
     # One task, from its delivery to its answer [8, 10] --------------------------------------------
@@ -277,7 +277,7 @@ class Worker:
         limit = (task.body["deadlineMs"] or self.manifest.get("timeout", 30_000)) / 1000
         task.keep_until = task.began + limit + 2  # a handler that hangs loses its task [8]
         try:
-            meta = await asyncio.wait_for(in_thread(self.plugin.process, task), limit)
+            meta = await attend(task, self.manifest, in_thread(task.work, self.plugin.process), limit)
             check(self.manifest, meta)
             return self.record(task, "completed", meta=meta)
         except Skipped as why:
@@ -347,7 +347,7 @@ class Worker:
         while self.answers.pending_msgs:
             message = await self.answers.next_msg(timeout=1)
             if message.reply.startswith("$JS.ACK."):
-                await self.give_back(Task(message, self.report))
+                await self.give_back(Task(message, self))
 
     # Publishing ------------------------------------------------------------------------------------
 
@@ -391,10 +391,10 @@ def log(text: str):
     print(text, file=sys.stderr, flush=True)
 
 
-def serve(plugin):
+def serve(plugin, worker=Worker):
     """What a plugin's program does: serves, and ends with the exit code of [2]."""
 
     async def main():
-        return await Worker(plugin).run()
+        return await worker(plugin).run()
 
     os._exit(asyncio.run(main()))  # a handler that hangs must not keep the process

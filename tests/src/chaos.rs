@@ -9,6 +9,7 @@ pub mod check;
 mod disturb;
 pub mod experiment;
 pub mod ledger;
+pub mod leftover;
 pub mod noop;
 pub mod plan;
 pub mod process;

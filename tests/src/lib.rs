@@ -16,12 +16,14 @@ pub mod chaos;
 pub mod cli;
 pub mod docker;
 pub mod eventually;
+pub mod far;
 pub mod fleet;
 pub mod lead;
 pub mod nats;
 pub mod plugin;
 pub mod read;
 pub mod submit;
+pub mod terminal;
 pub mod wire;
 
 pub use eventually::{LIMIT, eventually, within};

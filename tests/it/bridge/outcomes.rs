@@ -89,13 +89,13 @@ async fn skipped_is_recorded_with_its_reason_and_what_was_written_before_is_drop
 async fn a_callback_that_never_comes_fails_the_attempt_at_its_deadline() -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start().await?;
     let odd = Odd::new(|asked| async move { asked.accept() });
-    odd.set_manifest(ok(&manifest(&json!({"timeout": 700}))));
+    odd.set_manifest(ok(&manifest(&json!({"timeout": 3_000}))));
     let (bench, _listening) = Bench::serving(&fleet, &odd).await?;
 
     assert_eq!(fleet.run("film").await?.of("odd"), Some(Outcome::Failed));
 
     let record = fleet.recorded("film", "odd").await?;
-    assert_eq!(record.error.as_deref(), Some("timed out after 700 ms"));
+    assert_eq!(record.error.as_deref(), Some("timed out after 3000 ms"));
     assert_eq!(odd.asked().len(), 2, "it was tried as often as the manifest says");
     assert_eq!(bench.bridge.attempts(), 0);
     Ok(())

@@ -16,7 +16,7 @@ use tokio::sync::{Mutex, MutexGuard};
 static PORT: Mutex<()> = Mutex::const_new(());
 
 /// The plugins that come with the program.
-const NATIVE: usize = 8;
+const NATIVE: usize = 10;
 
 async fn port_8080() -> anyhow::Result<MutexGuard<'static, ()>> {
     let held = PORT.lock().await;

@@ -13,7 +13,7 @@ const HARBOUR: &str = "Movies/The Quiet Harbour (2019)/The Quiet Harbour (2019).
 async fn every_command_that_prints_data_prints_json_lines_and_plain_tables() -> anyhow::Result<()> {
     let _place = heavy().await?;
     let home = Home::with_demo_library().await?;
-    let (up, _look) = Up::fleet(&home, 8).await?;
+    let (up, _look) = Up::fleet(&home, 10).await?;
     home.scan(&[]).await?;
     let film = home.file(HARBOUR);
     for (arguments, in_table) in [
@@ -61,13 +61,13 @@ async fn status_and_plugin_commands_tell_what_runs() -> anyhow::Result<()> {
     let _place = heavy().await?;
     let home = Home::with_demo_library().await?;
     let library = format!("films={}", home.library().display());
-    let (up, look) = Up::fleet_with(&home, 8, &["--library", &library]).await?;
+    let (up, look) = Up::fleet_with(&home, 10, &["--library", &library]).await?;
     up.says("scan ends").await?;
     look.settled().await?;
 
     let status: Value = home.json(&["status"]).await?;
     assert_eq!((&status["running"], &status["dead"]), (&json!(true), &json!(1)), "{status}");
-    assert_eq!(status["plugins"].as_array().map(Vec::len), Some(8));
+    assert_eq!(status["plugins"].as_array().map(Vec::len), Some(10));
     let plugins: Vec<Value> = home.json(&["plugin", "list"]).await?;
     let ffmpeg = plugins.iter().find(|row| row["id"] == "ffmpeg").context("ffmpeg")?;
     assert_eq!(

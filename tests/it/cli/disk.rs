@@ -58,7 +58,7 @@ async fn a_full_disk_is_told_loses_nothing_and_the_scan_ends_when_there_is_room(
 -> anyhow::Result<()> {
     let _place = heavy().await?;
     let disk = Disk::mount(160)?;
-    let home = odd_home(&["slow", "20"], FILES)?.with_data(disk.path().join("data"));
+    let home = odd_home(&["slow", "100"], FILES)?.with_data(disk.path().join("data"));
     let (up, look) = Up::fleet(&home, 1).await?;
     let library = home.file("");
     home.run(&["scan", &library]).await?.ok()?;

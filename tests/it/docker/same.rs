@@ -7,9 +7,11 @@ use serde_json::json;
 
 use super::fleet;
 
-/// All but `ffmpeg`, whose program is not of this repository; it runs as a process beside them.
-const PLUGINS: [&str; 7] = [
+/// All but those that start programs of ffmpeg, which are not of this repository; these run as processes
+/// beside them.
+const PLUGINS: [&str; 8] = [
     "anime-detector",
+    "audio-tags",
     "file-info",
     "filename-parser",
     "full-hash",
@@ -23,13 +25,14 @@ async fn containers_find_what_processes_find_key_by_key() -> anyhow::Result<()> 
     let Some(docker) = Docker::get("same metadata").await? else { return Ok(()) };
     let _place = heavy().await?;
     let home = boxed(Home::with_demo_library().await?);
-    let (up, look) = fleet(&home, &json!({"ffmpeg": {}}), PLUGINS.len() + 1, &[]).await?;
+    let (up, look) =
+        fleet(&home, &json!({"ffmpeg": {}, "still-extractor": {}}), PLUGINS.len() + 2, &[]).await?;
     look.first_scan().await?;
     let by_processes = look.scanned(&home).await?;
     drop(look);
     up.stop().await?;
 
-    let mut plugins = json!({"ffmpeg": {}});
+    let mut plugins = json!({"ffmpeg": {}, "still-extractor": {}});
     for id in PLUGINS {
         let name = format!("metafleet-test-{id}:1");
         let manifests = std::fs::read_dir(staged(&format!("plugins/{id}"))?)?;
@@ -42,7 +45,7 @@ async fn containers_find_what_processes_find_key_by_key() -> anyhow::Result<()> 
     }
     let other = home.root().join("other-data");
     let home = home.with_data(other);
-    let (up, look) = fleet(&home, &plugins, PLUGINS.len() + 1, &[]).await?;
+    let (up, look) = fleet(&home, &plugins, PLUGINS.len() + 2, &[]).await?;
     assert_eq!(docker.containers().await?.len(), PLUGINS.len());
     look.first_scan().await?;
     let by_containers = look.scanned(&home).await?;

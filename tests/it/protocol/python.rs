@@ -17,13 +17,13 @@ use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::timeout;
 
 /// The folder with the programs.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("protocol")
 }
 
 /// A Python with nats-py: the one that `METAFLEET_TEST_PYTHON` names, else the one that `make tools`
 /// made. Without one the tests fail; nothing is skipped.
-pub(super) async fn interpreter() -> anyhow::Result<PathBuf> {
+pub(crate) async fn interpreter() -> anyhow::Result<PathBuf> {
     let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/python/bin/python");
     let python = std::env::var_os("METAFLEET_TEST_PYTHON").map_or(made, PathBuf::from);
     let output = Command::new(&python).args(["-c", "import nats"]).output().await;
@@ -50,7 +50,7 @@ pub(super) async fn evaluate(code: &str, argument: &str) -> anyhow::Result<Strin
 }
 
 /// The manifest of `scripted.py` with some fields changed.
-pub(super) fn manifest(change: &Value) -> anyhow::Result<Value> {
+pub(crate) fn manifest(change: &Value) -> anyhow::Result<Value> {
     let mut manifest = json!({
         "id": "script", "name": "Script", "version": "2.1.0", "priority": 50, "queue": "fast",
         "timeout": 20_000, "concurrency": 1, "retry": {"maxAttempts": 3, "delaysMs": [100]},

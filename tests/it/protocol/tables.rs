@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_config::wire::instance::{HEARTBEAT_MS, MISSED_HEARTBEATS};
 use broker_config::wire::signal::{ANNOUNCE, MAX_TEXT_BYTES};
 use broker_config::wire::submission::MAX_DEPTH;
-use broker_config::{Cid, InstanceId, Lane, Manifest, Names, PluginId, Queue};
+use broker_config::{Artifact, Cid, InstanceId, Lane, Manifest, Names, PluginId, Queue};
 use broker_config::{codec, header, manifest, meta, midhash, retry, schema, topology};
 use serde_json::Value;
 
@@ -156,6 +156,7 @@ fn names_are_those_that_are_listed() -> anyhow::Result<()> {
             names.dead_stream(),
             names.advisory_stream(),
             names.records_bucket(),
+            names.artifacts_bucket(),
             names.plugins_bucket(),
             names.instances_bucket(),
             names.config_bucket(),
@@ -171,6 +172,7 @@ fn names_are_those_that_are_listed() -> anyhow::Result<()> {
             names.trial(&cid, &plugin),
             names.record(&cid, &plugin),
             names.records_of(&cid),
+            names.artifact(&cid, &plugin, Lane::Main, &"still.jpg".parse()?),
             names.signal(&plugin, ANNOUNCE),
             names.signal(&plugin, "failed"),
             names.instance(&plugin, &instance),
@@ -190,6 +192,23 @@ fn names_are_those_that_are_listed() -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_artefact_is_described_as_listed() -> anyhow::Result<()> {
+    let described = Artifact::of("still.jpg".parse()?, "image/jpeg", b"abc");
+
+    let described = serde_json::to_value(described)?;
+
+    let listed: Vec<&str> =
+        table("artifact")?.iter().map(|row| code(row[0])).collect::<Result<_, _>>()?;
+    let fields: BTreeSet<&str> =
+        described.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(listed.into_iter().collect::<BTreeSet<_>>(), fields);
+    // The example of FIPS 180-2.
+    let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!((&described["size"], &described["sha256"]), (&3.into(), &sum.into()));
+    Ok(())
+}
+
+#[test]
 fn headers_and_limits_are_those_of_the_code() -> anyhow::Result<()> {
     let headers = table("headers")?;
     for name in [
@@ -199,6 +218,7 @@ fn headers_and_limits_are_those_of_the_code() -> anyhow::Result<()> {
         header::DEAD_LETTER,
         header::SCHEDULE,
         header::SCHEDULE_TARGET,
+        header::CONTENT_TYPE,
         header::KV_OPERATION,
         header::STATUS,
         header::TRACE_PARENT,

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, ensure};
 
 /// Folders that hold no sources of ours.
-const PASSED_OVER: [&str; 8] =
-    ["target", ".git", ".tools", "demo", ".venv", "node_modules", "__pycache__", "data"];
+const PASSED_OVER: [&str; 9] =
+    ["target", ".git", ".tools", "demo", ".venv", "node_modules", "__pycache__", "data", "dist"];
 
 /// One file.
 pub(super) struct Source {
@@ -20,6 +20,11 @@ impl Source {
     pub(super) fn is_product(&self) -> bool {
         let tests = self.path.ends_with("/tests.rs") || self.path.contains("/tests/");
         !tests && !self.path.starts_with("tests/") && self.path.contains("/src/")
+    }
+
+    /// Whether a program wrote it, as its first line says.
+    pub(super) fn is_generated(&self) -> bool {
+        self.text.lines().next().is_some_and(|line| line.to_lowercase().contains("generated"))
     }
 
     /// The code without comments and without its tests, which stand at the end.

@@ -18,7 +18,8 @@ use super::recovery::{Recovery, recoveries};
 pub const SETTLING: i64 = 100_000;
 /// How long that may take at worst, on a machine that has too much to do.
 pub const SETTLING_SLOWLY: i64 = 1_000_000;
-/// A killed worker's tasks begin elsewhere within this, the absence of the broker not counted.
+/// A killed worker's tasks begin elsewhere within this, as long as the broker and another worker are
+/// there.
 pub const RECOVERED_WITHIN_MS: u64 = 10_000;
 
 /// Who was killed.
@@ -125,7 +126,7 @@ pub fn judge(seen: &Seen) -> Verdict {
     let strange = by_pair.keys().filter(|pair| !is_wanted(pair)).count()
         + seen.records.iter().filter(|(cid, plugin, _)| !is_wanted(&(cid, plugin))).count()
         + seen.settled.keys().filter(|cid| !seen.files.contains(*cid)).count();
-    let late: Vec<u64> = verdict.recoveries.iter().map(|r| r.without_broker_ms).collect();
+    let late: Vec<u64> = verdict.recoveries.iter().map(|r| r.attended_ms).collect();
     let late = late.into_iter().filter(|ms| *ms > RECOVERED_WITHIN_MS).count();
     let counts = [
         (as_u64(verdict.lost), "plugins on files without a completed record"),

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use super::check::{Kill, Seen, judge};
 use super::ledger::Ledgers;
+use super::leftover;
 use super::plan::{Counts, plan};
 use super::process::{Process, Starter};
 use super::recovery::Recovery;
@@ -97,7 +98,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         recovered: took.len(),
         recovery_ms_p50: took.get(took.len() / 2).copied().unwrap_or(0),
         recovery_ms_max: took.last().copied().unwrap_or(0),
-        recovery_ms_max_with_broker: times(|r| r.without_broker_ms).last().copied().unwrap_or(0),
+        recovery_ms_max_attended: times(|r| r.attended_ms).last().copied().unwrap_or(0),
         seconds: tenths(seconds),
         drain_seconds: tenths(drained),
         problems,
@@ -228,6 +229,7 @@ impl Chaos {
         self.ledgers.read()?;
         let kills: String = self.kills.iter().map(|kill| format!("{kill:?}\n")).collect();
         std::fs::write(self.options.folder.join("kills.txt"), kills)?;
+        std::fs::write(self.options.folder.join("left.txt"), leftover::describe(fleet).await?)?;
         Ok(Seen {
             files: (0..self.options.files).map(cid).collect(),
             executions: self.ledgers.executions(),

@@ -42,8 +42,8 @@ pub struct Report {
     pub recovery_ms_p50: u64,
     /// The longest of them.
     pub recovery_ms_max: u64,
-    /// The longest without the time that the broker was away meanwhile.
-    pub recovery_ms_max_with_broker: u64,
+    /// The longest stretch of such a wait in which the broker and a worker of the plugin were there.
+    pub recovery_ms_max_attended: u64,
     /// From the first file handed in until nothing was left.
     pub seconds: f64,
     /// From the last kill and the last file handed in until nothing was left.
@@ -78,11 +78,11 @@ impl Report {
             (
                 "begun again elsewhere",
                 format!(
-                    "{} tasks after p50 {} ms, max {} ms ({} ms with a broker)",
+                    "{} tasks after p50 {} ms, max {} ms ({} ms with the broker and a worker there)",
                     self.recovered,
                     self.recovery_ms_p50,
                     self.recovery_ms_max,
-                    self.recovery_ms_max_with_broker
+                    self.recovery_ms_max_attended
                 ),
             ),
             (

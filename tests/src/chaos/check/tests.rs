@@ -36,9 +36,11 @@ fn good() -> Seen {
     seen
 }
 
-/// The worker of `ffmpeg` is killed in the middle of file `a`, which runs again `later`.
+/// The worker of `ffmpeg` is killed in the middle of file `a`, which runs again `later`. There is
+/// another one, which serves from the beginning.
 fn killed(later: i64) -> Seen {
     let mut seen = good();
+    seen.executions[7].pid = 9;
     seen.executions[1].ended = None;
     let at = SECOND + 5;
     seen.kills.push(Kill { victim: Victim::Worker(2), at, back: at + 10 });
@@ -93,14 +95,42 @@ fn every_breach_is_found() {
 }
 
 #[test]
-fn the_absence_of_the_broker_is_no_delay_of_the_workers() {
-    let mut seen = killed(11 * SECOND);
-    // It goes before the worker and comes back two seconds after its death.
-    seen.kills.push(Kill { victim: Victim::Broker, at: 0, back: 3 * SECOND + 5 });
+fn a_worker_is_given_its_time_anew_when_the_broker_comes_back() {
+    // The worker of the task dies a second after the beginning.
+    for (again, absences, expected) in [
+        (11, &[(0, 4)][..], 8_000),
+        (18, &[(4, 9)], 10_000),
+        (18, &[(14, 15)], 13_000),
+        (28, &[(20, 21), (6, 11)], 9_000),
+        (9, &[(30, 40), (0, 1)], 9_000),
+    ] {
+        let mut seen = killed(again * SECOND);
+        for (at, back) in absences {
+            let [at, back] = [at, back].map(|time| time * SECOND + 5);
+            seen.kills.push(Kill { victim: Victim::Broker, at, back });
+        }
 
-    let verdict = judge(&seen);
+        let verdict = judge(&seen);
 
-    assert_eq!(verdict.problems, [""; 0]);
-    let recovery = Recovery { ms: 11_000, without_broker_ms: 9_000 };
-    assert_eq!(verdict.recoveries, [recovery]);
+        let ms = again.unsigned_abs() * 1_000;
+        assert_eq!(verdict.recoveries, [Recovery { ms, attended_ms: expected }], "{absences:?}");
+        let is_late = verdict.problems.iter().any(|text| text.contains("too late"));
+        assert_eq!(is_late, expected > RECOVERED_WITHIN_MS, "{absences:?}");
+    }
+}
+
+#[test]
+fn nobody_is_late_where_no_worker_is_there() {
+    let mut seen = killed(18 * SECOND);
+    // The other one dies after four seconds; a third one comes after eleven.
+    seen.kills.push(Kill { victim: Victim::Worker(9), at: 5 * SECOND + 5, back: 6 * SECOND });
+    for again in seen.executions.iter_mut().filter(|execution| execution.began > 10 * SECOND) {
+        again.pid = 10;
+    }
+    let first = execution("b", "ffmpeg", 10, 12 * SECOND + 5, Some(12 * SECOND + 10));
+    seen.executions.push(first);
+
+    let recoveries = judge(&seen).recoveries;
+
+    assert_eq!(recoveries, [Recovery { ms: 18_000, attended_ms: 7_000 }]);
 }
