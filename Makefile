@@ -6,12 +6,14 @@ DEMO_FILE := $(DEMO)/library/Movies/The Quiet Harbour (2019)/The Quiet Harbour (
 # Evaluated in the recipe: the server is looked for, or fetched, when it is needed.
 WITH_PYTHON := METAFLEET_TEST_PYTHON="$$(deploy/tools/python-venv.sh)" && export METAFLEET_TEST_PYTHON &&
 WITH_HTTP := METAFLEET_TEST_HTTP="$$(deploy/tools/http-plugins.sh)" && export METAFLEET_TEST_HTTP && PATH="$$METAFLEET_TEST_HTTP/bin:$$PATH" && export PATH &&
+WITH_LANGUAGES := PATH="$$(deploy/tools/go.sh):$$(deploy/tools/node.sh):$$PATH" && export PATH &&
+WITH_CLI := NATS_CLI="$$(deploy/tools/nats-cli.sh)" && export NATS_CLI &&
 WITH_NATS := NATS_SERVER_BIN="$$(deploy/tools/nats-server.sh)" && export NATS_SERVER_BIN &&
 METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build images library demo clean-demo docker-tools test test-docker lint fmt-check clippy doc deny bench chaos
+.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test test-docker lint fmt-check clippy doc deny bench chaos overhead throughput scaffolds
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -28,16 +30,33 @@ run-tools: needs ## get what running needs: nats-server and ffmpeg
 	@deploy/tools/nats-server.sh >/dev/null
 	@deploy/tools/ffmpeg.sh
 
-tools: run-tools ## get what testing needs: the same, a Python with nats-py, and what HTTP plugins import
+tools: run-tools ## get what testing needs: the same, Python with nats-py, Node, Go, the nats tool, what HTTP plugins import
 	@deploy/tools/python-venv.sh >/dev/null
+	@deploy/tools/node.sh >/dev/null
 	@deploy/tools/http-plugins.sh >/dev/null
+	@deploy/tools/go.sh >/dev/null
+	@deploy/tools/nats-cli.sh >/dev/null
 
 build: needs ## build everything and lay it out in target/stage
 	cargo build --workspace --locked
 	@python3 deploy/tools/stage.py $(STAGE)
 
+sdks: tools ## build the SDKs in TypeScript and Go, for the tests
+	@$(WITH_LANGUAGES) deploy/tools/sdks.sh
+
+other-plugins: build sdks ## build the plugins in other languages than Rust, in target/stage/other-plugins
+	@$(WITH_PYTHON) $(WITH_LANGUAGES) python3 deploy/tools/stage.py $(STAGE) --all
+
+# It runs wherever there are /proc and /dev. Names are resolved by the C library, which a static program has only in part:
+# a broker is best given by its address there.
+shim: needs ## build metafleet-shim as a static program: target/x86_64-unknown-linux-gnu/release/metafleet-shim
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --package metafleet-shim --target x86_64-unknown-linux-gnu
+
 images: run-tools build ## build the container images, without a registry
 	@$(WITH_NATS) deploy/images/build.py --stage $(STAGE)
+
+publish: run-tools build ## build the images and push them: make publish REPOSITORY=registry.example/me, after docker login
+	@$(WITH_NATS) deploy/images/build.py --stage $(STAGE) --repository "$(REPOSITORY)" --push
 
 library: run-tools ## make the small library of the demo
 	@python3 tests/media/make_library.py $(DEMO)/library
@@ -52,8 +71,8 @@ demo: run-tools build library ## scan a small real library and show what was fou
 clean-demo: ## remove the demo's library and data
 	rm -rf $(DEMO)
 
-test: tools build ## run every test of every language
-	@$(WITH_NATS) $(WITH_PYTHON) $(WITH_HTTP) python3 deploy/tools/run_tests.py
+test: tools build other-plugins ## run every test of every language
+	@$(WITH_NATS) $(WITH_CLI) $(WITH_PYTHON) $(WITH_HTTP) $(WITH_LANGUAGES) python3 deploy/tools/run_tests.py
 
 docker-tools: needs ## get what tests of containers need: a Docker engine, docker-compose, debootstrap, a registry
 	timeout 300 deploy/tools/docker-engine.sh
@@ -87,3 +106,10 @@ bench: run-tools ## measure throughput and latency beside the raw ceiling
 
 overhead: tools docker-tools build ## measure what a task costs inside metafleet, as a process, in a container, over the bridge
 	@$(WITH_NATS) $(WITH_HTTP) python3 tests/overhead/overhead.py --stage $(STAGE)
+
+throughput: build sdks ## measure what a plugin that does nothing gets done with each SDK, beside the raw ceiling of its client
+	cargo build --release --locked --package worker-sdk --package metafleet-shim --bins --examples
+	@$(WITH_NATS) $(WITH_PYTHON) $(WITH_LANGUAGES) "$$METAFLEET_TEST_PYTHON" tests/throughput/throughput.py --metafleet $(STAGE)/bin/metafleet
+
+scaffolds: build sdks ## walk from nothing to a running plugin in five languages, with the seconds of each step
+	@$(WITH_NATS) $(WITH_PYTHON) $(WITH_LANGUAGES) PATH="$(CURDIR)/$(STAGE)/bin:$$PATH" python3 tests/scaffolds/scaffolds.py

@@ -74,8 +74,8 @@ def permissions(plugin: str, prefix: str = "mf") -> tuple[list[str], list[str]]:
     publish = [f"$JS.API.CONSUMER.{call}.{tasks}.{plugin}_{queue}"
                for call in ("MSG.NEXT", "INFO") for queue in ("fast", "background")]
     publish += [f"$JS.ACK.{form}{tasks}.{plugin}_{queue}.>" for form in ("", "*.*.") for queue in ("fast", "background")]
-    publish += [f"$KV.{prefix}-records.*.{plugin}", f"$KV.{prefix}-instances.{plugin}.*", f"{prefix}.signal.{plugin}.>",
-                f"{prefix}.submit.>", "_INBOX.>"]
+    publish += [f"$KV.{prefix}-records.*.{plugin}", f"$KV.{prefix}-artifacts.*.{plugin}.*", f"$KV.{prefix}-instances.{plugin}.*",
+                f"{prefix}.signal.{plugin}.>", f"{prefix}.submit.>", "_INBOX.>"]
     return publish, ["_INBOX.>", f"{prefix}.control.{plugin}", f"{prefix}.control.{plugin}.*"]
 
 
@@ -152,7 +152,8 @@ def nats_image() -> str:
 
 
 def plugin_ids() -> list[str]:
-    return [json.loads(path.read_text(encoding="utf-8"))["id"] for path in sorted(HERE.parent.glob("plugins/*/manifest.json"))]
+    crates = (path.parent for path in sorted(HERE.parent.glob("plugins/*/Cargo.toml")))
+    return [json.loads((crate / "manifest.json").read_text(encoding="utf-8"))["id"] for crate in crates]
 
 
 def prepare(args: argparse.Namespace) -> dict[str, str]:

@@ -42,6 +42,7 @@ class Logins(unittest.TestCase):
         publish, subscribe = setup.permissions("language", "my-fleet")
         self.assertIn("$JS.API.CONSUMER.MSG.NEXT.MY_FLEET_TASKS.language_fast", publish)
         self.assertIn("$KV.my-fleet-records.*.language", publish)
+        self.assertIn("$KV.my-fleet-artifacts.*.language.*", publish)
         shared = {"my-fleet.submit.>", "_INBOX.>"}
         for subject in {*publish, *subscribe} - shared:
             self.assertIn("language", subject)
@@ -59,7 +60,8 @@ class Env(unittest.TestCase):
 
 class Compose(unittest.TestCase):
     def test_every_plugin_is_a_service_with_its_version_and_its_key(self):
-        for path in setup.HERE.parent.glob("plugins/*/manifest.json"):
+        for crate in setup.HERE.parent.glob("plugins/*/Cargo.toml"):
+            path = crate.with_name("manifest.json")
             manifest = json.loads(path.read_text(encoding="utf-8"))
             name, version = manifest["id"], manifest["version"]
             self.assertIn(f"/plugin-{name}:{version}\n    secrets: [{name}]", COMPOSE, name)

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Makes the image of a plugin from its program alone: no registry, no Dockerfile, no base image.
 
-    plugin_image.py NAME PROGRAM [--manifest FILE] [--permissions LIST] [--workdir DIR]
+    plugin_image.py NAME PROGRAM [--manifest FILE] [--permissions LIST] [--workdir DIR] [--add FILE ..]
 
-The image holds the program and the shared libraries that `ldd` names, nothing else: no shell, no package manager.
+The image holds the program, the shared libraries that `ldd` names, and in its root the files of `--add`, nothing else: no
+shell, no package manager.
 The manifest becomes a label, so that what the plugin wants is known before it is started.
 """
 
@@ -52,7 +53,7 @@ def libraries(program: Path) -> list[Path]:
     return sorted({Path(word) for word in words if word.startswith("/")})
 
 
-def layer(program: Path) -> bytes:
+def layer(program: Path, more: list[Path]) -> bytes:
     """All files of the image, as a tar archive; the same program gives the same bytes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as archive:
@@ -72,6 +73,8 @@ def layer(program: Path) -> bytes:
         add("program", program.resolve(), 0o755)
         for library in libraries(program.resolve()):
             add(str(library).lstrip("/"), library.resolve(), 0o755)
+        for file in more:
+            add(file.name, file, 0o644)
     return out.getvalue()
 
 
@@ -99,12 +102,13 @@ def main() -> None:
     parser.add_argument("--manifest")
     parser.add_argument("--permissions")
     parser.add_argument("--workdir")
+    parser.add_argument("--add", type=Path, nargs="+", default=[])
     arguments = parser.parse_args()
     repo, _, tag = arguments.name.partition(":")
     query = [("fromSrc", "-"), ("repo", repo), ("tag", tag or "latest")]
     query += [("changes", line) for line in changes(arguments)]
     engine = Engine()
-    engine.request("POST", f"/images/create?{urllib.parse.urlencode(query)}", layer(arguments.program),
+    engine.request("POST", f"/images/create?{urllib.parse.urlencode(query)}", layer(arguments.program, arguments.add),
                    {"Content-Type": "application/x-tar"})
     answer = engine.getresponse()
     said = answer.read().decode("utf-8", "replace")

