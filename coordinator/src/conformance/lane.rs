@@ -7,10 +7,10 @@ use anyhow::{Context as _, ensure};
 use async_nats::jetstream;
 use broker_config::apply::apply;
 use broker_config::topology::Topology;
-use broker_config::{Names, Prefix};
+use broker_config::{Chain, Names, Prefix};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::DataDir;
@@ -25,6 +25,10 @@ const PREFIX: &str = "try-it";
 /// How long the broker may take to stop, and to come back.
 const GRACE: Duration = Duration::from_secs(5);
 const BACK: Duration = Duration::from_secs(30);
+/// How long making streams may take: a busy server may still be removing the files of a stream that it
+/// has said to be deleted, and refuses to make one of that name until then (error 10049).
+const MADE: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A broker and its names.
 #[derive(Debug)]
@@ -74,8 +78,17 @@ impl Lane {
                 tracing::debug!(stream = stream.name, %error, "not deleted");
             }
         }
-        apply(js, &topology).await.context("make the streams")?;
-        Ok(())
+        let give_up = Instant::now() + MADE;
+        loop {
+            match apply(js, &topology).await {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > give_up => {
+                    return Err(error).context("make the streams");
+                }
+                Err(error) => tracing::debug!(error = %Chain(&error), "the streams are not made"),
+            }
+            sleep(AGAIN).await;
+        }
     }
 
     /// Kills the broker and waits until it is there again.
