@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::Broker;
+use crate::broker::api::DEPOSED;
 use crate::broker::deliver::{Answer, answer};
 
 /// Messages handled at the same time.
@@ -51,6 +52,9 @@ where
         max_ack_pending: 10_000,
         ..pull::Config::default()
     };
+    if !broker.may_write().await {
+        return Err(DEPOSED.to_owned());
+    }
     let created = broker.js.create_consumer_on_stream(config, stream.to_owned()).await;
     created.map_err(|error| error.to_string())?;
     let mut puller = Puller::open(broker.client.clone(), stream, NAME)

@@ -133,7 +133,9 @@ impl Coordinator {
             tracing::info!(node = self.options.node, epoch, "leading");
             let stop = drain.child_token();
             let (led, has_failed) = {
-                let mut leading = Box::pin(self.lead(&broker, epoch, stop.clone()));
+                // What it does as the leader, it does only as long as it surely is.
+                let leader = broker.under(held.warrant());
+                let mut leading = Box::pin(self.lead(leader, epoch, stop.clone()));
                 let lost = tokio::select! {
                     led = &mut leading => Some(led),
                     () = held.keep() => None,
@@ -170,11 +172,11 @@ impl Coordinator {
 
     async fn lead(
         &self,
-        broker: &Broker,
+        broker: Broker,
         epoch: u64,
         stop: CancellationToken,
     ) -> Result<(), CoordinatorError> {
-        let options = &self.options;
+        let (options, broker) = (&self.options, &broker);
         let slots = Arc::new(Slots::new(options.max_files_in_flight, options.strict_priority));
         let presence = PresenceHandle::default();
         let witness = Witness {
