@@ -14,6 +14,8 @@ use crate::manifest::settings::MASK;
 
 /// A shorter text is part of too many words to be looked for.
 const SHORTEST: usize = 4;
+/// A line of a secret that is a secret by itself.
+const LONG_LINE: usize = 8;
 /// Times that backslashes are taken away: JSON in the text of JSON has two layers.
 const LAYERS: usize = 2;
 
@@ -35,8 +37,12 @@ impl Mask {
     #[must_use]
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut forms = Vec::new();
-        for secret in secrets.into_iter().filter(|secret| secret.len() >= SHORTEST) {
-            forms.extend(forms_of(secret.as_bytes()));
+        for secret in secrets {
+            // Logs show a key of many lines line by line.
+            let lines = secret.lines().filter(|line| line.len() >= LONG_LINE);
+            for text in std::iter::once(secret).chain(lines).filter(|text| text.len() >= SHORTEST) {
+                forms.extend(forms_of(text.as_bytes()));
+            }
         }
         forms.sort_unstable();
         forms.dedup();
@@ -223,7 +229,10 @@ fn escape(text: &[u8]) -> Option<(Vec<u8>, usize)> {
             };
             let pair = std::char::decode_utf16([Some(first), second].into_iter().flatten()).next();
             let Some(Ok(read)) = pair else { return None };
-            return Some((read.to_string().into_bytes(), if read.len_utf16() == 2 { 12 } else { 6 }));
+            return Some((
+                read.to_string().into_bytes(),
+                if read.len_utf16() == 2 { 12 } else { 6 },
+            ));
         }
         b'x' => {
             let digits = rest.get(..2)?.to_ascii_lowercase();

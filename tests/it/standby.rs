@@ -138,8 +138,8 @@ async fn written(fleet: &Fleet) -> anyhow::Result<BTreeMap<String, (u64, Vec<Str
 }
 
 #[tokio::test]
-async fn open_files_go_on_under_another_coordinator_when_the_leader_is_killed()
--> anyhow::Result<()> {
+async fn open_files_go_on_under_another_coordinator_when_the_leader_is_killed() -> anyhow::Result<()>
+{
     let _place = heavy().await?;
     let pair = Pair::start().await?;
 

@@ -1,10 +1,12 @@
 //! What all parts of one worker share.
 
+use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use broker_config::mask::Mask;
 use broker_config::publish::Publisher;
 use broker_config::{InstanceId, Manifest, Names, RouteName};
 use tokio::runtime::Handle;
@@ -28,7 +30,6 @@ pub(crate) struct Inner<P> {
 }
 
 /// Everything but the plugin.
-#[derive(Debug)]
 pub(crate) struct Rim {
     pub(crate) names: Names,
     pub(crate) manifest: Manifest,
@@ -59,6 +60,17 @@ pub(crate) struct Rim {
     pub(crate) heartbeat_ms: AtomicU64,
 }
 
+impl fmt::Debug for Rim {
+    /// Without the settings: there are secrets among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (plugin, instance) = (&self.manifest.id, &self.instance);
+        f.debug_struct("Rim")
+            .field("plugin", plugin)
+            .field("instance", instance)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Rim {
     /// The settings in force.
     pub(crate) fn settings(&self) -> Arc<Settings> {
@@ -67,6 +79,11 @@ impl Rim {
 
     pub(crate) fn set_settings(&self, settings: Settings) {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// A text for people without the secrets among the settings.
+    pub(crate) fn hide(&self, text: String) -> String {
+        Mask::of(Some(&self.manifest), &self.settings()).text(text)
     }
 
     pub(crate) fn heartbeat_ms(&self) -> u64 {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker_config::wire::dead::Cause;
-use broker_config::{Queue, Task};
+use broker_config::{Queue, Task, TaskId};
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, timeout};
 
@@ -30,7 +30,8 @@ async fn streams(broker: &Broker) -> anyhow::Result<Streams> {
 
 fn task(cid: &str) -> anyhow::Result<Task> {
     Ok(serde_json::from_value(serde_json::json!({
-        "type": "metafleet.task.v1", "taskId": format!("t-{cid}"), "runId": 1, "pluginId": "p",
+        "type": "metafleet.task.v1", "taskId": TaskId::derive(&cid.parse()?, &"p".parse()?, "f", 0),
+        "runId": 1, "pluginId": "p",
         "cid": cid, "filePath": "/film", "fingerprint": "f", "deadlineMs": 1,
         "retry": {"maxAttempts": 1, "delaysMs": []},
     }))?)
