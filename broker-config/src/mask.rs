@@ -89,27 +89,44 @@ impl Mask {
     /// Where they stand; the places may overlap.
     fn hidden(&self, text: &[u8]) -> Vec<Range<usize>> {
         let mut views = vec![View::plain(text)];
-        if text.contains(&b'%') || text.contains(&b'+') {
+        if text.contains(&b'%') {
             views.push(View::of(text, percent));
         }
-        for _ in 0..LAYERS {
-            let Some(last) = views.last().filter(|view| view.bytes.contains(&b'\\')) else { break };
-            views.push(last.again(escape));
+        if text.contains(&b'+') {
+            views.push(View::of(text, form));
         }
         let mut hidden = Vec::new();
-        for view in &views {
-            for form in &self.forms {
-                view.find(form, &mut hidden);
+        for mut view in views {
+            for _ in 0..LAYERS {
+                self.find(&view, &mut hidden);
+                if !view.bytes.contains(&b'\\') {
+                    break;
+                }
+                view = view.again(escape);
             }
+            self.find(&view, &mut hidden);
         }
         hidden
+    }
+
+    fn find(&self, view: &View, hidden: &mut Vec<Range<usize>>) {
+        for form in &self.forms {
+            view.find(form, hidden);
+        }
     }
 }
 
 /// All texts and numbers in a value, however deep.
 fn leaves(value: &Value, found: &mut Vec<String>) {
     match value {
-        Value::String(text) => found.push(text.clone()),
+        Value::String(text) => {
+            // A setting of several parts can only be given as the text of JSON.
+            match serde_json::from_str(text) {
+                Ok(inner @ (Value::Array(_) | Value::Object(_))) => leaves(&inner, found),
+                Ok(_) | Err(_) => {}
+            }
+            found.push(text.clone());
+        }
         Value::Number(number) => found.push(number.to_string()),
         Value::Array(items) => items.iter().for_each(|item| leaves(item, found)),
         Value::Object(fields) => fields.values().for_each(|field| leaves(field, found)),
@@ -199,16 +216,16 @@ impl View {
     }
 }
 
-/// `%41`, and the plus sign of forms.
+/// `%41`.
 fn percent(text: &[u8]) -> Option<(Vec<u8>, usize)> {
-    match text {
-        [b'%', high, low, ..] => {
-            let digits = [high.to_ascii_lowercase(), low.to_ascii_lowercase()];
-            Some((HEXLOWER.decode(&digits).ok()?, 3))
-        }
-        [b'+', ..] => Some((b" ".to_vec(), 1)),
-        _ => None,
-    }
+    let [b'%', high, low, ..] = text else { return None };
+    let digits = [high.to_ascii_lowercase(), low.to_ascii_lowercase()];
+    Some((HEXLOWER.decode(&digits).ok()?, 3))
+}
+
+/// The same, and the plus sign that stands for a space in forms.
+fn form(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+    if text.starts_with(b"+") { Some((b" ".to_vec(), 1)) } else { percent(text) }
 }
 
 /// What a backslash begins in JSON and in most languages.

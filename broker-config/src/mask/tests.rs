@@ -44,11 +44,11 @@ fn the_secrets_of_a_plugin_are_all_that_its_manifest_does_not_say_are_none() {
     let manifest = Manifest::from_json(&manifest.to_string()).unwrap();
     let settings = json!({
         "key": "hush", "longer": "hush-more", "pin": 123_456, "short": "x", "site": "example",
-        "unknown": "who?", "deep": {"a": ["inner-1", {"b": "inner-2"}], "c": true},
+        "unknown": "who?", "deep": {"a": ["inner-1", {"b": r#"{"c": "inner-2"}"#}], "c": true},
     });
     let settings = settings.as_object().unwrap();
     let mask = Mask::of(Some(&manifest), settings);
-    let shown = mask.line(b"GET example?k=hush&l=hush-more&pin=123456 x who? inner-1inner-2 \xff");
+    let shown = mask.line(b"GET example?k=hush&l=hush-more&pin=123456 x who? inner-1 inner-2 \xff");
     assert_eq!(shown, "GET example?k=***&l=***&pin=*** x *** *** \u{fffd}");
     assert_eq!(Mask::of(None, settings).line(b"example"), "***");
     assert!(Mask::new(["abc"]).is_empty(), "it is too short to be told from other words");
