@@ -40,6 +40,7 @@ const PURE: &[&str] = &[
     "coordinator/src/config/plugins/schema.rs",
     "coordinator/src/config/substitute.rs",
     "coordinator/src/dispatcher.rs",
+    "coordinator/src/doctor/broker.rs",
     "coordinator/src/docker/describe.rs",
     "coordinator/src/docker/digest.rs",
     "coordinator/src/docker/isolation.rs",
