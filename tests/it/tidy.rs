@@ -294,3 +294,28 @@ fn every_feature_is_shown_by_a_test_or_a_command_that_exists() -> anyhow::Result
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     Ok(())
 }
+
+#[test]
+fn every_guarantee_and_every_control_is_shown_by_a_test_or_a_command_that_exists()
+-> anyhow::Result<()> {
+    let known = features::Known::look()?;
+    let mut problems = Vec::new();
+    for (document, least) in [("GUARANTEES.md", 15), ("SECURITY.md", 15)] {
+        let text = text(&root().join(document))?;
+        let mut shown = 0;
+        for (what, evidence) in features::promises(&text) {
+            if evidence.is_empty() {
+                problems.push(format!("{document}: nothing shows `{what}`"));
+            }
+            shown += 1;
+            for piece in evidence {
+                if let Err(problem) = known.check(&piece) {
+                    problems.push(format!("{document}: {what}: {problem}"));
+                }
+            }
+        }
+        assert!(shown >= least, "{document} has only {shown} rows");
+    }
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    Ok(())
+}

@@ -32,7 +32,8 @@ pub struct Asked {
 /// Why it cannot be asked, for people.
 pub async fn ask(asked: &Asked) -> Result<Broker, String> {
     let answer = timeout(PATIENCE, Box::pin(look(asked)));
-    let late = |_| format!("{} does not answer within {} s", asked.connection.url, PATIENCE.as_secs());
+    let late =
+        |_| format!("{} does not answer within {} s", asked.connection.url, PATIENCE.as_secs());
     answer.await.map_err(late)?
 }
 
@@ -58,7 +59,7 @@ async fn look(asked: &Asked) -> Result<Broker, String> {
         broker.problem = Some(Chain(&error).to_string());
         return Ok(broker);
     }
-    let said = |error: &dyn std::error::Error| Chain(error).to_string();
+    let said = |error: &(dyn std::error::Error + 'static)| Chain(error).to_string();
     let account = js.query_account().await.map_err(|error| said(&error))?;
     broker.used = account.storage;
     broker.limit = account.limits.max_storage.and_then(|limit| u64::try_from(limit).ok());
@@ -67,7 +68,8 @@ async fn look(asked: &Asked) -> Result<Broker, String> {
     let mut streams = js.streams();
     while let Some(stream) = streams.try_next().await.map_err(|error| said(&error))? {
         // Copies are judged by themselves.
-        if let Some(spec) = topology.streams.iter_mut().find(|spec| spec.name == stream.config.name) {
+        if let Some(spec) = topology.streams.iter_mut().find(|spec| spec.name == stream.config.name)
+        {
             spec.replicas = stream.config.num_replicas;
             copies = Some(copies.unwrap_or(usize::MAX).min(stream.config.num_replicas));
         }

@@ -102,7 +102,8 @@ fn sync(broker: &Broker) -> Finding {
     if broker.embedded {
         let what = "written to disk within a second: what was acknowledged in the last one may go with \
                     the power";
-        let advice = "where that matters, use a broker of your own with `sync_interval: \"always\"`";
+        let advice =
+            "where that matters, use a broker of your own with `sync_interval: \"always\"`";
         return found("sync", Level::Note, what.to_owned(), advice);
     }
     // No client can ask for it.
