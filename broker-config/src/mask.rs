@@ -61,6 +61,16 @@ impl Mask {
         Self::new(texts.iter().map(String::as_str))
     }
 
+    /// A mask for what both are for.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        let mut forms = self.forms.clone();
+        forms.extend_from_slice(&other.forms);
+        forms.sort_unstable();
+        forms.dedup();
+        Self { forms }
+    }
+
     /// Whether there is nothing to look for.
     #[must_use]
     pub fn is_empty(&self) -> bool {

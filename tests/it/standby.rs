@@ -153,7 +153,8 @@ async fn a_leader_that_was_stopped_beyond_its_lease_writes_nothing_when_it_goes_
     let pair = Pair::start().await?;
     pair.hand_over(Signal::STOP).await?;
     // Both are told of a plugin; the one that is stopped hears of it when it goes on.
-    pair.fleet.announce(&manifest("another", &json!({}))?).await?;
+    let another = json!({ "filter": {"extensions": ["none"]} });
+    pair.fleet.announce(&manifest("another", &another)?).await?;
     pair.fleet
         .fact("another plugin", |fact| match fact {
             Fact::PluginRegistered { plugin_id, .. } if plugin_id.as_str() == "another" => Some(()),

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_nats::{HeaderMap, RequestErrorKind};
 use broker_config::Lane;
-use broker_config::mask::Mask;
 use broker_config::wire::signal::{ANNOUNCE, Announce, AnnounceReply, AnnounceType};
 use bytes::Bytes;
 use tokio::time::{sleep, timeout};
@@ -149,6 +148,7 @@ pub(crate) async fn configure<P: Plugin>(
     settings: Settings,
 ) -> Result<(), String> {
     let started = tokio::time::Instant::now();
+    inner.rim.hide_all_of(&settings);
     let given = settings.clone();
     let answer = inner.beside(|inner| async move { inner.plugin.configure(&given).await });
     let drain = inner.rim.drain.clone();
@@ -156,10 +156,9 @@ pub(crate) async fn configure<P: Plugin>(
         return Err("the worker is draining".to_owned());
     };
     let result = match answer {
-        Ok(Some(result)) => result.map_err(|error| {
-            let mask = Mask::of(Some(&inner.rim.manifest), &settings);
-            crate::attempt::short(mask.text(error.to_string()))
-        }),
+        Ok(Some(result)) => {
+            result.map_err(|error| crate::attempt::short(inner.rim.hide(error.to_string())))
+        }
         Ok(None) => Err("the plugin panicked over its settings".to_owned()),
         Err(_) => {
             let seconds = CONFIGURE_TIMEOUT.as_secs();

@@ -57,6 +57,7 @@ pub(crate) struct Rim {
     /// What the environment says about tasks at once; it goes before everything else.
     pub(crate) wanted: Option<NonZeroUsize>,
     pub(crate) settings: Mutex<Arc<Settings>>,
+    pub(crate) mask: Mutex<Mask>,
     pub(crate) heartbeat_ms: AtomicU64,
 }
 
@@ -81,9 +82,16 @@ impl Rim {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
     }
 
-    /// A text for people without the secrets among the settings.
+    /// A text for people without the secrets among the settings, those of before included: an attempt
+    /// goes on with what it began with.
     pub(crate) fn hide(&self, text: String) -> String {
-        Mask::of(Some(&self.manifest), &self.settings()).text(text)
+        self.mask.lock().unwrap_or_else(PoisonError::into_inner).text(text)
+    }
+
+    /// Hides the secrets among these from now on, too.
+    pub(crate) fn hide_all_of(&self, settings: &Settings) {
+        let mut mask = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
+        *mask = mask.with(&Mask::of(Some(&self.manifest), settings));
     }
 
     pub(crate) fn heartbeat_ms(&self) -> u64 {

@@ -51,6 +51,8 @@ fn the_secrets_of_a_plugin_are_all_that_its_manifest_does_not_say_are_none() {
     let shown = mask.line(b"GET example?k=hush&l=hush-more&pin=123456 x who? inner-1 inner-2 \xff");
     assert_eq!(shown, "GET example?k=***&l=***&pin=*** x *** *** *** \u{fffd}");
     assert_eq!(Mask::of(None, settings).line(b"example"), "***");
+    let both = Mask::new(["before-1"]).with(&Mask::new(["after-22"]));
+    assert_eq!(both.text("before-1 after-22".to_owned()), "*** ***");
     assert!(Mask::new(["abc"]).is_empty(), "it is too short to be told from other words");
 }
 

@@ -138,9 +138,9 @@ impl Fleet {
             docker.masks = masks.clone();
             let engine = docker.address.clone();
             let (mut docker, containers) = DockerRuntime::new(docker);
+            masks.learn(&plan.known.effective, &plan.known.manifests);
             let (steering, requests, shown) = Steering::new(plan.known.clone());
             let in_effect = steering.watch();
-            masks.follow(in_effect.clone());
             let (usage, used) =
                 UsageWatch::new(processes.clone(), containers.clone(), engine.clone());
             let routes = if temporary {
@@ -304,6 +304,7 @@ impl Fleet {
             asked: reload.clone(),
             requests,
             shown,
+            masks,
             decided,
         };
         let mut problems = plan.problems.clone();

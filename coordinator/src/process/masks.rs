@@ -1,31 +1,19 @@
-//! What is not to be seen in what plugins print: the secrets among the settings in force.
+//! What is not to be seen in what plugins print: the secrets that their settings hold, or held.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use broker_config::PluginId;
 use broker_config::mask::Mask;
-use tokio::sync::watch;
+use broker_config::{Manifest, PluginId};
 
-use crate::fleet::plugins::Known;
+use crate::config::PluginEntry;
 
-/// The mask of each plugin; clones are the same, and follow the settings.
+type Table = BTreeMap<PluginId, Arc<Mask>>;
+
+/// The mask of each plugin; clones are the same.
 #[derive(Clone, Default)]
-pub struct Masks(Arc<Inner>);
-
-#[derive(Default)]
-struct Inner {
-    known: OnceLock<watch::Receiver<Arc<Known>>>,
-    made: Mutex<Made>,
-}
-
-/// The masks that were made of what was known.
-#[derive(Default)]
-struct Made {
-    of: Option<Arc<Known>>,
-    masks: BTreeMap<PluginId, Arc<Mask>>,
-}
+pub struct Masks(Arc<Mutex<Table>>);
 
 impl fmt::Debug for Masks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,26 +22,29 @@ impl fmt::Debug for Masks {
 }
 
 impl Masks {
-    /// Says where the settings in force are found; before, and the second time, nothing happens.
-    pub fn follow(&self, known: watch::Receiver<Arc<Known>>) {
-        // Only the start of a fleet says so.
-        drop(self.0.known.set(known));
+    /// Knows these settings from now on, before plugins do. What was known stays: an attempt goes on with
+    /// the settings with which it began.
+    pub fn learn(
+        &self,
+        entries: &BTreeMap<PluginId, PluginEntry>,
+        manifests: &BTreeMap<PluginId, Manifest>,
+    ) {
+        let mut masks = self.lock();
+        for (id, entry) in entries {
+            let mask = Mask::of(manifests.get(id), &entry.config.0);
+            let known = masks.entry(id.clone()).or_default();
+            *known = Arc::new(known.with(&mask));
+        }
     }
 
     /// What is not to be seen of one plugin.
     #[must_use]
     pub fn of(&self, plugin: &PluginId) -> Arc<Mask> {
-        let Some(known) = self.0.known.get() else { return Arc::default() };
-        let now = known.borrow().clone();
-        let mut made = self.0.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if !made.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, &now)) {
-            made.masks.clear();
-            made.of = Some(now.clone());
-        }
-        let mask = made.masks.entry(plugin.clone()).or_insert_with(|| {
-            let settings = &now.entry(plugin).config.0;
-            Arc::new(Mask::of(now.manifests.get(plugin), settings))
-        });
-        mask.clone()
+        self.lock().get(plugin).cloned().unwrap_or_default()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Table> {
+        // The table is whole after every single operation.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

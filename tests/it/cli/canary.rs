@@ -31,7 +31,7 @@ const MADE_FOR: [&str; 7] = [
     "overrides.json",
     "plugins.yml",
     "nats/users.json",
-    "nats/nats.conf",
+    "nats/nats-server.conf",
     "login/",
 ];
 
