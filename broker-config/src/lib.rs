@@ -9,6 +9,7 @@ pub mod filter;
 pub mod header;
 pub mod id;
 pub mod manifest;
+pub mod mask;
 pub mod meta;
 pub mod midhash;
 pub mod mime;
@@ -21,6 +22,7 @@ pub mod read;
 pub mod retry;
 pub mod schema;
 pub mod topology;
+pub mod warrant;
 pub mod wire;
 
 pub use apply::{ApplyError, apply};

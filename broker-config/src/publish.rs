@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::header::{EXPECTED_LAST_SUBJECT_SEQUENCE, WRONG_LAST_SEQUENCE};
+use crate::warrant::Warrant;
 
 /// Acknowledgements outstanding at once: enough to hide the round trip, few enough that a slow
 /// server slows its publishers.
@@ -66,7 +67,7 @@ pub enum PublishError {
         /// Where it was to go.
         subject: String,
     },
-    /// The publisher was closed.
+    /// The publisher was closed, or its warrant has ended; nothing was stored.
     #[error("the connection is closed")]
     Closed,
 }
@@ -108,6 +109,8 @@ pub struct Publisher {
     timeout: Duration,
     /// Bytes that a message may have, where somebody allows less than the server.
     most: Arc<AtomicUsize>,
+    /// Only while this holds, if there is one.
+    warrant: Option<Warrant>,
 }
 
 impl std::fmt::Debug for Publisher {
@@ -178,7 +181,15 @@ impl Publisher {
             stop,
             timeout: ACK_TIMEOUT,
             most: Arc::new(AtomicUsize::new(usize::MAX)),
+            warrant: None,
         })
+    }
+
+    /// The same publisher, which publishes only while `warrant` holds: a message waits until it does,
+    /// and fails as [`PublishError::Closed`] once it has ended.
+    #[must_use]
+    pub fn under(&self, warrant: Warrant) -> Self {
+        Self { warrant: Some(warrant), ..self.clone() }
     }
 
     /// Takes no message of more than so many bytes from now on, even where the server would.
@@ -217,6 +228,12 @@ impl Publisher {
             return Err(PublishError::TooLarge { subject, bytes, limit });
         }
         let _permit = self.permits.acquire().await.map_err(|_| PublishError::Closed)?;
+        // Last of all, because waiting for a place may have taken long.
+        if let Some(warrant) = &self.warrant
+            && !warrant.held().await
+        {
+            return Err(PublishError::Closed);
+        }
         let token = self.next.fetch_add(1, Ordering::Relaxed);
         let (sender, mut answer) = oneshot::channel();
         let until = Instant::now() + self.timeout;

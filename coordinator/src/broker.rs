@@ -6,6 +6,8 @@ pub mod deliver;
 pub mod instruct;
 pub mod records;
 pub mod tail;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use async_nats::{Client, HeaderMap};
 use broker_config::Names;
 use broker_config::header::{MESSAGE_ID, TRACE_PARENT, TRACE_STATE};
 use broker_config::publish::{PublishError, Publisher};
+use broker_config::warrant::Warrant;
 use broker_config::wire::event::{Event, Fact};
 use bytes::Bytes;
 
@@ -37,6 +40,8 @@ pub struct Broker {
     pub publisher: Publisher,
     /// How things are called.
     pub names: Names,
+    /// Only while this holds may anything be changed, if there is one.
+    warrant: Option<Warrant>,
 }
 
 impl Broker {
@@ -48,7 +53,23 @@ impl Broker {
     pub async fn open(client: Client, names: Names) -> Result<Self, async_nats::SubscribeError> {
         let publisher = Publisher::open(client.clone()).await?;
         let js = jetstream::new(client.clone());
-        Ok(Self { client, js, publisher, names })
+        Ok(Self { client, js, publisher, names, warrant: None })
+    }
+
+    /// The same, for somebody who may change things only while `warrant` holds. Reading is free; what
+    /// publishes or changes asks [`Broker::may_write`] right before.
+    #[must_use]
+    pub fn under(&self, warrant: Warrant) -> Self {
+        let publisher = self.publisher.under(warrant.clone());
+        Self { publisher, warrant: Some(warrant), ..self.clone() }
+    }
+
+    /// Waits until things may be changed; `false` = never again, because another one may lead by now.
+    pub async fn may_write(&self) -> bool {
+        match &self.warrant {
+            Some(warrant) => warrant.held().await,
+            None => true,
+        }
     }
 
     /// Attempts something that may be repeated, and again whenever the connection was lost meanwhile:

@@ -45,6 +45,7 @@ use self::naming::FleetId;
 pub use self::runtime::{DockerRuntime, dry_run};
 pub use self::wanted::{Instances, Surroundings, Wanted, wanted};
 use crate::config::plugins::Protocol;
+use crate::process::Masks;
 
 /// How long a container may take to stop before the engine kills it.
 pub const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -64,6 +65,8 @@ pub struct DockerOptions {
     pub secrets: PathBuf,
     /// Where what they print at their end is kept.
     pub log_dir: PathBuf,
+    /// What of it is not to be seen.
+    pub masks: Masks,
     /// Where logins at registries are kept.
     pub registry_config: Option<PathBuf>,
     /// User and group of this process.

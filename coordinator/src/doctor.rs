@@ -1,5 +1,7 @@
 //! What this machine gives a fleet and what it lacks: facts are looked up, then judged.
 
+pub mod ask;
+pub mod broker;
 pub mod judge;
 mod look;
 
@@ -7,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+pub use self::ask::Asked;
+pub use self::broker::Broker;
 pub use self::judge::{Finding, Level, judge};
 pub use self::look::{Places, look};
 use crate::docker::engine::About;
@@ -34,6 +38,9 @@ pub struct Facts {
     pub nats_server: Result<(PathBuf, String), String>,
     /// Whether a broker that exists was named.
     pub has_broker: bool,
+    /// The broker that was named, or that of the fleet that runs over the data folder; `None` =
+    /// there is neither.
+    pub broker: Option<Result<Broker, String>>,
     /// What ffprobe says it is.
     pub ffprobe: Result<String, String>,
     /// The data folder.

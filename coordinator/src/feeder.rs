@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::broker::api::DEPOSED;
 use crate::broker::deliver::{Answer, answer, place_of};
 use crate::broker::records::READ_BATCH;
 use crate::broker::{Broker, trace_of};
@@ -131,6 +132,7 @@ impl Feeder {
                 return Err(format!("there is a later leader, of epoch {epoch}"));
             }
             if epoch != self.epoch {
+                self.still_leads().await?;
                 handle.delete_consumer(&found).await.map_err(|error| error.to_string())?;
             }
         }
@@ -143,8 +145,13 @@ impl Feeder {
             max_ack_pending: MAX_ACK_PENDING,
             ..pull::Config::default()
         };
+        self.still_leads().await?;
         handle.create_consumer(config).await.map_err(|error| error.to_string())?;
         Ok(name)
+    }
+
+    async fn still_leads(&self) -> Result<(), String> {
+        if self.broker.may_write().await { Ok(()) } else { Err(DEPOSED.to_owned()) }
     }
 
     /// Reads submissions; one that is not readable is ended and told of.
@@ -226,6 +233,8 @@ async fn open(broker: &Broker, engine: &EngineHandle, opened: Vec<(Arc<Opening>,
 #[cfg(test)]
 mod tests {
     use broker_config::Names;
+    use broker_config::warrant::Warrant;
+    use tokio::time::Instant;
 
     use super::*;
     use crate::advisories::Witness;
@@ -283,6 +292,13 @@ mod tests {
 
         let deposed = leader(1).take_over(&stream, true).await;
         assert_eq!(deposed, Err("there is a later leader, of epoch 2".to_owned()));
+        assert_eq!(consumers().await?, ["coordinator_fast_2"]);
+
+        // It had the lease and was stopped before it had a consumer.
+        let warrant = Warrant::until(Instant::now());
+        warrant.end();
+        let late = Feeder { broker: broker.under(warrant), ..leader(1) };
+        assert_eq!(late.take_over(&stream, false).await, Err(DEPOSED.to_owned()));
         assert_eq!(consumers().await?, ["coordinator_fast_2"]);
         Ok(())
     }

@@ -5,23 +5,32 @@
 //! node that held it last takes it back at once, because it knows that its earlier self is gone.
 //! Every change of hands raises the epoch, which is in the names of the leader's consumers: what a
 //! deposed leader still acknowledges hits nothing, and its tasks and records are fenced by the
-//! sequence of what they replace.
+//! sequence of what they replace. For everything else that it writes there is its warrant, which runs
+//! out before anybody can take its place, also while it is stopped: it looks at the clock right before
+//! each write.
 
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use broker_config::publish::PublishError;
 use broker_config::read::last_messages;
+use broker_config::warrant::Warrant;
 use broker_config::wire::lease::{LEASE_KEY, Lease, LeaseType};
 use broker_config::{Chain, Names};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::broker::{Broker, json};
 
-/// How long a lease lasts without renewal.
-pub const TTL: Duration = Duration::from_secs(5);
+/// How long a lease lasts without renewal. A candidate counts it from when it has seen the last one, so that another
+/// one leads within 5 s.
+pub const TTL: Duration = Duration::from_secs(4);
+/// How much earlier its holder stops writing: what it has sent by then is stored before another one can lead, and
+/// the clocks of two machines may differ in speed.
+const MARGIN: Duration = Duration::from_secs(1);
+/// How often it is renewed, and how long one renewal may take.
+const RENEW: Duration = Duration::from_millis(800);
 /// How often a candidate looks.
-const LOOK: Duration = Duration::from_millis(250);
+const LOOK: Duration = Duration::from_millis(100);
 
 /// The lease, held.
 #[derive(Debug)]
@@ -29,7 +38,9 @@ pub struct Held {
     broker: Broker,
     lease: Lease,
     revision: u64,
+    /// When the renewal was sent that was the last to be stored.
     renewed: Instant,
+    warrant: Warrant,
 }
 
 /// What a candidate does about what it sees; pure.
@@ -73,10 +84,12 @@ pub async fn acquire(broker: &Broker, node: &str) -> Held {
                     let ttl_ms = u64::try_from(TTL.as_millis()).unwrap_or(u64::MAX);
                     let holder = node.to_owned();
                     let lease = Lease { kind: LeaseType::V1, holder, epoch, ttl_ms };
+                    let renewed = Instant::now();
                     match write(broker, &lease, revision).await {
                         Ok(revision) => {
-                            let (broker, renewed) = (broker.clone(), Instant::now());
-                            return Held { broker, lease, revision, renewed };
+                            let warrant = Warrant::until(renewed + TTL - MARGIN);
+                            let broker = broker.clone();
+                            return Held { broker, lease, revision, renewed, warrant };
                         }
                         Err(error) => tracing::debug!(error = %Chain(&error), "lease not taken"),
                     }
@@ -95,37 +108,58 @@ impl Held {
         self.lease.epoch
     }
 
-    /// Renews the lease until it is lost.
+    /// What its holder writes under; it ends with the lease.
+    #[must_use]
+    pub fn warrant(&self) -> Warrant {
+        self.warrant.clone()
+    }
+
+    /// Renews the lease until it is lost; then its warrant has ended.
     pub async fn keep(&mut self) {
+        let mut pause = RENEW;
         loop {
-            sleep(TTL / 5).await;
-            match write(&self.broker, &self.lease, self.revision).await {
-                Ok(revision) => {
+            sleep(pause).await;
+            pause = RENEW;
+            let sent = Instant::now();
+            match timeout(RENEW, write(&self.broker, &self.lease, self.revision)).await {
+                Ok(Ok(revision)) => {
                     self.revision = revision;
-                    self.renewed = Instant::now();
+                    self.renewed = sent;
+                    self.warrant.extend(sent + TTL - MARGIN);
                 }
-                Err(PublishError::WrongLastSequence { .. }) => match read(&self.broker).await {
-                    // Ours after all: the acknowledgement of an earlier renewal was lost.
+                Ok(Err(PublishError::WrongLastSequence { .. })) => match read(&self.broker).await {
+                    // Ours after all: the acknowledgement of an earlier renewal was lost. When that
+                    // one was stored, nobody knows; the next one says.
                     Ok((revision, Some(lease))) if lease == self.lease => {
                         self.revision = revision;
-                        self.renewed = Instant::now();
+                        pause = Duration::ZERO;
                     }
-                    _ => return,
+                    Ok(_) => break,
+                    Err(error) => tracing::debug!(error, "lease cannot be read"),
                 },
-                Err(error) => tracing::debug!(error = %Chain(&error), "lease not renewed"),
+                Ok(Err(error)) => tracing::debug!(error = %Chain(&error), "lease not renewed"),
+                Err(_) => tracing::debug!("lease not renewed in time"),
             }
             if self.renewed.elapsed() > TTL {
-                return;
+                break;
             }
         }
+        self.warrant.end();
     }
 
     /// Lets another node lead at once.
     pub async fn release(self) {
-        let lease = Lease { ttl_ms: 0, ..self.lease };
+        self.warrant.end();
+        let lease = Lease { ttl_ms: 0, ..self.lease.clone() };
         if let Err(error) = write(&self.broker, &lease, self.revision).await {
             tracing::debug!(error = %Chain(&error), "lease runs out by itself");
         }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.warrant.end();
     }
 }
 

@@ -14,6 +14,7 @@ pub mod confine;
 pub mod discover;
 pub mod info;
 pub(crate) mod log;
+pub mod masks;
 mod naming;
 pub mod reconcile;
 pub mod restart;
@@ -35,6 +36,7 @@ use tracing::{error, info};
 pub use self::confine::Confines;
 pub use self::discover::{Discovered, discover};
 pub use self::info::{LastExit, ProcessInfo, ProcessState};
+pub use self::masks::Masks;
 pub use self::naming::instance_name;
 use self::reconcile::{Action, Running, reconcile};
 use self::restart::RestartPolicy;
@@ -56,6 +58,8 @@ pub struct ProcessOptions {
     pub grace: Duration,
     /// How soon one that has died is started again.
     pub restart: RestartPolicy,
+    /// What of their output is not to be seen.
+    pub masks: Masks,
 }
 
 /// Instances that may wait to be started anew; whoever finds no place asks again later.

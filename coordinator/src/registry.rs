@@ -7,6 +7,7 @@ pub mod removed;
 pub mod service;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::num::NonZeroU32;
 
 use broker_config::manifest::OnDependencyFailure;
@@ -24,8 +25,8 @@ use crate::version;
 #[cfg(test)]
 mod tests;
 
-/// The operator's word on a plugin; what is absent, the manifest decides.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The operator's word on a plugin; what is absent, the manifest decides. `Debug` shows no settings.
+#[derive(Clone, Default, PartialEq)]
 pub struct PluginPolicy {
     /// Whether it may take part.
     pub disabled: bool,
@@ -49,6 +50,15 @@ pub struct PluginPolicy {
     pub transition: Option<Plan>,
     /// Workers of their own for some of the files.
     pub routes: Vec<Route>,
+}
+
+impl fmt::Debug for PluginPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PluginPolicy")
+            .field("disabled", &self.disabled)
+            .field("config", &self.config.keys())
+            .finish_non_exhaustive()
+    }
 }
 
 /// What the operator said about all plugins.
@@ -105,8 +115,8 @@ pub struct Roster {
     pub routes: BTreeSet<(PluginId, RouteName)>,
 }
 
-/// An announcement that is granted.
-#[derive(Clone, Debug, PartialEq)]
+/// An announcement that is granted; `Debug` shows no settings.
+#[derive(Clone, PartialEq)]
 pub struct Granted {
     /// What is to be kept of it, if anything changes.
     pub entry: Option<PluginEntry>,
@@ -116,6 +126,16 @@ pub struct Granted {
     pub concurrency: Option<u32>,
     /// Whether its tasks wait at the moment.
     pub paused: bool,
+}
+
+impl fmt::Debug for Granted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Granted")
+            .field("entry", &self.entry)
+            .field("settings", &self.settings.keys())
+            .field("paused", &self.paused)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What is known besides the announcement itself.

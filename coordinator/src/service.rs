@@ -16,7 +16,7 @@ use broker_config::wire::event::Fact;
 use broker_config::{Chain, PluginId, Queue, Record};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::advisories::Witness;
@@ -41,9 +41,13 @@ mod streams;
 mod told;
 
 pub use self::options::{CoordinatorError, CoordinatorOptions, Phase};
-use self::streams::{records_until, subjects_of_tasks, told, watch_advisories, watch_signals};
+use self::streams::{
+    backlog, records_until, subjects_of_tasks, told, watch_advisories, watch_signals,
+};
 use self::told::Told;
 
+/// How long files wait for what workers have reported while nobody led.
+const CATCH_UP: Duration = Duration::from_secs(1);
 /// Pause before leading is begun anew when a part of it has failed.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -133,7 +137,9 @@ impl Coordinator {
             tracing::info!(node = self.options.node, epoch, "leading");
             let stop = drain.child_token();
             let (led, has_failed) = {
-                let mut leading = Box::pin(self.lead(&broker, epoch, stop.clone()));
+                // What it does as the leader, it does only as long as it surely is.
+                let leader = broker.under(held.warrant());
+                let mut leading = Box::pin(self.lead(leader, epoch, stop.clone()));
                 let lost = tokio::select! {
                     led = &mut leading => Some(led),
                     () = held.keep() => None,
@@ -170,11 +176,11 @@ impl Coordinator {
 
     async fn lead(
         &self,
-        broker: &Broker,
+        broker: Broker,
         epoch: u64,
         stop: CancellationToken,
     ) -> Result<(), CoordinatorError> {
-        let options = &self.options;
+        let (options, broker) = (&self.options, &broker);
         let slots = Arc::new(Slots::new(options.max_files_in_flight, options.strict_priority));
         let presence = PresenceHandle::default();
         let witness = Witness {
@@ -218,14 +224,17 @@ impl Coordinator {
         if let Some((tail, told)) = records {
             services.spawn(self.watch_records(tail, told, (&handle, &notes), stop.clone()));
         }
+        let signals = backlog(broker, options.names.signal_stream(), epoch);
+        let (signals, mut caught_up) = signals;
         services.spawn(watch_signals(
-            broker,
+            signals,
             &handle,
             &self.metrics,
             (&witness.journal, &notes),
             stop.clone(),
         ));
-        services.spawn(watch_advisories(broker, witness, stop.clone()));
+        let (advisories, _) = backlog(broker, options.names.advisory_stream(), epoch);
+        services.spawn(watch_advisories(advisories, witness, stop.clone()));
         let fact = Fact::CoordinatorLeading { holder: options.node.clone(), epoch };
         if let Err(error) = broker.tell(fact, None).await {
             tracing::debug!(error = %Chain(&error), "event not stored");
@@ -235,6 +244,12 @@ impl Coordinator {
         let every = Duration::from_millis(options.timing.check_every) * strays::CHECKS;
         services.spawn(strays::watch(broker.clone(), roster_seen, every, stop.clone()));
         self.wait_for_plugins(&mut heard_seen, &stop).await;
+        // What was reported while nobody led says of some tasks why they are gone; without it, they
+        // would be published again.
+        let caught_up = timeout(CATCH_UP, caught_up.wait_for(|caught| *caught));
+        if !matches!(stop.run_until_cancelled(caught_up).await, Some(Ok(Ok(_)))) {
+            tracing::debug!("what was reported before is still being worked through");
+        }
         // Before any record is read: what is in neither of the two is not out.
         let tasks = stop.run_until_cancelled(subjects_of_tasks(broker)).await;
         let (scheduled, inherited) = tasks.unwrap_or_default();

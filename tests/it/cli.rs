@@ -1,6 +1,7 @@
 //! The program from end to end: the real binary, real plugins, real files.
 
 mod bump;
+mod canary;
 mod changes;
 mod commands;
 mod dead;

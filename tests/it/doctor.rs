@@ -1,7 +1,10 @@
 //! `metafleet doctor`, on this machine and on one that lacks something.
 
+use broker_config::apply;
+use broker_config::topology::Topology;
 use integration_tests::cli::Home;
-use serde_json::Value;
+use integration_tests::{Fleet, Server};
+use serde_json::{Value, json};
 
 /// The level of a topic.
 fn level<'a>(report: &'a Value, topic: &str) -> Option<&'a str> {
@@ -24,6 +27,35 @@ async fn a_machine_that_has_what_is_needed_is_told_so() -> anyhow::Result<()> {
     for word in ["landlock", "seccomp", "docker", "ffprobe", "open files"] {
         assert!(told.out.contains(word), "{told:?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_is_held_against_what_is_guaranteed() -> anyhow::Result<()> {
+    let fleet = Fleet::empty().await?;
+    let home = Home::new()?.with_var("NATS_URL", fleet.server.url());
+    let before: Value = home.json(&["doctor"]).await?;
+    assert_eq!(level(&before, "streams"), Some("note"), "there are none: {before:#}");
+
+    apply(&fleet.js, &Topology::of(&fleet.names, 1)).await?;
+    let report: Value = home.json(&["doctor"]).await?;
+
+    for (topic, expected) in [
+        ("streams", "good"),
+        ("limits", "good"),
+        ("copies", "note"),
+        ("sync", "note"),
+        ("accounts", "note"),
+    ] {
+        assert_eq!(level(&report, topic), Some(expected), "{topic}: {report:#}");
+    }
+    let broker = &report["facts"]["broker"]["Ok"];
+    assert_eq!((&broker["copies"], &broker["embedded"]), (&json!(1), &json!(false)), "{broker}");
+
+    let bare = Server::without_jetstream().await?;
+    let home = Home::new()?.with_var("NATS_URL", bare.url());
+    let done = home.run(&["doctor", "--output", "json"]).await?.ended(1)?;
+    assert_eq!(level(&done.json()?, "broker"), Some("failure"), "{done:?}");
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 
 pub mod api;
 pub mod bridge;
+pub mod canary;
 pub mod chaos;
 pub mod cli;
 pub mod docker;

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/metafleet/metafleet/worker-sdk/go/internal/delivery"
+	"github.com/metafleet/metafleet/worker-sdk/go/internal/mask"
 	"github.com/metafleet/metafleet/worker-sdk/go/internal/names"
 	"github.com/metafleet/metafleet/worker-sdk/go/internal/options"
 	"github.com/metafleet/metafleet/worker-sdk/go/internal/source"
@@ -223,6 +224,24 @@ func (w *worker) configureInTurn(ctx context.Context) {
 	}
 }
 
+// hide takes the secrets among the settings out of a text for people.
+func (w *worker) hide(text string) string {
+	settings := w.settings.Load()
+	if settings == nil {
+		return text
+	}
+	return w.mask(*settings).Text(text)
+}
+
+// mask is for those settings that are secret, or may be because nobody has declared them.
+func (w *worker) mask(settings Settings) mask.Mask {
+	schema := w.manifest.Fields().ConfigSchema
+	return mask.Of(settings, func(key string) bool {
+		field, declared := schema[key]
+		return !declared || field.Secret
+	})
+}
+
 func (w *worker) configurePlugin(ctx context.Context, settings Settings) error {
 	if settings == nil {
 		settings = Settings{}
@@ -243,7 +262,8 @@ func (w *worker) configurePlugin(ctx context.Context, settings Settings) error {
 	}
 	refused := ""
 	if err != nil {
-		refused = delivery.Short(err.Error())
+		refused = delivery.Short(w.mask(settings).Text(err.Error()))
+		err = errors.New(refused)
 	} else {
 		w.log.Info("configured", "settings", slices.Sorted(maps.Keys(settings)))
 	}

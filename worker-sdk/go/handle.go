@@ -230,7 +230,7 @@ func (j *job) progress(_ *Task, fraction float64, note string) {
 	if !due {
 		return
 	}
-	signal := wire.SignalProgress{SignalBase: j.about(), Kind: "progress", Fraction: fraction, Note: delivery.Short(note)}
+	signal := wire.SignalProgress{SignalBase: j.about(), Kind: "progress", Fraction: fraction, Note: delivery.Short(w.hide(note))}
 	if err := j.say("progress", signal); err != nil {
 		w.log.Debug("could not report progress", "error", err)
 	}

@@ -66,7 +66,7 @@ func (w *worker) checkHealth(ctx context.Context) {
 	defer cancel()
 	why := ""
 	if err := beside(healthTimeout, func() error { return checker.Health(limited) }); err != nil {
-		why = delivery.Short(err.Error())
+		why = delivery.Short(w.hide(err.Error()))
 	}
 	w.standing.update(func(s *state) { s.unhealthy = why })
 }

@@ -66,7 +66,7 @@ func (j *job) record(status wire.RecordStatus, meta map[string]Value, reason str
 	record := wire.Record{
 		Type: wire.RecordType, TaskID: j.task.TaskID, PluginID: j.task.PluginID, Cid: j.task.Cid, Status: status,
 		DurationMs: millis(j.took), Attempt: &attempt, PluginVersion: j.w.manifest.Version(), Fingerprint: j.task.Fingerprint,
-		FinishedAt: now(), Instance: j.w.instance, Reason: delivery.Short(reason), Meta: meta,
+		FinishedAt: now(), Instance: j.w.instance, Reason: delivery.Short(j.w.hide(reason)), Meta: meta,
 	}
 	body, err := wire.Marshal(record)
 	if err != nil {
@@ -93,7 +93,7 @@ func (j *job) record(status wire.RecordStatus, meta map[string]Value, reason str
 }
 
 func (j *job) fail(err error) {
-	text, attempt := delivery.Short(err.Error()), j.attemptNumber()
+	text, attempt := delivery.Short(j.w.hide(err.Error())), j.attemptNumber()
 	verdict, delay := delivery.Judge(j.task.Retry, IsPermanent(err), attempt)
 	switch verdict {
 	case delivery.Retry:
@@ -117,7 +117,7 @@ func (j *job) fail(err error) {
 
 // postpone has the coordinator publish the task again; used is how many attempts are used up.
 func (j *job) postpone(delay time.Duration, reason string, used uint32) {
-	signal := deferred{SignalDeferred: wire.SignalDeferred{SignalBase: j.about(), Kind: "deferred", Reason: delivery.Short(reason), DelayMs: max(1, millis(delay)), AttemptsUsed: used}}
+	signal := deferred{SignalDeferred: wire.SignalDeferred{SignalBase: j.about(), Kind: "deferred", Reason: delivery.Short(j.w.hide(reason)), DelayMs: max(1, millis(delay)), AttemptsUsed: used}}
 	j.report("deferred", func(task json.RawMessage) any { signal.Task = task; return signal }, j.ack)
 }
 

@@ -148,6 +148,7 @@ pub(crate) async fn configure<P: Plugin>(
     settings: Settings,
 ) -> Result<(), String> {
     let started = tokio::time::Instant::now();
+    inner.rim.hide_all_of(&settings);
     let given = settings.clone();
     let answer = inner.beside(|inner| async move { inner.plugin.configure(&given).await });
     let drain = inner.rim.drain.clone();
@@ -155,7 +156,9 @@ pub(crate) async fn configure<P: Plugin>(
         return Err("the worker is draining".to_owned());
     };
     let result = match answer {
-        Ok(Some(result)) => result.map_err(|error| crate::attempt::short(error.to_string())),
+        Ok(Some(result)) => {
+            result.map_err(|error| crate::attempt::short(inner.rim.hide(error.to_string())))
+        }
         Ok(None) => Err("the plugin panicked over its settings".to_owned()),
         Err(_) => {
             let seconds = CONFIGURE_TIMEOUT.as_secs();

@@ -19,7 +19,6 @@ use crate::outcome::Failure;
 use crate::plugin::Settings;
 
 /// One attempt at one task, as the handler sees it.
-#[derive(Debug)]
 pub struct Context {
     pub(crate) task: Task,
     pub(crate) path: PathBuf,
@@ -31,6 +30,18 @@ pub struct Context {
     /// When progress was reported last, or the attempt began.
     pub(crate) got_on: Mutex<Instant>,
     pub(crate) port: Box<dyn Port>,
+}
+
+impl fmt::Debug for Context {
+    /// Without the settings: there are secrets among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (task, attempt) = (&self.task.task_id, self.attempt);
+        f.debug_struct("Context")
+            .field("task", task)
+            .field("path", &self.path)
+            .field("attempt", &attempt)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Context {

@@ -230,7 +230,7 @@ impl<P: Plugin> Port for FleetPort<P> {
                 attempt: self.attempt,
                 instance: rim.instance.clone(),
                 at: jiff::Timestamp::now().to_string(),
-                what: What::Progress { fraction, note: attempt::short(note.to_owned()) },
+                what: What::Progress { fraction, note: attempt::short(rim.hide(note.to_owned())) },
             };
             let body = Bytes::from(serde_json::to_vec(&signal).unwrap_or_default());
             let subject = rim.names.signal(&rim.manifest.id, PROGRESS);

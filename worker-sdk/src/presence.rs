@@ -42,7 +42,7 @@ async fn check_health<P: Plugin>(inner: &Arc<Inner<P>>) {
     let health = inner.beside(|inner| async move { inner.plugin.health().await });
     let unhealthy = match timeout(HEALTH_TIMEOUT, health).await {
         Ok(Some(Health::Healthy)) => None,
-        Ok(Some(Health::Unhealthy(why))) => Some(crate::attempt::short(why)),
+        Ok(Some(Health::Unhealthy(why))) => Some(crate::attempt::short(inner.rim.hide(why))),
         Ok(None) => Some("the health check panicked".to_owned()),
         Err(_) => Some("the health check does not answer".to_owned()),
     };

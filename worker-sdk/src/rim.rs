@@ -1,10 +1,12 @@
 //! What all parts of one worker share.
 
+use std::fmt;
 use std::future::Future;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use broker_config::mask::Mask;
 use broker_config::publish::Publisher;
 use broker_config::{InstanceId, Manifest, Names, RouteName};
 use tokio::runtime::Handle;
@@ -28,7 +30,6 @@ pub(crate) struct Inner<P> {
 }
 
 /// Everything but the plugin.
-#[derive(Debug)]
 pub(crate) struct Rim {
     pub(crate) names: Names,
     pub(crate) manifest: Manifest,
@@ -56,7 +57,19 @@ pub(crate) struct Rim {
     /// What the environment says about tasks at once; it goes before everything else.
     pub(crate) wanted: Option<NonZeroUsize>,
     pub(crate) settings: Mutex<Arc<Settings>>,
+    pub(crate) mask: Mutex<Mask>,
     pub(crate) heartbeat_ms: AtomicU64,
+}
+
+impl fmt::Debug for Rim {
+    /// Without the settings: there are secrets among them.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (plugin, instance) = (&self.manifest.id, &self.instance);
+        f.debug_struct("Rim")
+            .field("plugin", plugin)
+            .field("instance", instance)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Rim {
@@ -67,6 +80,18 @@ impl Rim {
 
     pub(crate) fn set_settings(&self, settings: Settings) {
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(settings);
+    }
+
+    /// A text for people without the secrets among the settings, those of before included: an attempt
+    /// goes on with what it began with.
+    pub(crate) fn hide(&self, text: String) -> String {
+        self.mask.lock().unwrap_or_else(PoisonError::into_inner).text(text)
+    }
+
+    /// Hides the secrets among these from now on, too.
+    pub(crate) fn hide_all_of(&self, settings: &Settings) {
+        let mut mask = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
+        *mask = mask.with(&Mask::of(Some(&self.manifest), settings));
     }
 
     pub(crate) fn heartbeat_ms(&self) -> u64 {

@@ -69,12 +69,14 @@ impl Attempt<'_> {
                 self.record(delivery, RecordStatus::Completed, meta, None).await;
             }
             Ok(Ended::Skipped(reason)) => {
+                let reason = self.rim.hide(reason);
                 self.record(delivery, RecordStatus::Skipped, MetaMap::new(), Some(reason)).await;
             }
             Ok(Ended::RetryLater { after, reason }) => {
                 count(&self.rim.totals.deferred);
                 // Waiting costs no attempt.
                 let used = delivery.attempt().get() - 1;
+                let reason = self.rim.hide(reason);
                 Box::pin(self.defer(delivery, after, reason, used)).await;
             }
             Ok(Ended::Forward { to, meta }) => Box::pin(self.forward(delivery, to, meta)).await,
@@ -180,7 +182,7 @@ impl Attempt<'_> {
     async fn fail(&self, delivery: Delivery, failure: Failure) {
         let kind =
             if failure.is_retryable() { FailureKind::Retryable } else { FailureKind::Permanent };
-        let error = short(failure.to_string());
+        let error = short(self.rim.hide(failure.to_string()));
         match self.task.retry.verdict(kind, delivery.attempt()) {
             Verdict::Retry(delay) => {
                 count(&self.rim.totals.retried);

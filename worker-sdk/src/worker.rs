@@ -171,6 +171,7 @@ impl<P: Plugin> Worker<P> {
             announce: Arc::new(Notify::new()),
             wanted: self.options.concurrency,
             settings: Mutex::new(Arc::new(Settings::new())),
+            mask: Mutex::default(),
             heartbeat_ms: AtomicU64::new(FIRST_HEARTBEAT_MS),
         };
         let inner = Arc::new(Inner { plugin: self.plugin, rim });

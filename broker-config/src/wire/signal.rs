@@ -1,5 +1,7 @@
 //! What workers report besides records, how they announce themselves, and what they obey.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -140,8 +142,8 @@ pub struct Announce {
     pub route: Option<RouteName>,
 }
 
-/// The answer to an announcement.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// The answer to an announcement; `Debug` shows no settings, for there are secrets among them.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum AnnounceReply {
     /// The plugin may pull its tasks once it has taken its settings.
@@ -175,8 +177,8 @@ pub enum AnnounceReply {
     },
 }
 
-/// A request on `mf.control.<plugin>` or `mf.control.<plugin>.<instance>`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+/// A request on `mf.control.<plugin>` or `mf.control.<plugin>.<instance>`; `Debug` shows no settings.
+#[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Control {
     /// Pull nothing new; what runs goes on.
@@ -194,6 +196,35 @@ pub enum Control {
     Announce,
     /// Answer.
     Ping,
+}
+
+impl fmt::Debug for AnnounceReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Accepted { settings, paused, lane, .. } => f
+                .debug_struct("Accepted")
+                .field("settings", &settings.keys())
+                .field("paused", paused)
+                .field("lane", lane)
+                .finish_non_exhaustive(),
+            Self::Rejected { reasons } => {
+                f.debug_struct("Rejected").field("reasons", reasons).finish()
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pause => "Pause",
+            Self::Resume => "Resume",
+            Self::Drain => "Drain",
+            Self::Configure { .. } => "Configure",
+            Self::Announce => "Announce",
+            Self::Ping => "Ping",
+        })
+    }
 }
 
 /// The answer to a [`Control`].

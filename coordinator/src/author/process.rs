@@ -64,6 +64,7 @@ impl WorkerProcess {
         let (runtime, handle) = ProcessRuntime::new(ProcessOptions {
             guard: Guard::this_program(),
             log_dir: program.log_dir.clone(),
+            masks: crate::process::Masks::default(),
             grace: program.grace,
             // Whoever works on it says when it is started again.
             restart: RestartPolicy {

@@ -16,6 +16,17 @@ use super::Broker;
 /// The server's code when nobody listens to a request.
 const NO_RESPONDERS: u64 = 503;
 
+/// Why somebody who no longer leads changes nothing.
+pub const DEPOSED: &str = "this coordinator does not lead any more";
+/// Requests that change nothing end so, before the names of what they are about.
+const READS: [&str; 6] = ["INFO", "NAMES", "LIST", "MSG.GET", "DIRECT.GET", "MSG.NEXT"];
+
+/// Whether a request changes anything; what is not known to read does.
+fn changes(what: &str) -> bool {
+    let after = what.split_once('.').map_or(what, |(_, after)| after);
+    !READS.iter().any(|read| what.starts_with(read) || after.starts_with(read))
+}
+
 /// The broker did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -97,7 +108,19 @@ impl Broker {
     ///
     /// [`ApiError`]
     pub async fn api(&self, what: String, body: &Value) -> Result<Value, ApiError> {
+        if changes(&what) {
+            self.allowed(&what).await?;
+        }
         ask(&self.client, what, body).await
+    }
+
+    /// Fails where nothing may be changed any more.
+    async fn allowed(&self, what: &str) -> Result<(), ApiError> {
+        if self.may_write().await {
+            return Ok(());
+        }
+        let description = DEPOSED.to_owned();
+        Err(ApiError::Refused { what: what.to_owned(), code: 0, description })
     }
 
     /// As [`delete_message`].
@@ -106,6 +129,7 @@ impl Broker {
     ///
     /// [`ApiError`]; the message is still there, or nobody knows.
     pub async fn delete_message(&self, stream: &str, sequence: u64) -> Result<(), ApiError> {
+        self.allowed(&format!("STREAM.MSG.DELETE.{stream}")).await?;
         delete_message(&self.client, stream, sequence).await
     }
 
@@ -223,6 +247,32 @@ impl Broker {
             if found.len() as u64 >= total {
                 return Ok(found);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_reads_is_told_from_what_changes_something() {
+        for (what, expected) in [
+            ("INFO", false),
+            ("STREAM.INFO.MF_TASKS", false),
+            ("STREAM.MSG.GET.MF_TASKS", false),
+            ("DIRECT.GET.KV_mf-records", false),
+            ("CONSUMER.NAMES.MF_TASKS", false),
+            ("CONSUMER.LIST.MF_TASKS", false),
+            ("CONSUMER.INFO.MF_TASKS.a_fast", false),
+            ("STREAM.PURGE.MF_TASKS", true),
+            ("STREAM.MSG.DELETE.MF_TASKS", true),
+            ("STREAM.UPDATE.MF_TASKS", true),
+            ("CONSUMER.DELETE.MF_TASKS.a_fast", true),
+            ("CONSUMER.CREATE.MF_TASKS.INFO", true),
+            ("CONSUMER.PAUSE.MF_TASKS.a_fast", true),
+        ] {
+            assert_eq!(changes(what), expected, "{what}");
         }
     }
 }

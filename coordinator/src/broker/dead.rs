@@ -159,15 +159,19 @@ impl Broker {
                 self.tell_dead(&dead).await?;
                 Ok(true)
             }
-            Err(PublishError::WrongLastSequence { .. }) => {
-                let present = self.present(&dead.task).await?;
-                if !present.is_end_of(&dead.task) {
-                    self.delete_letter(letter, &dead.task).await?;
-                }
-                self.tell_if_ended(&present, &dead).await
-            }
+            Err(PublishError::WrongLastSequence { .. }) => self.too_late(letter, &dead).await,
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Somebody was faster: the letter goes again, unless it is the one that the record speaks of.
+    async fn too_late(&self, letter: u64, dead: &GiveUp) -> Result<bool, GiveUpError> {
+        let present = self.present(&dead.task).await?;
+        let is_named = present.letter.is_none_or(|named| named == letter);
+        if !present.is_end_of(&dead.task) || !is_named {
+            self.delete_letter(letter, &dead.task).await?;
+        }
+        self.tell_if_ended(&present, dead).await
     }
 
     /// Writes what came of a version on trial; nobody else is told, for nothing follows from it.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use broker_config::Names;
 use clap::Args;
 use serde::Serialize;
 
@@ -10,9 +11,9 @@ use super::exit::{Exit, Failure};
 use super::launch::PluginArgs;
 use super::output::Lines;
 use super::session;
-use crate::config::Env;
+use crate::config::{Connection, DataDir, Env};
 use crate::doctor::judge::worst;
-use crate::doctor::{Facts, Finding, Level, Places, judge, look};
+use crate::doctor::{Asked, Facts, Finding, Level, Places, judge, look};
 use crate::fleet::default_plugins_file;
 
 #[derive(Debug, Args)]
@@ -32,10 +33,13 @@ pub(crate) async fn run(app: &App, args: &DoctorArgs) -> Result<Exit, Failure> {
     let data_dir = app.data_dir()?;
     let named = args.plugins.plugins.clone();
     let usual = Some(default_plugins_file(&data_dir)).filter(|path: &PathBuf| path.exists());
+    let named_broker = session::existing_broker(app)?;
+    let has_broker = named_broker.is_some();
     let places = Places {
         plugins_file: named.or(usual),
         isolation: args.plugins.isolation,
-        has_broker: session::existing_broker(app)?.is_some(),
+        has_broker,
+        broker: broker(named_broker, &data_dir),
         data_dir,
     };
     let facts = look(&places, &Env).await;
@@ -45,6 +49,18 @@ pub(crate) async fn run(app: &App, args: &DoctorArgs) -> Result<Exit, Failure> {
         findings.iter().for_each(|finding| show(lines, finding));
     })?;
     Ok(if worst == Level::Failure { Exit::Failure } else { Exit::Ok })
+}
+
+/// The broker that was named, else that of the fleet that runs.
+fn broker(named: Option<(Connection, Names)>, data_dir: &DataDir) -> Option<Asked> {
+    if let Some((connection, names)) = named {
+        return Some(Asked { connection, names, embedded: false });
+    }
+    // A folder that cannot be read is told of by itself.
+    let fleet = data_dir.running().ok().flatten()?;
+    let embedded = data_dir.has_broker();
+    let names = Names::new(fleet.prefix);
+    Some(Asked { connection: fleet.connection, names, embedded })
 }
 
 fn show(lines: &mut Lines, finding: &Finding) {

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::connect::ConnectError;
 use super::context::{Context, ContextFiles};
 use super::data_dir::FleetFile;
-use super::secret::Secret;
+use super::secret::{Secret, write_out};
 use super::vars::Vars;
 
 /// What the command line says.
@@ -58,14 +58,15 @@ pub enum Login {
         /// The name.
         name: String,
         /// The password.
+        #[serde(serialize_with = "write_out")]
         password: Secret,
     },
     /// By token.
-    Token(Secret),
+    Token(#[serde(serialize_with = "write_out")] Secret),
     /// By a credentials file: its path.
     Credentials(PathBuf),
     /// By a key: the path of its seed, or the seed itself.
-    Nkey(Secret),
+    Nkey(#[serde(serialize_with = "write_out")] Secret),
 }
 
 /// Certificates; empty = what the system trusts.

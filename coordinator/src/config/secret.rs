@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serializer};
 
-/// A password, token or the like: `Debug` prints `***`, and there is no `Display`.
+/// A password, token or the like: `Debug` prints `***`, and there is neither `Display` nor `Serialize`.
 ///
-/// It is written out only by serde, into files that nobody else may read.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+/// It is written out only where a field says so with [`write_out`], for files that nobody else may read.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Secret(String);
 
@@ -23,6 +23,15 @@ impl Secret {
     pub fn reveal(&self) -> &str {
         &self.0
     }
+}
+
+/// Writes the text itself; for the fields of files that only their owner may read.
+///
+/// # Errors
+///
+/// Those of the serializer.
+pub fn write_out<S: Serializer>(secret: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&secret.0)
 }
 
 impl fmt::Debug for Secret {

@@ -41,7 +41,7 @@ pub struct Finding {
     pub advice: String,
 }
 
-fn found(topic: &'static str, level: Level, what: String, advice: &str) -> Finding {
+pub(super) fn found(topic: &'static str, level: Level, what: String, advice: &str) -> Finding {
     Finding { topic, level, what, advice: advice.to_owned() }
 }
 
@@ -52,6 +52,7 @@ pub fn judge(facts: &Facts) -> Vec<Finding> {
     all.extend([cgroups(facts), engine(facts), nats_server(facts), ffprobe(facts)]);
     all.extend([data(&facts.data), room(&facts.data), open_files(facts), clock(facts)]);
     all.extend([plugins(facts), isolation(facts)]);
+    all.extend(facts.broker.iter().flat_map(super::broker::judge));
     all
 }
 
@@ -273,6 +274,7 @@ mod tests {
             engine_address: "unix:///var/run/docker.sock".to_owned(),
             nats_server: Ok(("/usr/bin/nats-server".into(), "2.15.1".to_owned())),
             has_broker: false,
+            broker: None,
             ffprobe: Ok("ffprobe version 7.1".to_owned()),
             data: Data {
                 path: "/d".into(),

@@ -11,6 +11,7 @@ use rustix::process::{Resource, getrlimit};
 use tokio::process::Command;
 use tokio::time::timeout;
 
+use super::ask::{Asked, ask};
 use super::{Data, Facts, Plugins};
 use crate::config::plugins::Isolation;
 use crate::config::{DataDir, PluginsFile, Runtime, Vars, private_file};
@@ -32,12 +33,21 @@ pub struct Places {
     pub isolation: Isolation,
     /// Whether a broker that exists was named.
     pub has_broker: bool,
+    /// The broker to be asked, if there is any.
+    pub broker: Option<Asked>,
 }
 
 /// Looks at this machine.
 pub async fn look(places: &Places, vars: &dyn Vars) -> Facts {
     let engine_address = engine::address(vars);
-    let (engine, nats_server, ffprobe) = tokio::join!(
+    let broker = async {
+        match &places.broker {
+            Some(asked) => Some(ask(asked).await),
+            None => None,
+        }
+    };
+    let (broker, engine, nats_server, ffprobe) = tokio::join!(
+        broker,
         about(&engine_address),
         Binary::find(vars, &places.data_dir),
         first_line("ffprobe", "-version"),
@@ -54,6 +64,7 @@ pub async fn look(places: &Places, vars: &dyn Vars) -> Facts {
             .map(|found| (found.path, found.version.to_string()))
             .map_err(|error| Chain(&error).to_string()),
         has_broker: places.has_broker,
+        broker,
         ffprobe,
         data: data(places.data_dir.root()),
         open_files: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX),

@@ -23,7 +23,7 @@ use crate::docker::{
     self, DockerHandle, DockerOptions, STOP_GRACE, Surroundings, credentials, engine,
 };
 use crate::nats_server::users::PLUGIN;
-use crate::process;
+use crate::process::{self, Masks};
 use crate::store::Store;
 
 /// How long the broker may take to say who is alive.
@@ -62,6 +62,7 @@ pub fn options(
         bridge: None,
         secrets: secrets_of(data_dir),
         log_dir: data_dir.log(),
+        masks: Masks::default(),
         registry_config: credentials::config_file(&Env),
         user: (uid.as_raw(), gid.as_raw()),
         grace: shared.grace,

@@ -27,7 +27,7 @@ use crate::config::plugins::ReadPluginsError;
 use crate::docker::DockerHandle;
 use crate::internal::InternalHandle;
 use crate::package::CHANGED;
-use crate::process::{ProcessHandle, Wanted};
+use crate::process::{Masks, ProcessHandle, Wanted};
 use crate::registry::Policies;
 use crate::service::CoordinatorHandle;
 use crate::store::Store;
@@ -57,6 +57,8 @@ pub(super) struct Reload {
     pub(super) requests: mpsc::Receiver<Request>,
     /// What is in effect, for others to see.
     pub(super) shown: watch::Sender<Arc<Known>>,
+    /// What of the output of plugins is not to be seen.
+    pub(super) masks: Masks,
     /// What was decided on the versions of plugins.
     pub(super) decided: Decided,
 }
@@ -207,6 +209,8 @@ impl Reload {
         stop_first: &BTreeSet<InstanceId>,
         for_file: bool,
     ) {
+        // Before anybody has the new settings.
+        self.masks.learn(&new.known.effective, &new.known.manifests);
         for problem in new.problems.iter().filter(|problem| !old.problems.contains(problem)) {
             warn!("{problem}");
         }

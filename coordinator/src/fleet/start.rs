@@ -28,7 +28,7 @@ use crate::http::Server;
 use crate::http::api::{self as status, ApiOptions};
 use crate::internal::{InternalOptions, InternalRuntime};
 use crate::process::restart::RestartPolicy;
-use crate::process::{ProcessOptions, ProcessRuntime, Surroundings};
+use crate::process::{Masks, ProcessOptions, ProcessRuntime, Surroundings};
 use crate::service::{Coordinator, CoordinatorHandle, CoordinatorOptions};
 use crate::store::Store;
 use crate::usage::watch::UsageWatch;
@@ -93,7 +93,9 @@ impl Fleet {
         let prefix = names.prefix().clone();
         let surroundings =
             Surroundings::new(plugin_connection.clone(), prefix, grace, confines, &Env);
+        let masks = Masks::default();
         let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
+            masks: masks.clone(),
             guard: Guard::this_program(),
             log_dir: data_dir.log(),
             grace,
@@ -131,10 +133,12 @@ impl Fleet {
                 ..coordinator
             };
             let (service, handle) = Coordinator::new(store.client().clone(), coordinator);
-            let docker =
+            let mut docker =
                 containers::options(&data_dir, &hosts.containers, &surroundings.connection);
+            docker.masks = masks.clone();
             let engine = docker.address.clone();
             let (mut docker, containers) = DockerRuntime::new(docker);
+            masks.learn(&plan.known.effective, &plan.known.manifests);
             let (steering, requests, shown) = Steering::new(plan.known.clone());
             let in_effect = steering.watch();
             let (usage, used) =
@@ -300,6 +304,7 @@ impl Fleet {
             asked: reload.clone(),
             requests,
             shown,
+            masks,
             decided,
         };
         let mut problems = plan.problems.clone();

@@ -10,7 +10,6 @@ mod config;
 mod logs;
 mod plugins;
 pub mod query;
-pub mod redact;
 pub mod tail;
 pub mod token;
 pub mod view;

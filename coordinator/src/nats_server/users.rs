@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::config::connection::Login;
+use crate::config::secret::write_out;
 use crate::config::{Secret, private_file};
 
 /// The name of the login that may do everything.
@@ -17,8 +18,10 @@ pub const PLUGIN: &str = "plugin";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Users {
     /// Of [`COORDINATOR`].
+    #[serde(serialize_with = "write_out")]
     pub coordinator: Secret,
     /// Of [`PLUGIN`].
+    #[serde(serialize_with = "write_out")]
     pub plugin: Secret,
 }
 

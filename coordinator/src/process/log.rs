@@ -6,8 +6,11 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use broker_config::PluginId;
 use tokio::time::Instant;
 use tracing::warn;
+
+use super::masks::Masks;
 
 /// Bytes of one log file; there is one older file beside it.
 const FILE_BYTES: u64 = 8 << 20;
@@ -20,9 +23,11 @@ const BYTES_PER_SECOND: u64 = 256 << 10;
 const TAIL_LINES: usize = 20;
 const TAIL_CHARS: usize = 400;
 
-/// The log of one instance.
+/// The log of one instance, without the secrets among its settings.
 #[derive(Debug)]
 pub(crate) struct InstanceLog {
+    plugin: PluginId,
+    masks: Masks,
     path: PathBuf,
     file: RotatingFile,
     budget: Budget,
@@ -40,10 +45,10 @@ pub(crate) struct Lines {
 
 impl InstanceLog {
     /// Continues the log at `path`.
-    pub(crate) fn open(path: PathBuf) -> Self {
+    pub(crate) fn open(path: PathBuf, plugin: PluginId, masks: Masks) -> Self {
         let file = RotatingFile::new(path.clone(), FILE_BYTES);
         let budget = Budget::new(BURST_BYTES, BYTES_PER_SECOND, Instant::now());
-        Self { path, file, budget, dropped: 0, tail: VecDeque::new() }
+        Self { plugin, masks, path, file, budget, dropped: 0, tail: VecDeque::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -67,6 +72,10 @@ impl InstanceLog {
 
     /// Takes a line without its end.
     pub(crate) fn line(&mut self, line: &[u8], now: Instant) {
+        let mask = self.masks.of(&self.plugin);
+        // Without a secret it is kept byte by byte, as it came.
+        let masked = (!mask.is_empty()).then(|| mask.line(line));
+        let line = masked.as_ref().map_or(line, |masked| masked.as_bytes());
         let text = String::from_utf8_lossy(line);
         if self.tail.len() == TAIL_LINES {
             self.tail.pop_front();
@@ -252,7 +261,7 @@ mod tests {
     fn a_flood_is_bounded_on_disk_and_its_last_lines_are_known() -> anyhow::Result<()> {
         let home = tempfile::tempdir()?;
         let path = home.path().join("p.log");
-        let mut log = InstanceLog::open(path.clone());
+        let mut log = InstanceLog::open(path.clone(), "p".parse()?, Masks::default());
         let now = Instant::now();
         let line = [b'z'; 1_000];
         for _ in 0..20_000 {

@@ -81,7 +81,9 @@ impl Instance {
     /// all that this has started are gone.
     pub(super) async fn run(self, stop: CancellationToken) {
         let name = self.wanted.name.clone();
-        let mut log = InstanceLog::open(self.options.log_dir.join(format!("{name}.log")));
+        let path = self.options.log_dir.join(format!("{name}.log"));
+        let masks = self.options.masks.clone();
+        let mut log = InstanceLog::open(path, self.wanted.plugin.clone(), masks);
         self.board.put(ProcessInfo {
             name: name.clone(),
             plugin: self.wanted.plugin.clone(),

@@ -21,6 +21,7 @@ impl Bench {
         let (runtime, handle) = ProcessRuntime::new(ProcessOptions {
             guard: test_guard(),
             log_dir: home.path().to_owned(),
+            masks: Masks::default(),
             grace: Duration::from_millis(1_500),
             restart: RestartPolicy {
                 first: Duration::from_millis(20),

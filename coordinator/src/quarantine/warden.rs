@@ -198,6 +198,9 @@ impl Warden {
     }
 
     async fn control(&self, plugin: &PluginId, instance: &InstanceId, control: &Control) {
+        if !self.broker.may_write().await {
+            return;
+        }
         instruct((&self.broker.client, &self.broker.names), plugin, instance, control).await;
     }
 }

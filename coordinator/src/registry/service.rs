@@ -251,7 +251,10 @@ impl Registry {
             let fact = Fact::PluginRejected { plugin_id: plugin.clone(), reasons };
             self.tell(fact).await;
         }
-        if let Some(to) = &message.reply {
+        // Who leads now answers, too.
+        if let Some(to) = &message.reply
+            && self.broker.may_write().await
+        {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "a reply; who does not get it asks again"

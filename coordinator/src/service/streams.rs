@@ -10,12 +10,14 @@ use std::time::Duration;
 use broker_config::read::last_messages;
 use broker_config::wire::event::{Event, Fact};
 use broker_config::{Cid, Lane, PluginId};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::told::Told;
 use crate::advisories::Witness;
 use crate::broker::Broker;
 use crate::broker::records::stored_at;
+use crate::durable::Backlog;
 use crate::engine::EngineHandle;
 use crate::journal::Journal;
 use crate::metrics::Metrics;
@@ -81,17 +83,25 @@ pub(super) async fn subjects_of_tasks(broker: &Broker) -> (Tasks, Tasks) {
     (scheduled.iter().filter_map(of_later).collect(), waiting.iter().filter_map(of_task).collect())
 }
 
+/// What a leader works through besides submissions.
+pub(super) fn backlog(broker: &Broker, stream: String, epoch: u64) -> (Backlog, Caught) {
+    let (caught_up, caught) = watch::channel(false);
+    (Backlog { broker: broker.clone(), stream, epoch, caught_up }, caught)
+}
+
+/// Whether all is handled that waited at the beginning.
+pub(super) type Caught = watch::Receiver<bool>;
+
 pub(super) fn watch_signals(
-    broker: &Broker,
+    backlog: Backlog,
     engine: &EngineHandle,
     metrics: &Arc<Metrics>,
     (journal, notes): (&Journal, &Notes),
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
-    let (journal, notes) = (journal.clone(), notes.clone());
-    let stream = broker.names.signal_stream();
-    durable::work(broker.clone(), stream, stop, move |message| {
+    let (broker, engine) = (backlog.broker.clone(), engine.clone());
+    let (metrics, journal, notes) = (metrics.clone(), journal.clone(), notes.clone());
+    durable::work(backlog, stop, move |message| {
         let (broker, engine, metrics) = (broker.clone(), engine.clone(), metrics.clone());
         let (journal, notes) = (journal.clone(), notes.clone());
         async move {
@@ -105,13 +115,12 @@ pub(super) fn watch_signals(
 }
 
 pub(super) fn watch_advisories(
-    broker: &Broker,
+    backlog: Backlog,
     witness: Witness,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let broker = broker.clone();
-    let stream = broker.names.advisory_stream();
-    durable::work(broker.clone(), stream, stop, move |message| {
+    let broker = backlog.broker.clone();
+    durable::work(backlog, stop, move |message| {
         let (broker, witness) = (broker.clone(), witness.clone());
         async move { advisories::handle(&broker, &witness, &message.payload).await }
     })

@@ -22,14 +22,14 @@ struct Span {
 }
 
 /// Stands in for a collector: takes spans over HTTP.
-struct Collector {
-    address: SocketAddr,
-    bodies: Arc<Mutex<Vec<Vec<u8>>>>,
+pub(super) struct Collector {
+    pub(super) address: SocketAddr,
+    pub(super) bodies: Arc<Mutex<Vec<Vec<u8>>>>,
     _serving: JoinSet<()>,
 }
 
 impl Collector {
-    async fn start() -> anyhow::Result<Self> {
+    pub(super) async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let bodies: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();

@@ -6,7 +6,7 @@ use super::sources::{all, root, text};
 
 /// The rows that must be there, as numbers and ranges of each list.
 const WANTED: [(&str, &str); 6] = [
-    ("S0-", "1-9 12-131"),
+    ("S0-", "1-9 11-131"),
     ("S1-", "4-6 8-17 23 24 26-38 40 42 44-46 48"),
     ("S2-", "1-32 37 44 46"),
     ("S3-", "1-5 7-50 52 53"),
@@ -50,6 +50,31 @@ pub(super) fn read(document: &str) -> Vec<Feature> {
         Some(Feature { id, shown_by })
     });
     rows.collect()
+}
+
+/// The rows of the tables that have a column for what shows them, `shown by` or `test`: what is
+/// said, and the evidence.
+pub(super) fn promises(document: &str) -> Vec<(String, Vec<String>)> {
+    let mut found = Vec::new();
+    let mut column = None;
+    for line in document.lines() {
+        let Some(row) = line.trim().strip_prefix('|') else {
+            column = None;
+            continue;
+        };
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let is_head = |cell: &&str| ["shown by", "test"].contains(cell);
+        if let Some(at) = cells.iter().position(is_head) {
+            column = Some(at);
+        } else if let Some(at) = column
+            && !row.starts_with("---")
+        {
+            let cell = cells.get(at).copied().unwrap_or_default();
+            let evidence = cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+            found.push((cells.first().copied().unwrap_or_default().to_owned(), evidence));
+        }
+    }
+    found
 }
 
 /// What evidence can point to.

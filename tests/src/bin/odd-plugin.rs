@@ -8,6 +8,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use integration_tests::canary;
 use worker_sdk::{Classify, Context, Failure, Manifest, Meta, Outcome, Plugin};
 
 /// What it prints on each task when it floods, in bytes.
@@ -49,6 +50,7 @@ impl Plugin for Odd {
                 writeln!(io::stderr(), "{line}").retryable()?;
                 meta.text(&key, setting.map_or(0, str::len).to_string());
             }
+            "confesses" => return confess(ctx, &key),
             "strays" => {
                 meta.text("elsewhere/key", "x");
             }
@@ -93,6 +95,37 @@ fn burn(most: Duration) {
     while !Path::new("enough").exists() && begun.elapsed() < most {
         for byte in &mut ballast {
             *byte = std::hint::black_box(byte.wrapping_add(1));
+        }
+    }
+}
+
+/// Says all its settings in every way it can, and ends as the name of the file says.
+fn confess(ctx: &Context, key: &str) -> Result<Outcome, Failure> {
+    let mut said = String::new();
+    for (name, value) in ctx.settings() {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        for (form, text) in canary::forms(&text) {
+            let line = format!("{name} as {form}: {text}");
+            writeln!(io::stdout(), "{line}")
+                .and_then(|()| writeln!(io::stderr(), "{line}"))
+                .retryable()?;
+        }
+        // As programs do that complain of a request.
+        let query = canary::percent(text.as_bytes(), b"-_.~", true);
+        said.push_str(&format!("GET https://api.example.org/3/find?key={query} ({text}) failed; "));
+    }
+    let file = ctx.task().file.name.clone();
+    let ways = ["fails", "retries", "waits", "skips", "panics"];
+    match ways.into_iter().find(|way| file.starts_with(way)) {
+        Some("fails") => Err(Failure::permanent(said)),
+        Some("retries") => Err(Failure::retryable(said)),
+        Some("waits") => Ok(Outcome::retry_later(Duration::from_secs(600), said)),
+        Some("skips") => Ok(Outcome::Skipped { reason: said }),
+        Some("panics") => std::panic::panic_any(said),
+        _ => {
+            let mut meta = Meta::new();
+            meta.text(key, "done");
+            Ok(Outcome::Completed(meta))
         }
     }
 }

@@ -14,6 +14,7 @@ from metafleet.codec import InvalidToken, decode, encode
 from metafleet.delivery import Place
 from metafleet.leases import Held, Known, Leases
 from metafleet.manifest import settings_of
+from metafleet.mask import Mask
 from metafleet.meta import DataSchema, InvalidMeta, matches
 from metafleet.names import MAIN, Names, consumer
 from metafleet.options import InvalidOptions, Options
@@ -218,6 +219,34 @@ class Metadata(unittest.TestCase):
         ):
             with self.assertRaisesRegex(InvalidMeta, re.escape(words)):
                 schema.check({key: value})
+
+
+class Secrets(unittest.TestCase):
+    def test_a_secret_is_masked_however_it_is_written(self) -> None:
+        mask = Mask(['p@ss/wörd "+1\n'])
+        for case, text, expected in [
+            ("as it is", 'key=p@ss/wörd "+1\n!', "key=***!"),
+            ("percent", "?key=p%40ss%2Fw%C3%B6rd%20%22%2B1%0A&x=1", "?key=***&x=1"),
+            ("percent, lower, slash kept", "?key=p%40ss/w%c3%b6rd%20%22%2b1%0a", "?key=***"),
+            ("form", "key=p%40ss%2Fw%C3%B6rd+%22%2B1%0A", "key=***"),
+            ("JSON", r'{"key":"p@ss/wörd \"+1\n"}', '{"key":"***"}'),
+            ("JSON in ASCII", r'{"key":"p@ss\/w\u00f6rd \"+1\n"}', '{"key":"***"}'),
+            ("JSON in JSON", r'"{\"key\":\"p@ss/wörd \\\"+1\\n\"}"', r'"{\"key\":\"***\"}"'),
+            ("hexadecimal", "7040 704073732f77c3b6726420222b310a", "7040 ***"),
+            ("base64", "cEBzcy93w7ZyZCAiKzEK", "***"),
+            ("base64 after one", "YXBAc3Mvd8O2cmQgIisxCg", "YX***g"),
+            ("nothing", r"p@ss/word and w%C3%B6rd, \u00f6 \x", r"p@ss/word and w%C3%B6rd, \u00f6 \x"),
+        ]:
+            with self.subTest(case):
+                self.assertEqual(mask.text(text), expected)
+        self.assertEqual(Mask(["key😀🔑"]).text(r"=key\ud83d\ude00\ud83d\udd11;"), "=***;")
+
+    def test_the_secrets_are_all_settings_that_the_manifest_does_not_say_are_none(self) -> None:
+        schema = {"key": {"secret": True}, "parts": {"secret": True}, "pin": {"secret": True}, "site": {}}
+        settings = {"key": "hush-more", "parts": '{"a": ["inner-1"]}', "pin": 123456, "site": "example", "unknown": "who?"}
+        mask = Mask.of({"configSchema": schema}, settings)
+        self.assertEqual(mask.text("example hush-more inner-1 123456 who? x"), "example *** *** *** *** x")
+        self.assertEqual(Mask(["abc"]).text("abc"), "abc", "too short to be told from other words")
 
 
 class Environment(unittest.TestCase):

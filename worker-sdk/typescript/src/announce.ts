@@ -9,6 +9,7 @@ import { isDeepStrictEqual } from "node:util";
 
 import type { Settings } from "./bridge.js";
 import { pause, pauses } from "./clock.js";
+import { Mask } from "./mask.js";
 import { LATE, type Rim } from "./rim.js";
 import { places } from "./standing.js";
 import { explain, short } from "./text.js";
@@ -90,7 +91,7 @@ async function take(rim: Rim, answer: Accepted): Promise<void> {
 export async function configure(rim: Rim, settings: Settings): Promise<string | undefined> {
   const late = `the plugin did not take its settings within ${CONFIGURE_MS / 1000} s`;
   const answer = await rim.ask({ what: "configure", settings }, CONFIGURE_MS);
-  const error = answer === undefined ? undefined : short(answer === LATE ? late : answer);
+  const error = answer === undefined ? undefined : short(answer === LATE ? late : Mask.of(rim.manifest.configSchema, settings).text(answer));
   if (error === undefined) rim.log.info("configured");
   else rim.log.warn("the plugin refuses its settings, it does not serve", { error });
   rim.settings = settings;

@@ -4,7 +4,7 @@ import { hostname } from "node:os";
 import { headers } from "@nats-io/nats-core";
 
 import { now, pause, timestamp } from "./clock.js";
-import { LATE, type Rim } from "./rim.js";
+import { LATE, hide, type Rim } from "./rim.js";
 import { shown } from "./standing.js";
 import { short } from "./text.js";
 import type { Instance, Running } from "./wire.js";
@@ -65,7 +65,7 @@ export class Presence {
 
   async #checkHealth(): Promise<void> {
     const answer = await this.rim.ask({ what: "health" }, HEALTH_MS);
-    const unhealthy = answer === LATE ? "the health check does not answer" : answer === undefined ? undefined : short(answer);
+    const unhealthy = answer === LATE ? "the health check does not answer" : answer === undefined ? undefined : short(hide(this.rim, answer));
     if (this.rim.standing.unhealthy === unhealthy) return;
     this.rim.standing.unhealthy = unhealthy;
     this.rim.changed();

@@ -3,6 +3,7 @@ import type { Board, Question, Settings, ThreadData, ToHost } from "./bridge.js"
 import type { FilesOffer } from "./environment.js";
 import type { Link } from "./link.js";
 import type { Logger } from "./log.js";
+import { Mask } from "./mask.js";
 import type { Names } from "./names.js";
 import type { Publisher } from "./publisher.js";
 import type { Standing } from "./standing.js";
@@ -17,6 +18,9 @@ export type Counts = { -readonly [K in keyof Required<Totals>]: number } & { fet
 export const newCounts = (): Counts => ({
   started: 0, completed: 0, skipped: 0, failed: 0, retried: 0, deferred: 0, superseded: 0, busyMs: 0, fetchedBytes: 0,
 });
+
+/** A text for people without the secrets among the settings. */
+export const hide = (rim: Rim, text: string): string => Mask.of(rim.manifest.configSchema, rim.settings ?? {}).text(text);
 
 export interface Rim extends Omit<ThreadData, "board"> {
   readonly plugin: string;

@@ -10,7 +10,7 @@ import { attemptOf, type Held } from "./held.js";
 import { failed, type Ended } from "./outcome.js";
 import type { Message, Stored } from "./publisher.js";
 import { isLast, verdict } from "./retry.js";
-import type { Rim } from "./rim.js";
+import { hide, type Rim } from "./rim.js";
 import { short } from "./text.js";
 import type { Record as FileRecord } from "./wire.js";
 
@@ -88,7 +88,7 @@ export class Settler {
       fingerprint: task.fingerprint,
       finishedAt: timestamp(),
       instance: rim.instance,
-      ...(reason === undefined ? {} : { reason: short(reason) }),
+      ...(reason === undefined ? {} : { reason: short(hide(rim, reason)) }),
     };
     const text = JSON.stringify(head);
     const body = meta === "{}" ? text : `${text.slice(0, -1)},"meta":${meta}}`;
@@ -129,7 +129,7 @@ export class Settler {
     const { rim } = this;
     const { held } = over;
     const attempt = attemptOf(held);
-    const error = short(text);
+    const error = short(hide(rim, text));
     const durationMs = Math.round(over.tookMs);
     const next = verdict(held.task.retry, attempt, permanent);
     const fields = { taskId: held.task.taskId, cid: held.address.cid, attempt, error };
@@ -155,7 +155,7 @@ export class Settler {
   #defer(over: Over, afterMs: number, reason: string, attemptsUsed: number): void {
     const delayMs = Math.max(1, Math.round(afterMs));
     const { held } = over;
-    this.#stored(over, { kind: "deferred", reason: short(reason), delayMs, attemptsUsed, task: held.task }, () =>
+    this.#stored(over, { kind: "deferred", reason: short(hide(this.rim, reason)), delayMs, attemptsUsed, task: held.task }, () =>
       this.#answer(held, ack, true));
   }
 
@@ -196,7 +196,7 @@ export class Settler {
 
   /** For people, and best effort. */
   progress(held: Held, fraction: number, note: string): void {
-    const what = { kind: "progress", fraction, note: short(note) };
+    const what = { kind: "progress", fraction, note: short(hide(this.rim, note)) };
     this.rim.link.tell(this.rim.names.signal(this.rim.plugin, "progress"), this.#signal(held, what));
   }
 

@@ -139,3 +139,22 @@ async fn a_letter_that_is_too_large_goes_without_metadata_and_a_long_error_is_cu
     assert_eq!(letters[0].letter.error.len(), MAX_TEXT_BYTES);
     Ok(())
 }
+
+#[tokio::test]
+async fn of_two_leaders_that_give_up_on_one_task_only_the_letter_of_the_first_stays()
+-> anyhow::Result<()> {
+    let (_server, store, broker) = start().await?;
+    let given_up = dead(task("film", 0), "first");
+    assert!(broker.give_up(given_up.clone()).await?);
+    // The other one was stopped after it had looked, for longer than the broker knows its letters.
+    let letter = dead(task("film", 0), "second").letter();
+    let second = broker.put_letter(&letter, HeaderMap::new()).await?;
+
+    assert!(broker.too_late(second, &given_up).await?);
+    assert_eq!(said(&store.dead_letters(None).await?), ["film first"]);
+
+    let first = store.dead_letters(None).await?[0].id;
+    assert!(broker.too_late(first, &given_up).await?, "its own answer was lost");
+    assert_eq!(said(&store.dead_letters(None).await?), ["film first"]);
+    Ok(())
+}

@@ -45,6 +45,7 @@ impl Actor {
             fleet: self.options.fleet.clone(),
             grace: self.options.grace,
             log_dir: self.options.log_dir.clone(),
+            masks: self.options.masks.clone(),
         };
         let longest = if is_end { LAST_PAUSE } else { Moment::MAX };
         for action in actions {

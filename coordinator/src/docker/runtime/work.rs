@@ -15,6 +15,7 @@ use super::super::info::log_of;
 use super::super::naming::FleetId;
 use super::super::reconcile::Action;
 use super::Actor;
+use crate::process::Masks;
 use crate::process::log::{InstanceLog, Lines};
 
 /// What a task has done.
@@ -37,6 +38,7 @@ pub(super) struct Worker {
     pub(super) fleet: FleetId,
     pub(super) grace: Duration,
     pub(super) log_dir: PathBuf,
+    pub(super) masks: Masks,
 }
 
 impl Worker {
@@ -83,7 +85,8 @@ impl Worker {
             return;
         }
         let Ok(output) = self.engine.output(&found.id).await else { return };
-        let mut log = InstanceLog::open(log_of(&self.log_dir, &found.instance));
+        let path = log_of(&self.log_dir, &found.instance);
+        let mut log = InstanceLog::open(path, found.plugin.clone(), self.masks.clone());
         log.note(&format!("the last of the container {}", found.id));
         let mut lines = Lines::default();
         let now = Instant::now();

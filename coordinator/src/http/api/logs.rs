@@ -10,6 +10,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse as _;
+use broker_config::mask::Mask;
 use broker_config::{Chain, InstanceId, Manifest, PluginId};
 use futures_util::stream;
 use jiff::Timestamp;
@@ -20,7 +21,6 @@ use tracing::debug;
 use super::super::problem::Problem;
 use super::boxed::BoxedLog;
 use super::query::LogQuery;
-use super::redact::Redact;
 use super::tail::Tail;
 use super::{Answer, Api, Shared};
 use crate::docker::engine::EngineError;
@@ -178,10 +178,10 @@ impl Following {
         let known = self.api.options.steering.known();
         let settings = &known.entry(&self.plugin).config.0;
         let manifest = self.manifest.as_ref().or_else(|| known.manifests.get(&self.plugin));
-        let redact = Redact::of(manifest, settings);
+        let mask = Mask::of(manifest, settings);
         let mut text = String::new();
         for line in self.ready.drain(..) {
-            let line = redact.line(&line);
+            let line = mask.line(&line);
             match self.form {
                 Form::Text => text.extend([line.as_str(), "\n"]),
                 // There, a carriage return would end the line.

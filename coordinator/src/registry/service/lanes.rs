@@ -6,6 +6,7 @@ use broker_config::wire::signal::Control;
 use broker_config::{Chain, Lane, Manifest, PluginId, Queue};
 
 use super::{Registry, State};
+use crate::broker::api::DEPOSED;
 use crate::broker::json;
 use crate::transition::{Transition, Way};
 
@@ -42,6 +43,9 @@ impl Registry {
 
     /// Has every instance of a plugin announce itself: the answer says what to do.
     pub(super) async fn ask_all(&self, id: &PluginId) {
+        if !self.broker.may_write().await {
+            return;
+        }
         let (subject, body) = (self.broker.names.control(id), json(&Control::Announce));
         #[expect(
             clippy::disallowed_methods,
@@ -65,6 +69,9 @@ impl Registry {
             let names = &self.broker.names;
             let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
             let spec = spec.in_lane(names, lane, id, queue);
+            if !self.broker.may_write().await {
+                return Err(DEPOSED.to_owned());
+            }
             let apply = || apply_consumer(&self.broker.js, names, &spec);
             let made = self.broker.through(apply).await;
             made.map_err(|error| format!("its consumers could not be made: {}", Chain(&error)))?;

@@ -21,6 +21,7 @@ import nats.errors
 
 from .hooks import pause
 from .link import TROUBLE
+from .mask import Mask
 from .names import MAIN
 from .rim import Rim
 from .text import described, dump, short
@@ -141,7 +142,7 @@ async def configure(rim: Rim, settings: Mapping[str, Any]) -> str | None:
     if isinstance(error, asyncio.TimeoutError):
         why = f"the plugin did not take its settings within {_CONFIGURE_WITHIN:.0f} s"
     elif error is not None:
-        why = short(str(error) or described(error))
+        why = short(Mask.of(rim.manifest, settings).text(str(error) or described(error)))
     if why is None:
         log.info("configured in %d ms", (time.monotonic() - began) * 1000)
     else:

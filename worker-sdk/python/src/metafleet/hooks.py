@@ -33,11 +33,11 @@ async def check_health(rim: Rim) -> None:
     """Asks the plugin how it is."""
     try:
         said = await asyncio.wait_for(rim.beside(rim.plugin.health), _WITHIN)
-        unhealthy = short(str(said)) if said else None
+        unhealthy = short(rim.hide(str(said))) if said else None
     except asyncio.TimeoutError:
         unhealthy = "the health check does not answer"
     except Exception as error:
-        unhealthy = short(f"the health check failed: {described(error)}")
+        unhealthy = short(rim.hide(f"the health check failed: {described(error)}"))
     rim.stand(unhealthy=unhealthy)
 
 

@@ -15,6 +15,7 @@ from .aio import in_thread
 from .job import Mailbox
 from .leases import Leases
 from .link import Link
+from .mask import Mask
 from .meta import DataSchema
 from .names import Names
 from .options import FilesOffer, Options
@@ -59,6 +60,10 @@ class Rim:
         self.schema = DataSchema(self.manifest)
         self.plugin_id: str = self.manifest["id"]
         self.version: str = self.manifest["version"]
+
+    def hide(self, text: str) -> str:
+        """A text for people without the secrets among the settings."""
+        return Mask.of(self.manifest, self.settings).text(text)
 
     def stand(self, **changes: Any) -> None:
         """Changes the standing, and tells those who watch it."""

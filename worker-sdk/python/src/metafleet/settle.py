@@ -68,11 +68,11 @@ class Attempt:
         if isinstance(said, Completed):
             await self._record("completed", meta=self._checked(said.meta))
         elif isinstance(said, Skipped):
-            await self._record("skipped", reason=short(said.reason))
+            await self._record("skipped", reason=short(self._rim.hide(said.reason)))
         elif isinstance(said, RetryLater):
             self._rim.count("deferred")
             # Waiting costs no attempt.
-            await self._defer(short(said.reason), said.after_ms, self.number - 1)
+            await self._defer(short(self._rim.hide(said.reason)), said.after_ms, self.number - 1)
         elif isinstance(said, Forward):
             await self._forward(said)
         else:
@@ -126,7 +126,7 @@ class Attempt:
         await self._answer(delivery.ACK, settled=True)
 
     async def _fail(self, error: TaskError) -> None:
-        task, text = self._work.task, short(readable(str(error)) or type(error).__name__)
+        task, text = self._work.task, short(self._rim.hide(readable(str(error)) or type(error).__name__))
         follows = verdict(task["retry"], self.number, permanent=error.permanent)
         if follows.follows is Follows.GIVE_UP:
             self._rim.count("failed")
@@ -190,7 +190,7 @@ class Attempt:
 
     async def report(self, fraction: float, note: str) -> None:
         """Says how far the task has got; may be lost."""
-        body = dump(self._about("progress", {"fraction": fraction, "note": short(note)}))
+        body = dump(self._about("progress", {"fraction": fraction, "note": short(self._rim.hide(note))}))
         await self._rim.link.tell(self._rim.names.signal(self._rim.plugin_id, "progress"), body)
 
     async def submit(self, submission: Submission, number: int) -> None:
