@@ -1,5 +1,6 @@
 //! Which version of each plugin a run has to do with, when it begins and when plugins change.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker_config::wire::event::Outcome;
@@ -122,6 +123,11 @@ impl Run {
             part.shadow.adopt(node.shadow().filter(wants));
             self.has_shadows |= matches!(part.shadow, Shadow::Due(_));
         }
+        // Nothing moves a part on that is not in the order, and nobody wants it any more: it is out of scope by now,
+        // or the version that would do it does not want the file.
+        let order: BTreeSet<&PluginId> = self.order.iter().collect();
+        self.parts
+            .retain(|id, part| matches!(part.state, State::Settled { .. }) || order.contains(id));
     }
 
     /// Where a task of the plugin goes.
