@@ -19,7 +19,7 @@ mod event;
 #[cfg(test)]
 mod tests;
 
-pub use self::event::{Command, Event, Numbers, Suspect, Tallies, Timing};
+pub use self::event::{Command, Event, Numbers, Parked, Suspect, Tallies, Timing};
 
 /// The runs of one file, one at a time: two runs of the same content would fence each other off.
 #[derive(Debug)]
@@ -95,7 +95,9 @@ impl Dispatcher {
         let tallies = self.tallies.clone();
         let mut numbers = Numbers { open: self.open(), tallies, ..Numbers::default() };
         for run in self.runs.values() {
-            numbers.parked += usize::from(run.is_parked());
+            if run.is_parked() {
+                numbers.parked.count(run.opening().queue);
+            }
             for plugin in run.waits_for() {
                 *numbers.waiting_for.entry(plugin.clone()).or_default() += 1;
             }

@@ -274,7 +274,7 @@ impl Engine {
     fn count(&self) {
         let numbers = self.dispatcher.numbers();
         self.slots.set_parked(numbers.parked);
-        self.shared.metrics.open_files(numbers.open, numbers.parked);
+        self.shared.metrics.open_files(numbers.open, numbers.parked.all());
         self.numbers.send_replace(numbers);
     }
 
