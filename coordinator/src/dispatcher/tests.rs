@@ -6,6 +6,7 @@ use super::*;
 use crate::graph::tests::spec;
 use crate::run::Trace;
 
+mod graph;
 mod routes;
 
 fn opening(id: u64, cid: &str) -> Arc<Opening> {

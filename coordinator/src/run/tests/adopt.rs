@@ -56,3 +56,35 @@ fn nobody_waits_for_what_a_new_graph_leaves_out() {
         assert_eq!(run.in_flight().count(), 0, "{case}");
     }
 }
+
+#[test]
+fn a_plugin_that_comes_back_in_mid_run_gets_the_file_and_so_does_what_was_skipped_without_it() {
+    let mut whole = diamond();
+    let node = whole.nodes.get_mut(&id("d")).unwrap();
+    let mut skipping = (*node.spec).clone();
+    skipping.on_dependency_failure = OnDependencyFailure::Skip;
+    node.spec = Arc::new(skipping);
+    let mut without_b = whole.clone();
+    without_b.nodes.remove(&id("b"));
+    without_b.order.retain(|plugin| *plugin != id("b"));
+    let mut run = run_of(opening(), BTreeMap::new(), &whole);
+    assert_eq!(run.advance(), [id("a")]);
+    let task = publish(&mut run, "a");
+
+    run.adopt(&without_b);
+    run.on_record(&id("a"), record(&task, 5, RecordStatus::Completed, "v"));
+    assert_eq!(run.advance(), [id("c")]);
+    let task = publish(&mut run, "c");
+    run.on_record(&id("c"), record(&task, 6, RecordStatus::Completed, "v"));
+    assert!(run.advance().is_empty());
+    assert_eq!(run.outcomes().0[&id("d")], Outcome::Skipped);
+
+    run.adopt(&without_b);
+    assert!(run.advance().is_empty());
+    assert!(run.is_settled(), "it is not back");
+
+    run.adopt(&whole);
+    assert_eq!(drive(&mut run, completed), ["b", "d"]);
+    assert!(run.is_settled());
+    assert_eq!(run.outcomes().1, TaskCounts { completed: 4, ..TaskCounts::default() });
+}
