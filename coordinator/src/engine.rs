@@ -6,6 +6,8 @@
 
 mod check;
 mod effect;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 use std::collections::BTreeMap;
