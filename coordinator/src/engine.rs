@@ -172,12 +172,12 @@ impl Engine {
         match input {
             Input::Event(event) => self.dispatcher.on_event(event, commands),
             Input::Opened { opening, records, reply } => {
-                let queue = opening.queue;
                 // A second delivery of what is in hand already: only the reply subject is new.
-                if self.replies.insert(opening.id, (opening.clone(), reply)).is_some() {
-                    self.slots.release(queue);
+                let known = self.replies.insert(opening.id, (opening.clone(), reply));
+                if let Some((known, _)) = known {
+                    self.slots.release(known.queue);
                     // One that is settled and not acknowledged yet must not be opened anew.
-                    if !self.dispatcher.holds(opening.id) {
+                    if known.is_same(&opening) && !self.dispatcher.holds(opening.id) {
                         return;
                     }
                 }

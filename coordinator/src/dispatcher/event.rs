@@ -71,6 +71,8 @@ pub enum Event {
     Scheduled { tasks: BTreeMap<(PluginId, Cid), Lane> },
     /// An earlier leader has published these tasks; they count against their plugins' limits.
     Inherited { tasks: BTreeMap<(PluginId, Cid), Lane> },
+    /// What is recorded of a published task that is not in the stream; told before it is missing.
+    Reread { run: RunId, plugin: PluginId, since: u64, record: Option<KnownRecord> },
     /// A published task is neither in the stream nor answered by a record.
     Missing { run: RunId, plugin: PluginId, since: u64 },
     /// Plugins came, changed or left.

@@ -6,6 +6,7 @@ use super::*;
 use crate::graph::tests::spec;
 use crate::run::Trace;
 
+mod anew;
 mod graph;
 mod routes;
 
