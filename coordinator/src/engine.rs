@@ -178,6 +178,7 @@ impl Engine {
                     self.slots.release(known.queue);
                     // One that is settled and not acknowledged yet must not be opened anew.
                     if known.is_same(&opening) && !self.dispatcher.holds(opening.id) {
+                        self.dispatcher.pass_over(&opening.submission.cid);
                         return;
                     }
                 }

@@ -49,6 +49,17 @@ impl Dispatcher {
         self.advance(id, commands);
     }
 
+    /// A submission that was read is not opened, because it is in hand or settled.
+    pub fn pass_over(&mut self, cid: &Cid) {
+        self.opening.remove(cid);
+    }
+
+    /// Whether the records of any file are being read.
+    #[cfg(test)]
+    pub(crate) fn is_opening(&self) -> bool {
+        !self.opening.is_empty()
+    }
+
     /// Whether the number of a submission is not that of another, later one. An earlier one is
     /// dropped: a broker that lost its last moments has lost it and given its number away.
     fn is_new_number(&mut self, opening: &Opening, commands: &mut Vec<Command>) -> bool {

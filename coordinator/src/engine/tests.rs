@@ -109,3 +109,30 @@ async fn a_task_is_found_in_the_queue_that_its_plugin_was_in_when_it_was_publish
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_submission_that_is_not_opened_again_leaves_nothing_behind_and_another_one_is_opened()
+-> anyhow::Result<()> {
+    let (server, _store) = TestBroker::start().await?;
+    let broker = Broker::open(server.client().await?, Names::default()).await?;
+    let slots = Arc::new(Slots::new(8, false));
+    let (mut engine, _handle) =
+        Engine::new(broker, slots, Arc::default(), witness(), Timing::default());
+    // There are no plugins: it is settled at once, and not acknowledged yet.
+    let mut deliver = |cid: &str, submitted_at| {
+        let mut commands = Vec::new();
+        let opening = Opening { submitted_at, ..Arc::unwrap_or_clone(opening(cid)?) };
+        let cids = vec![opening.submission.cid.clone()];
+        engine.on_input(Input::Event(Event::Opening { cids }), &mut commands);
+        let (records, reply) = (BTreeMap::new(), "reply".to_owned());
+        let opened = Input::Opened { opening: Arc::new(opening), records, reply };
+        engine.on_input(opened, &mut commands);
+        assert!(!engine.dispatcher.is_opening(), "{cid}");
+        Ok::<_, anyhow::Error>(commands.len())
+    };
+
+    assert_eq!(deliver("film", 10)?, 1, "it is settled");
+    assert_eq!(deliver("film", 10)?, 0, "the same");
+    assert_eq!(deliver("other", 20)?, 1, "its number was given anew");
+    Ok(())
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Message, Subscriber};
-use broker_config::read::{Stored, last_messages};
+use broker_config::read::Stored;
 use broker_config::wire::event::Fact;
 use broker_config::wire::instance::HEARTBEAT_MS;
 use broker_config::wire::plugin::PluginEntry;
@@ -140,10 +140,10 @@ impl Registry {
     /// A file that is opened before would be settled without the plugins that were not read yet.
     async fn load(&self, state: &mut State) -> u64 {
         let bucket = self.broker.names.plugins_bucket();
-        let filters = [Names::key_subject(&bucket, ">")];
+        let keys = Names::key_subject(&bucket, ">");
         let stream = Names::bucket_stream(&bucket);
         let found = loop {
-            let read = || last_messages(&self.broker.client, &stream, &filters);
+            let read = || self.broker.all_messages(&stream, &keys);
             match self.broker.through(read).await {
                 Ok(found) => break found,
                 Err(error) => {

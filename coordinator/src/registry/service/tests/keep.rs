@@ -119,3 +119,21 @@ async fn who_serves_a_version_that_somebody_has_replaced_is_asked_anew() -> anyh
     assert!(timeout(LIMIT, asked.next()).await?.is_some());
     Ok(())
 }
+
+#[tokio::test]
+async fn plugins_are_known_however_many_keys_their_bucket_has() -> anyhow::Result<()> {
+    let fleet = Fleet::start().await?;
+    let lead = fleet.lead().await?;
+    assert_eq!(fleet.announce(1).await?, Vec::<String>::new());
+    lead.stop().await?;
+    let bucket = fleet.names.plugins_bucket();
+    // More than the broker tells in one answer.
+    for n in 0..1_100 {
+        fleet.put(Names::key_subject(&bucket, &format!("other.{n}")), &json!({})).await?;
+    }
+
+    let (_registry, state) = timeout(LIMIT, registry(&fleet)).await??;
+
+    assert_eq!(state.entries.into_keys().collect::<Vec<_>>(), [p()]);
+    Ok(())
+}
