@@ -6,6 +6,8 @@
 
 mod check;
 mod effect;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -170,12 +172,13 @@ impl Engine {
         match input {
             Input::Event(event) => self.dispatcher.on_event(event, commands),
             Input::Opened { opening, records, reply } => {
-                let queue = opening.queue;
                 // A second delivery of what is in hand already: only the reply subject is new.
-                if self.replies.insert(opening.id, (opening.clone(), reply)).is_some() {
-                    self.slots.release(queue);
+                let known = self.replies.insert(opening.id, (opening.clone(), reply));
+                if let Some((known, _)) = known {
+                    self.slots.release(known.queue);
                     // One that is settled and not acknowledged yet must not be opened anew.
-                    if !self.dispatcher.holds(opening.id) {
+                    if known.is_same(&opening) && !self.dispatcher.holds(opening.id) {
+                        self.dispatcher.pass_over(&opening.submission.cid);
                         return;
                     }
                 }
@@ -274,7 +277,7 @@ impl Engine {
     fn count(&self) {
         let numbers = self.dispatcher.numbers();
         self.slots.set_parked(numbers.parked);
-        self.shared.metrics.open_files(numbers.open, numbers.parked);
+        self.shared.metrics.open_files(numbers.open, numbers.parked.all());
         self.numbers.send_replace(numbers);
     }
 

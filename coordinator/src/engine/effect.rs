@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_config::publish::PublishError;
-use broker_config::read::last_messages;
+use broker_config::read::{Stored, last_messages};
 use broker_config::wire::dead::Cause;
 use broker_config::{Chain, Queue, RunId, Task};
 
@@ -43,7 +43,7 @@ impl Shared {
     ) {
         let (run, plugin) = (opening.id, task.plugin_id.clone());
         let fate = if inherited {
-            self.look_for(queue, &task).await
+            self.look_for(&task).await
         } else {
             self.publish_task(&opening, queue, &task).await
         };
@@ -86,7 +86,9 @@ impl Shared {
         let publisher = &self.broker.publisher;
         match publisher.publish_after(subject.clone(), 0, headers, json(task)).await {
             Ok(_) => Fate::Stored,
-            Err(PublishError::WrongLastSequence { .. }) => self.who_is_there(subject, task).await,
+            Err(PublishError::WrongLastSequence { .. }) => {
+                self.who_is_there(&[subject], task).await
+            }
             Err(error @ PublishError::TooLarge { .. }) => Fate::TooLarge(error.to_string()),
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), task.id = %task.task_id, "not published");
@@ -95,13 +97,14 @@ impl Shared {
         }
     }
 
-    /// An earlier leader has published a task for this work. When it is gone by now, it is settled,
-    /// and its record was there before it went: whoever has not heard of the record yet would have
-    /// it done again.
-    async fn look_for(&self, queue: Queue, task: &Task) -> Fate {
+    /// An earlier leader has published a task for this work, perhaps to the other queue. When it is
+    /// gone by now, it is settled, and its record was there before it went: whoever has not heard of
+    /// the record yet would have it done again.
+    async fn look_for(&self, task: &Task) -> Fate {
         let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
-        let subject = self.broker.names.task_in(task.lane, queue, &plugin, &cid);
-        let fate = self.who_is_there(subject, task).await;
+        let names = &self.broker.names;
+        let subjects = Queue::ALL.map(|queue| names.task_in(task.lane, queue, &plugin, &cid));
+        let fate = self.who_is_there(&subjects, task).await;
         if matches!(fate, Fate::Blocked) {
             let mut found = self.broker.records_of_patiently(std::slice::from_ref(&cid)).await;
             let record = found.get_mut(&cid).and_then(|of| of.remove(&plugin));
@@ -112,22 +115,22 @@ impl Shared {
         fate
     }
 
-    /// Who has the subject: this very task, published before a restart, or an older one, or nobody.
-    async fn who_is_there(&self, subject: String, task: &Task) -> Fate {
+    /// Who has the subjects: this very task, published before a restart, or an older one, or nobody.
+    async fn who_is_there(&self, subjects: &[String], task: &Task) -> Fate {
         let stream = self.broker.names.task_stream();
-        let Ok(found) = last_messages(&self.broker.client, &stream, &[subject]).await else {
+        let Ok(found) = last_messages(&self.broker.client, &stream, subjects).await else {
             return Fate::Failed;
         };
-        let there = found.first().and_then(|it| serde_json::from_slice::<Task>(&it.payload).ok());
-        if there.as_ref().is_some_and(|there| there.task_id == task.task_id) {
+        let read = |it: &Stored| serde_json::from_slice::<Task>(&it.payload).ok();
+        if found.iter().filter_map(read).any(|there| there.task_id == task.task_id) {
             return Fate::Stored;
         }
         // Nobody has to do it any more, and nobody would: it is for a version that was replaced.
-        let is_replaced = there.is_some_and(|there| {
+        let is_replaced = |there: Task| {
             let is_other = there.plugin_version != task.plugin_version;
             there.trial || there.plugin_version.is_some() && is_other
-        });
-        if let Some(found) = found.first().filter(|_| is_replaced) {
+        };
+        for found in found.iter().filter(|found| read(found).is_some_and(is_replaced)) {
             let gone = self.broker.delete_message(&stream, found.sequence).await;
             tracing::debug!(task.id = %task.task_id, gone = gone.is_ok(), "an outdated task goes");
         }

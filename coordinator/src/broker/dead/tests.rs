@@ -158,3 +158,22 @@ async fn of_two_leaders_that_give_up_on_one_task_only_the_letter_of_the_first_st
     assert_eq!(said(&store.dead_letters(None).await?), ["film first"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_failed_record_that_is_too_large_goes_without_the_metadata_of_an_earlier_success()
+-> anyhow::Result<()> {
+    let (_server, store, broker) = start().await?;
+    let mut large = dead(task("film", 0), "").record(None);
+    large.status = RecordStatus::Completed;
+    let text = "x".repeat(broker.client.max_payload() - 2 * 1024);
+    large.meta.insert("p/k".parse()?, text.as_str().into());
+    let revision = broker.put_record(&large, 0, HeaderMap::new()).await?;
+
+    assert!(broker.give_up(dead(task("film", revision), &"e".repeat(MAX_TEXT_BYTES))).await?);
+
+    let record = broker.record(&"film".parse()?, &"p".parse()?).await?.unwrap().record.unwrap();
+    assert_eq!(record.status, RecordStatus::Failed);
+    assert!(record.meta.is_empty());
+    assert_eq!(store.dead_letters(None).await?.len(), 1);
+    Ok(())
+}
