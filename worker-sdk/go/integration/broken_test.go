@@ -1,0 +1,85 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	metafleet "github.com/metafleet/metafleet/worker-sdk/go"
+	"github.com/metafleet/metafleet/worker-sdk/go/internal/fleet"
+)
+
+// settle is for what must not happen: long enough that it would have.
+const settle = 2 * time.Second
+
+func TestAFailureThatIsToldTooLateDoesNotEndTheDeliveryOfAnotherWorker(t *testing.T) {
+	t.Parallel()
+	const id = "go-late-nak"
+	proxy := shared.Proxy(t)
+	begun, fail, finish := make(chan struct{}), make(chan struct{}), make(chan struct{})
+	twice := `"retry": {"maxAttempts": 2, "delaysMs": [50]}`
+	first := serve(t, shared, &plugin{manifest: manifest(id, twice), process: func(context.Context, *metafleet.Task) (metafleet.Outcome, error) {
+		close(begun)
+		<-fail
+		return metafleet.Outcome{}, errors.New("the share is not mounted")
+	}}, "ready", "NATS_URL", proxy.URL())
+	shared.Submit(t, id, id, nil, nil)
+	<-begun
+	var second atomic.Bool
+	serve(t, shared, &plugin{manifest: manifest(id, twice), process: func(_ context.Context, task *metafleet.Task) (metafleet.Outcome, error) {
+		second.Store(true)
+		<-finish
+		return metafleet.Completed(metafleet.NewMeta().Text("x", task.Attempt())), nil
+	}}, "ready", "METAFLEET_INSTANCE", id+"-2")
+	proxy.Cut()
+	fleet.Eventually(t, "the first to notice", func() bool { return first.log.count("connection to the broker is lost") > 0 })
+	close(fail)
+	fleet.Eventually(t, "the task to run in the second", second.Load)
+	proxy.Heal()
+	fleet.Eventually(t, "the first to be back", func() bool { return first.log.count("connected to the broker again") > 0 })
+	time.Sleep(settle)
+	if message := shared.Stored(t, "KV_mf-records", shared.Names.Record(id, id, false)); message != nil {
+		t.Errorf("it was settled while it ran: %s", message.Data)
+	}
+	close(finish)
+	if record := shared.Record(t, id, id); record["status"] != "completed" || record["attempt"] != 2.0 || record["instance"] != id+"-2" {
+		t.Errorf("%v", record)
+	}
+}
+
+func TestWhatAnAttemptStoresWhileTheBrokerIsAwayEndsWithTheAttempt(t *testing.T) {
+	t.Parallel()
+	const id = "go-away"
+	proxy := shared.Proxy(t)
+	begun, put := make(chan struct{}), make(chan struct{})
+	var said atomic.Value
+	worker := serve(t, shared, &plugin{manifest: manifest(id, ""), process: func(ctx context.Context, task *metafleet.Task) (metafleet.Outcome, error) {
+		if task.Attempt() > 1 {
+			return completed()
+		}
+		close(begun)
+		<-put
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_, err := task.PutArtifact(ctx, "still", "image/jpeg", []byte("late"))
+		said.Store(err.Error())
+		return metafleet.Outcome{}, err
+	}}, "ready", "NATS_URL", proxy.URL())
+	shared.Submit(t, id, id, nil, nil)
+	<-begun
+	proxy.Cut()
+	fleet.Eventually(t, "it to notice", func() bool { return worker.log.count("connection to the broker is lost") > 0 })
+	close(put)
+	fleet.Eventually(t, "it to give up", func() bool { return said.Load() != nil })
+	if text, _ := said.Load().(string); !strings.Contains(text, "did not take artefact `still`") {
+		t.Error(text)
+	}
+	proxy.Heal()
+	shared.Record(t, id, id)
+	if kept := shared.Stored(t, "KV_mf-artifacts", shared.Names.Artifact(id, id, false, "still")); kept != nil {
+		t.Errorf("it was kept after its attempt: %s", kept.Data)
+	}
+}
