@@ -179,19 +179,27 @@ func stored(answer *nats.Msg) error {
 	}
 }
 
-// fits is nil for a message that is small enough.
-func (p *publisher) fits(message *nats.Msg) error {
-	size := int64(len(message.Data) + len(message.Subject))
+// sizeOf is the size of a message as the limit counts it: headers and body.
+func sizeOf(message *nats.Msg) int64 {
+	size := len(message.Data)
+	if len(message.Header) > 0 {
+		size += len("NATS/1.0\r\n\r\n")
+	}
 	for name, values := range message.Header {
 		for _, value := range values {
-			size += int64(len(name) + len(value) + 4)
+			size += len(name) + len(": ") + len(value) + len("\r\n")
 		}
 	}
+	return int64(size)
+}
+
+// fits is nil for a message that is small enough.
+func (p *publisher) fits(message *nats.Msg) error {
 	most := p.link.nc.MaxPayload()
 	if said := p.most.Load(); said > 0 {
 		most = min(most, said)
 	}
-	if size+64 > most {
+	if sizeOf(message) > most {
 		return fmt.Errorf("%w (%d bytes, headers included)", errTooLarge, most)
 	}
 	return nil
