@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -81,5 +82,42 @@ func TestWhatAnAttemptStoresWhileTheBrokerIsAwayEndsWithTheAttempt(t *testing.T)
 	shared.Record(t, id, id)
 	if kept := shared.Stored(t, "KV_mf-artifacts", shared.Names.Artifact(id, id, false, "still")); kept != nil {
 		t.Errorf("it was kept after its attempt: %s", kept.Data)
+	}
+}
+
+func TestABrokerThatStallsGivesNobodyMoreThanItHasPlacesFor(t *testing.T) {
+	t.Parallel()
+	const id, files, places, stall = "go-stall", 20, 2, 9 * time.Second
+	f, err := fleet.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(f.Stop)
+	var running, most atomic.Int64
+	serve(t, f, &plugin{manifest: manifest(id, fmt.Sprintf(`"concurrency": %d`, places)), process: func(context.Context, *metafleet.Task) (metafleet.Outcome, error) {
+		now := running.Add(1)
+		defer running.Add(-1)
+		for before := most.Load(); now > before && !most.CompareAndSwap(before, now); before = most.Load() {
+		}
+		time.Sleep(500 * time.Millisecond)
+		return completed()
+	}}, "ready")
+	// Nothing is there, so requests wait, and are over one after the other while the broker reads none of them.
+	goOn := f.StallServer(t)
+	time.Sleep(stall)
+	for i := range files {
+		body := fmt.Appendf(nil, `{"type":"metafleet.submission.v1","cid":"stall-%d","filePath":"/none","only":[%q],"overrideQueue":true}`, i, id)
+		if err := f.NC.Publish(f.Names.Submit([]string{"background", "fast"}[i%2]), body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	goOn()
+	for i := range files {
+		if record := f.Record(t, fmt.Sprint("stall-", i), id); record["status"] != "completed" {
+			t.Errorf("%v", record)
+		}
+	}
+	if most.Load() != places {
+		t.Errorf("%d ran at once", most.Load())
 	}
 }
