@@ -2,7 +2,7 @@
 
 Beside that, `keep [{"name": NAME, "type": TYPE, "size": BYTES, "of": LETTER}, ...]` stores artefacts, and `stray FILE` leaves
 a thread that tries to store one when FILE is there, and appends what comes of it. `late FILE` fails the first attempt when FILE
-is there, and has the lines after it for the others.
+is there, and has the lines after it for the others; `nap` takes half a second, and says how many ran at once.
 """
 
 import asyncio
@@ -36,6 +36,20 @@ def stray(ctx: Context, file: Path) -> None:
     file.write_text(said)
 
 
+RUNNING, MOST, COUNTS = [0], [0], threading.Lock()
+
+
+def nap() -> int:
+    """Half a second; how many ran at once at most so far."""
+    with COUNTS:
+        RUNNING[0] += 1
+        MOST[0] = max(MOST[0], RUNNING[0])
+    time.sleep(0.5)
+    with COUNTS:
+        RUNNING[0] -= 1
+    return MOST[0]
+
+
 class Scripted(Conformance):
     """In threads."""
 
@@ -54,6 +68,8 @@ class Scripted(Conformance):
             while not Path(rest.splitlines()[0]).exists():
                 time.sleep(0.01)
             raise RetryableError("late")
+        if verb == "nap":
+            return {"script/text/0/most": nap()}
         if verb == "stray":
             threading.Thread(target=stray, args=(ctx, Path(rest)), daemon=True).start()
             return {}

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import unittest
 
-from .fleet import NOT_YET, until
+from .fleet import NOT_YET, fleet, until
 from .on_fleet import OnFleet, setUpModule, tearDownModule
 from .proxy import Proxy
 
@@ -43,6 +44,33 @@ class Cut(OnFleet):
         finish.touch()
         record = await self.fleet.record(self.plugin, cid)
         self.assertEqual((record["status"], record["attempt"], record["instance"]), ("completed", 2, "c-2"), record)
+
+
+class Stall(OnFleet):
+    async def asyncSetUp(self) -> None:
+        own = fleet()
+        it = own.__enter__()
+        self.addCleanup(own.__exit__, None, None, None)
+        await self.use(it)
+        self.plugin = "conformance-stall"
+
+    async def test_a_broker_that_stalls_gives_nobody_more_than_it_has_places_for(self) -> None:
+        worker = await self.script(concurrency=2)
+        path = self.folder / "nap.txt"
+        path.write_text("nap")
+        cids = [f"stall-{number}" for number in range(20)]
+        # Nothing is there, so requests wait, and are over one after the other while the broker reads none of them.
+        async with self.fleet.stalled():
+            await asyncio.sleep(9)
+            for number, cid in enumerate(cids):
+                body = {
+                    "type": "metafleet.submission.v1", "cid": cid, "filePath": str(path), "only": [self.plugin], "overrideQueue": True,
+                }
+                queue = ("background", "fast")[number % 2]
+                await self.fleet.client.publish(self.fleet.names.submit(queue), json.dumps(body).encode())
+        records = [await self.fleet.record(self.plugin, cid) for cid in cids]
+        self.assertEqual(max(int(record["meta"]["script/text/0/most"]) for record in records), 2, records)
+        self.assertNotIn("the connection to the broker is lost", worker.said())
 
 
 if __name__ == "__main__":
