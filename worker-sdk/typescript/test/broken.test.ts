@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { Fleet, MANIFEST, until } from "./support/fleet.js";
+import { Fleet, MANIFEST, NAPPER, until } from "./support/fleet.js";
 
 let fleet: Fleet;
 
@@ -40,4 +40,22 @@ test("a failure that is told too late does not end the delivery of another worke
     plugin.signal("SIGTERM");
     assert.equal(await plugin.exit, 0);
   }
+});
+
+test("a broker that stalls gives nobody more than it has places for", async () => {
+  const manifest = { ...MANIFEST, id: "naps", concurrency: 2 };
+  const worker = fleet.plugin(NAPPER, "naps", {}, manifest);
+  await fleet.life("naps", (entry) => entry.state === "ready", "naps");
+  const cids = Array.from({ length: 20 }, (_, n) => `nap:${n}`);
+  // Nothing is there, so requests wait, and are over one after the other while the broker reads none of them.
+  await fleet.stallServer(9000, () => {
+    for (const [n, cid] of cids.entries()) {
+      const submission = { type: "metafleet.submission.v1", cid, filePath: "/none", only: ["naps"], overrideQueue: true };
+      fleet.nc.publish(`mf.submit.${n % 2 === 0 ? "background" : "fast"}`, JSON.stringify(submission));
+    }
+  });
+  const most: number[] = [];
+  for (const cid of cids) most.push(Number(((await fleet.record(cid, "naps")).meta as Record<string, string>)["script/attempt"]));
+  assert.equal(Math.max(...most), 2);
+  assert.doesNotMatch(worker.output(), /is lost/);
 });
