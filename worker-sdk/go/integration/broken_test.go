@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ const settle = 2 * time.Second
 func TestAFailureThatIsToldTooLateDoesNotEndTheDeliveryOfAnotherWorker(t *testing.T) {
 	t.Parallel()
 	const id = "go-late-nak"
-	proxy := shared.Proxy(t)
+	proxy := shared.Proxy(t, nil)
 	begun, fail, finish := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	twice := `"retry": {"maxAttempts": 2, "delaysMs": [50]}`
 	first := serve(t, shared, &plugin{manifest: manifest(id, twice), process: func(context.Context, *metafleet.Task) (metafleet.Outcome, error) {
@@ -54,7 +55,7 @@ func TestAFailureThatIsToldTooLateDoesNotEndTheDeliveryOfAnotherWorker(t *testin
 func TestWhatAnAttemptStoresWhileTheBrokerIsAwayEndsWithTheAttempt(t *testing.T) {
 	t.Parallel()
 	const id = "go-away"
-	proxy := shared.Proxy(t)
+	proxy := shared.Proxy(t, nil)
 	begun, put := make(chan struct{}), make(chan struct{})
 	var said atomic.Value
 	worker := serve(t, shared, &plugin{manifest: manifest(id, ""), process: func(ctx context.Context, task *metafleet.Task) (metafleet.Outcome, error) {
@@ -119,5 +120,46 @@ func TestABrokerThatStallsGivesNobodyMoreThanItHasPlacesFor(t *testing.T) {
 	}
 	if most.Load() != places {
 		t.Errorf("%d ran at once", most.Load())
+	}
+}
+
+func TestATaskThatAnOldInboxStillBringsIsRun(t *testing.T) {
+	t.Parallel()
+	const id = "go-inbox"
+	task := fmt.Sprintf(`{"type":"metafleet.task.v1","taskId":"00000000-0000-8000-8000-000000000001","runId":1,"pluginId":%q,"cid":"x",`+
+		`"filePath":"/none","fingerprint":"f","deadlineMs":20000,"retry":{"maxAttempts":3,"delaysMs":[50]}}`, id)
+	var mu sync.Mutex
+	var inbox, number string
+	cut, brought := false, false
+	// It is on its way when the worker gives the inbox of before up.
+	proxy := shared.Proxy(t, func(line string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		words := strings.Fields(line)
+		switch {
+		case cut && !brought && len(words) > 1 && words[0] == "UNSUB" && words[1] == number:
+			brought = true
+			return fmt.Sprintf("MSG mf.task.fast.%s.%s %s $JS.ACK.MF_TASKS.%s_fast.1.1000000.1.1.0 %d\r\n%s\r\n", id, id, number, id, len(task), task)
+		case !cut && len(words) > 2 && words[0] == "PUB" && strings.HasSuffix(words[1], "."+id+"_fast"):
+			inbox = words[2][:strings.LastIndexByte(words[2], '.')]
+		case cut && len(words) == 3 && words[0] == "SUB" && words[1] == inbox+".*":
+			number = words[2]
+		}
+		return ""
+	})
+	worker := serve(t, shared, &plugin{manifest: manifest(id, ""), process: func(context.Context, *metafleet.Task) (metafleet.Outcome, error) {
+		return completed()
+	}}, "ready", "NATS_URL", proxy.URL())
+	fleet.Eventually(t, "a request", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		cut = inbox != ""
+		return cut
+	})
+	proxy.Cut()
+	fleet.Eventually(t, "it to notice", func() bool { return worker.log.count("connection to the broker is lost") > 0 })
+	proxy.Heal()
+	if record := shared.Record(t, id, id); record["status"] != "completed" {
+		t.Errorf("%v", record)
 	}
 }

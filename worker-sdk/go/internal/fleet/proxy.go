@@ -1,30 +1,34 @@
 package fleet
 
 import (
+	"bufio"
 	"io"
 	"net"
 	"sync"
 	"testing"
 )
 
-// Proxy stands between one client and the broker; it can be cut.
+// Proxy stands between one client and the broker; it can be cut, and say something in the name of the broker.
 type Proxy struct {
 	listener net.Listener
 	to       string
+	// hear is told each line that the client says, before the broker is; what it returns is said to the client.
+	hear func(line string) string
 
 	mu    sync.Mutex
 	cut   bool
 	conns []net.Conn
 }
 
-// Proxy opens a way to the broker that ends with the test.
-func (f *Fleet) Proxy(t testing.TB) *Proxy {
+// Proxy opens a way to the broker that ends with the test. What hear returns for a line of the client is said to the
+// client before the broker hears of the line; nil: nothing.
+func (f *Fleet) Proxy(t testing.TB, hear func(line string) string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{listener: listener, to: f.URL()[len("nats://"):]}
+	p := &Proxy{listener: listener, to: f.URL()[len("nats://"):], hear: hear}
 	go p.serve()
 	t.Cleanup(func() {
 		_ = listener.Close() // whoever listens sees it
@@ -73,8 +77,27 @@ func (p *Proxy) serve() {
 		}
 		p.conns = append(p.conns, client, broker)
 		p.mu.Unlock()
-		go pass(client, broker)
+		go p.passOn(client, broker)
 		go pass(broker, client)
+	}
+}
+
+// passOn carries what the client says, line by line.
+func (p *Proxy) passOn(client, broker net.Conn) {
+	if p.hear == nil {
+		pass(client, broker)
+		return
+	}
+	for lines := bufio.NewReader(client); ; {
+		line, err := lines.ReadString('\n')
+		if said := p.hear(line); said != "" {
+			// A broker that says something at the same time says it in whole messages.
+			_, _ = io.WriteString(client, said) // a client that has gone hears nothing
+		}
+		if _, failed := io.WriteString(broker, line); err != nil || failed != nil {
+			_, _ = client.Close(), broker.Close() // both may be closed already
+			return
+		}
 	}
 }
 
