@@ -74,7 +74,7 @@ func (w *worker) giveBack(message *nats.Msg, queue share.Queue) {
 
 // tell answers a delivery; an answer that is lost has the effect of a crash.
 func (w *worker) tell(reply string, body []byte) {
-	if !w.publisher.send(&nats.Msg{Subject: reply, Data: body}) {
+	if !w.publisher.send(outgoing{message: &nats.Msg{Subject: reply, Data: body}}) {
 		w.log.Warn("could not answer a delivery any more")
 	}
 }

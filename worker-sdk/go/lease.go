@@ -3,10 +3,11 @@ package metafleet
 import (
 	"cmp"
 	"context"
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/metafleet/metafleet/worker-sdk/go/internal/delivery"
 	"github.com/metafleet/metafleet/worker-sdk/go/wire"
@@ -36,6 +37,9 @@ type held struct {
 	reply     string
 	delivered uint32
 	renewed   time.Time
+	// sure is until when the delivery is surely ours; it does not move any more once it has passed, because
+	// somebody else may have the task then.
+	sure      time.Time
 	until     time.Time
 	task, cid string
 	fraction  *float64
@@ -86,10 +90,13 @@ func (l *leases) begin(now time.Time, subject, reply string, place delivery.Plac
 		return nil, begunSettled
 	}
 	if h := l.all[subject]; h != nil && h.message == message && h.until.After(now) {
-		h.reply, h.delivered, h.renewed = reply, place.Delivered, now
+		h.reply, h.delivered, h.renewed, h.sure = reply, place.Delivered, now, now.Add(l.surely())
 		return h, begunRunning
 	}
-	h := &held{subject: subject, message: message, since: now, reply: reply, delivered: place.Delivered, renewed: now, until: until}
+	h := &held{
+		subject: subject, message: message, since: now, reply: reply, delivered: place.Delivered,
+		renewed: now, sure: now.Add(l.surely()), until: until,
+	}
 	l.all[subject] = h
 	return h, begunNew
 }
@@ -157,28 +164,58 @@ func (l *leases) running(now time.Time) []wire.Running {
 	return list[:min(len(list), listed)]
 }
 
-// due gives the reply subjects of the leases that would be renewed too late at the next tick, and when that is.
-func (l *leases) due(now time.Time) (replies []string, tick time.Duration) {
+// surely is for how long a lease holds for sure once it was begun or renewed: less what the way takes.
+func (l *leases) surely() time.Duration { return l.lease - l.lease/8 }
+
+// isSure says whether the delivery is surely still ours. The broker takes an answer for the delivery that is
+// current then, whoever has it.
+func (l *leases) isSure(h *held, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return h.sure.After(now)
+}
+
+// renewal says whether a lease is still to be renewed now that this can be told to the broker, and notes it where
+// it can be told at once.
+func (l *leases) renewal(h *held, now time.Time, connected bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.all[h.subject] != h {
+		return false // after an answer it would undo the delay of a nak
+	}
+	if connected && h.sure.After(now) {
+		h.sure = now.Add(l.surely())
+	}
+	return true
+}
+
+// due gives the leases that would be renewed too late at the next tick, and when that is.
+func (l *leases) due(now time.Time) (due []renewing, tick time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	tick = min(l.lease/9, time.Second)
 	for _, h := range l.all {
 		if h.until.After(now) && !h.renewed.Add(l.lease/3).After(now.Add(tick)) {
 			h.renewed = now
-			replies = append(replies, h.reply)
+			due = append(due, renewing{h, h.reply})
 		}
 	}
-	return replies, tick
+	return due, tick
+}
+
+// renewing is a lease that is to be renewed.
+type renewing struct {
+	held  *held
+	reply string
 }
 
 // renew keeps all leases until ctx ends.
-func (l *leases) renew(ctx context.Context, tell func(reply string, body []byte) error, log *slog.Logger) {
+func (l *leases) renew(ctx context.Context, p *publisher) {
 	for {
-		replies, tick := l.due(time.Now())
-		for _, reply := range replies {
-			if err := tell(reply, delivery.Progress); err != nil {
-				log.Warn("could not renew a lease", "error", err)
-			}
+		due, tick := l.due(time.Now())
+		for _, one := range due {
+			still := func() bool { return l.renewal(one.held, time.Now(), p.link.nc.IsConnected()) }
+			p.send(outgoing{&nats.Msg{Subject: one.reply, Data: delivery.Progress}, still})
 		}
 		if !sleep(ctx, tick) {
 			return

@@ -20,13 +20,41 @@ func TestALeaseIsRenewedEveryThirdUntilItsTimeIsUp(t *testing.T) {
 	for second := range 20 {
 		if replies, tick := l.due(start.Add(time.Duration(second) * time.Second)); len(replies) > 0 {
 			renewed = append(renewed, second)
-			if tick != time.Second || replies[0] != "reply" {
+			if tick != time.Second || replies[0].reply != "reply" {
 				t.Errorf("%v, %v", replies, tick)
 			}
 		}
 	}
 	if !slices.Equal(renewed, []int{2, 4, 6, 8}) {
 		t.Errorf("%v", renewed)
+	}
+}
+
+func TestALeaseThatWasOnceRenewedTooLateIsNotSureAnyMore(t *testing.T) {
+	l, start := newLeases(), time.Now()
+	l.setLease(8 * time.Second)
+	h, _ := l.begin(start, "task", "reply", place(1, 1), start.Add(time.Hour))
+	at := func(second int) time.Time { return start.Add(time.Duration(second) * time.Second) }
+	for _, c := range []struct {
+		second    int
+		connected bool
+		sure      bool // a second later
+	}{
+		{3, true, true}, {6, true, true}, {9, false, true}, {12, false, false}, {13, true, false}, {14, true, false},
+	} {
+		if !l.renewal(h, at(c.second), c.connected) {
+			t.Error("it is held, and not renewed", c)
+		}
+		if l.isSure(h, at(c.second+1)) != c.sure {
+			t.Error(c)
+		}
+	}
+	if _, what := l.begin(at(15), "task", "again", place(1, 2), at(60)); what != begunRunning || !l.isSure(h, at(16)) {
+		t.Error("a new delivery is ours", what)
+	}
+	l.end(h, false)
+	if l.renewal(h, at(16), true) {
+		t.Error("what was answered is renewed")
 	}
 }
 

@@ -28,16 +28,22 @@ const (
 	refusedFirst, refusedLast = 100 * time.Millisecond, 5 * time.Second
 	// answersRoom is room for answers that were not read yet; tasks are never more than places.
 	answersRoom = 4096
+	// stalled is how long a broker may take to answer a ping; the connection is lost before that.
+	stalled = 2 * time.Minute
 )
 
 // line is the requests to one queue's consumer: what was sent, and what may still be answered.
 type line struct {
-	next    string
-	nc      *nats.Conn
-	inbox   string
-	sub     *nats.Subscription
+	next  string
+	nc    *nats.Conn
+	inbox string
+	sub   *nats.Subscription
+	// answers brings what comes on this inbox and on those before it.
 	answers chan *nats.Msg
 	asks    []sent
+	// stage is whether the inbox is in use; step closes when the broker has answered what the stage waits for.
+	stage stage
+	step  <-chan struct{}
 
 	// heard is when anything came last, last when a task did.
 	heard, last time.Time
@@ -46,6 +52,22 @@ type line struct {
 	look        time.Duration
 	nextLook    time.Time
 }
+
+// stage is how far a line is with its inbox.
+//
+// A request that nobody has ended in time may still be answered: a broker that stalls has not read it yet. So it is not
+// asked again, and its places are not promised anew, before the broker has answered a ping; and if the request is not
+// ended then, not before the broker has confirmed that it knows the inbox no more. What the inbox brings until then is taken.
+type stage uint8
+
+const (
+	// asking: requests are sent.
+	asking stage = iota
+	// doubting: the broker was pinged.
+	doubting
+	// leaving: the inbox is on its way out.
+	leaving
+)
 
 // sent is a request that may still be answered.
 type sent struct {
@@ -57,27 +79,48 @@ type sent struct {
 }
 
 func newLine(nc *nats.Conn, next string, now time.Time) (*line, error) {
-	l := &line{next: next, nc: nc, last: now, look: lookFirst}
-	return l, l.renew(now)
+	l := &line{next: next, nc: nc, last: now, look: lookFirst, answers: make(chan *nats.Msg, answersRoom)}
+	return l, l.open(now)
 }
 
-// renew takes a fresh inbox; the server may still answer the requests of the old one, and would then hand out
-// tasks that nobody asked for any more.
-func (l *line) renew(now time.Time) error {
-	l.unsubscribe()
+// open takes a fresh inbox, on which nothing was asked yet.
+func (l *line) open(now time.Time) error {
+	l.stage, l.step = asking, nil
 	l.inbox, l.asks, l.heard = l.nc.NewInbox(), nil, now
-	l.answers = make(chan *nats.Msg, answersRoom)
 	sub, err := l.nc.ChanSubscribe(l.inbox+".*", l.answers)
 	l.sub = sub
 	return err
 }
 
+// doubt has the broker say that it is there.
+func (l *line) doubt() {
+	l.stage, l.step = doubting, l.pinged()
+}
+
+// leave has the broker forget the inbox; what is on its way still comes.
+func (l *line) leave() {
+	l.unsubscribe()
+	l.stage, l.step = leaving, l.pinged()
+}
+
+// unsubscribe ends the subscription once the broker has confirmed that.
 func (l *line) unsubscribe() {
 	if l.sub != nil {
 		// It fails only where the connection is closed, and with it the subscription.
-		_ = l.sub.Unsubscribe()
+		_ = l.sub.Drain()
 		l.sub = nil
 	}
+}
+
+// pinged gives a channel that is closed when the broker has answered all that it was told so far, or is gone.
+func (l *line) pinged() <-chan struct{} {
+	answered := make(chan struct{})
+	go func() {
+		defer close(answered)
+		// Without the connection nothing more comes, which is as good.
+		_ = l.nc.FlushTimeout(stalled)
+	}()
+	return answered
 }
 
 func (l *line) send(ask share.Ask, token uint64, quiet bool, now time.Time) bool {
@@ -114,14 +157,20 @@ func waitFor(wait share.Wait, quiet bool) time.Duration {
 	}
 }
 
-// stillAsked counts the tasks that requests which are not over may still bring; it strikes off those that are.
-func (l *line) stillAsked(now time.Time) int {
-	l.asks = slices.DeleteFunc(l.asks, func(s sent) bool { return !s.over.After(now) })
+// overdue says whether more tasks are promised than the requests account for that are not over. If not, those that are
+// over were answered, and are struck off.
+func (l *line) overdue(now time.Time, promised int) bool {
 	total := 0
 	for _, s := range l.asks {
-		total += s.batch
+		if s.over.After(now) {
+			total += s.batch
+		}
 	}
-	return total
+	if promised > total {
+		return true
+	}
+	l.asks = slices.DeleteFunc(l.asks, func(s sent) bool { return !s.over.After(now) })
+	return false
 }
 
 // silent says whether the server has missed two heartbeats.

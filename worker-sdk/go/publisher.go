@@ -32,6 +32,8 @@ var (
 	errFenced   = errors.New("somebody else has settled this task")
 	errTooLarge = errors.New("larger than the broker takes")
 	errLost     = errors.New("the connection was lost before the broker answered")
+	// errAway is unlike errLost sure that the broker has not heard of it.
+	errAway = errors.New("the broker is away")
 )
 
 // publisher stores messages in streams: many at the same time, each acknowledged on one inbox.
@@ -43,17 +45,24 @@ type publisher struct {
 	most atomic.Int64
 	last atomic.Uint64
 	// out is what waits to be written, quit has the writer end, and done says that it has.
-	out        chan *nats.Msg
+	out        chan outgoing
 	quit, done chan struct{}
 
 	mu      sync.Mutex
 	waiting map[uint64]chan<- error
 }
 
+// outgoing is a message that waits to be written.
+type outgoing struct {
+	message *nats.Msg
+	// still says, when its turn has come, whether it is to be sent; nil: it is.
+	still func() bool
+}
+
 func newPublisher(l *link) (*publisher, error) {
 	p := &publisher{
 		link: l, inbox: l.nc.NewInbox(), waiting: map[uint64]chan<- error{},
-		out: make(chan *nats.Msg, outRoom), quit: make(chan struct{}), done: make(chan struct{}),
+		out: make(chan outgoing, outRoom), quit: make(chan struct{}), done: make(chan struct{}),
 	}
 	sub, err := l.nc.Subscribe(p.inbox+".*", p.answered)
 	if err != nil {
@@ -74,21 +83,30 @@ func (p *publisher) write() {
 	defer close(p.done)
 	for {
 		select {
-		case message := <-p.out:
+		case next := <-p.out:
 			// Others that have something to say by now come first.
 			runtime.Gosched()
 			for range len(p.out) {
-				p.publish(message)
-				message = <-p.out
+				p.publish(next)
+				next = <-p.out
 			}
-			p.publish(message)
+			p.publish(next)
 		case <-p.quit:
 			return
 		}
 	}
 }
 
-func (p *publisher) publish(message *nats.Msg) {
+func (p *publisher) publish(next outgoing) {
+	message := next.message
+	if next.still != nil && !next.still() {
+		return
+	}
+	// The client would keep it for later, when nobody waits for it any more.
+	if message.Reply != "" && !p.link.nc.IsConnected() {
+		p.end(message.Reply, errAway)
+		return
+	}
 	if err := p.link.nc.PublishMsg(message); err != nil && message.Reply != "" {
 		p.end(message.Reply, publishError(err))
 	}
@@ -102,9 +120,9 @@ func publishError(err error) error {
 }
 
 // send hands a message to the writer; false where there is none any more.
-func (p *publisher) send(message *nats.Msg) bool {
+func (p *publisher) send(next outgoing) bool {
 	select {
-	case p.out <- message:
+	case p.out <- next:
 		return true
 	case <-p.quit:
 		return false
@@ -161,44 +179,57 @@ func stored(answer *nats.Msg) error {
 	}
 }
 
-// fits is nil for a message that is small enough.
-func (p *publisher) fits(message *nats.Msg) error {
-	size := int64(len(message.Data) + len(message.Subject))
+// sizeOf is the size of a message as the limit counts it: headers and body.
+func sizeOf(message *nats.Msg) int64 {
+	size := len(message.Data)
+	if len(message.Header) > 0 {
+		size += len("NATS/1.0\r\n\r\n")
+	}
 	for name, values := range message.Header {
 		for _, value := range values {
-			size += int64(len(name) + len(value) + 4)
+			size += len(name) + len(": ") + len(value) + len("\r\n")
 		}
 	}
+	return int64(size)
+}
+
+// fits is nil for a message that is small enough.
+func (p *publisher) fits(message *nats.Msg) error {
 	most := p.link.nc.MaxPayload()
 	if said := p.most.Load(); said > 0 {
 		most = min(most, said)
 	}
-	if size+64 > most {
+	if sizeOf(message) > most {
 		return fmt.Errorf("%w (%d bytes, headers included)", errTooLarge, most)
 	}
 	return nil
 }
 
-// once publishes and waits for the acknowledgement.
+// once publishes and waits for the acknowledgement; while the broker is away it says so.
 func (p *publisher) once(ctx context.Context, message *nats.Msg) error {
 	if err := p.fits(message); err != nil {
 		return err
 	}
 	changed := p.link.changed.wait()
+	if !p.link.nc.IsConnected() {
+		return errAway
+	}
 	token := p.last.Add(1)
 	answer := make(chan error, 1)
 	p.mu.Lock()
 	p.waiting[token] = answer
 	p.mu.Unlock()
-	message.Reply = p.inbox + "." + strconv.FormatUint(token, 36)
+	// A message of its own: that of an earlier try may still wait to be written.
+	try := *message
+	try.Reply = p.inbox + "." + strconv.FormatUint(token, 36)
 	forget := func(err error) error {
 		p.mu.Lock()
 		delete(p.waiting, token)
 		p.mu.Unlock()
 		return err
 	}
-	if !p.send(message) {
-		return forget(errLost)
+	if !p.send(outgoing{&try, func() bool { return p.isWaitedFor(token) }}) {
+		return forget(errAway)
 	}
 	timer := time.NewTimer(answerTimeout)
 	defer timer.Stop()
@@ -219,12 +250,21 @@ func (p *publisher) once(ctx context.Context, message *nats.Msg) error {
 	}
 }
 
+// isWaitedFor says whether somebody still waits for an answer: what an attempt has stored ends with it.
+func (p *publisher) isWaitedFor(token uint64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, waiting := p.waiting[token]
+	return waiting
+}
+
 // store publishes until it is acknowledged, see [publisher.again].
 func (p *publisher) store(ctx context.Context, message *nats.Msg) error {
-	if err := p.once(ctx, message); !tryAgain(err) {
+	err := p.once(ctx, message)
+	if !tryAgain(err) {
 		return err
 	}
-	return p.again(ctx, message)
+	return p.again(ctx, message, err)
 }
 
 func tryAgain(err error) bool {
@@ -233,8 +273,9 @@ func tryAgain(err error) bool {
 
 // again tries what may have been stored already, only without our hearing of it: the message must have a fence
 // or an id, or be one that may come twice. It waits while the broker is away, and gives up after some tries
-// while it is there.
-func (p *publisher) again(ctx context.Context, message *nats.Msg) error {
+// while it is there. What the first try ended with is said.
+func (p *publisher) again(ctx context.Context, message *nats.Msg, err error) error {
+	wentOut := !errors.Is(err, errAway)
 	pause := backoff{first: firstPublishPause, most: lastPublishPause}
 	for try := 2; ; {
 		if !sleep(ctx, pause.next()) {
@@ -245,14 +286,18 @@ func (p *publisher) again(ctx context.Context, message *nats.Msg) error {
 		}
 		err := p.once(ctx, message)
 		switch {
-		case errors.Is(err, errFenced):
+		case errors.Is(err, errFenced) && wentOut:
 			return nil // most likely by the earlier try; the record is there in any case
 		case !tryAgain(err):
 			return err
-		case try >= tries && !errors.Is(err, errLost):
+		case errors.Is(err, errAway):
+			continue
+		case errors.Is(err, errLost):
+		case try >= tries:
 			return err
-		case !errors.Is(err, errLost):
+		default:
 			try++
 		}
+		wentOut = true
 	}
 }

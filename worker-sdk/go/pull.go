@@ -84,15 +84,14 @@ func (p *puller) run(ctx context.Context) error {
 		}
 		if epoch := p.w.link.times(); epoch != p.epoch {
 			p.epoch = epoch
-			if err := p.startAnew(); err != nil {
-				return err
-			}
+			p.startAnew()
 		}
 		now := p.w.standing.now().gate()
 		if now.lane != p.lane {
 			return nil
 		}
 		timer.Reset(time.Until(p.ask(now)))
+		var err error
 		select {
 		case <-ctx.Done():
 			return nil
@@ -103,10 +102,15 @@ func (p *puller) run(ctx context.Context) error {
 			p.on(share.Fast, answer)
 		case answer := <-p.lines[share.Background].answers:
 			p.on(share.Background, answer)
+		case <-p.lines[share.Fast].step:
+			err = p.stepOn(share.Fast)
+		case <-p.lines[share.Background].step:
+			err = p.stepOn(share.Background)
 		case <-timer.C:
-			if err := p.sweep(); err != nil {
-				return err
-			}
+			p.sweep()
+		}
+		if err != nil {
+			return err
 		}
 		p.takeWhatIsThere()
 	}
@@ -128,7 +132,7 @@ func (p *puller) ask(gate gate) time.Time {
 	p.sides.Note(asks)
 	for _, ask := range asks {
 		l := p.lines[ask.Queue]
-		if l.notBefore.After(now) {
+		if l.notBefore.After(now) || l.stage != asking {
 			continue
 		}
 		p.token++
@@ -197,36 +201,51 @@ func (p *puller) on(queue share.Queue, answer *nats.Msg) {
 	}
 }
 
-// sweep takes back what was promised to requests that are over, and starts a queue anew whose long request
-// has gone silent.
-func (p *puller) sweep() error {
-	now := time.Now()
+// sweep looks for requests that nobody has ended in time, and for long ones that have gone silent.
+func (p *puller) sweep() {
+	if !p.w.link.nc.IsConnected() {
+		return // a new connection starts anew
+	}
+	// After a suspend the answers are older than the tick.
+	p.takeWhatIsThere()
 	for queue, l := range p.lines {
-		side := &p.sides[queue]
-		side.Promised = min(side.Promised, l.stillAsked(now))
-		if l.silent(now) && p.w.link.nc.IsConnected() {
-			p.w.log.Warn("the broker forgot a pull request, asking again", "queue", share.Queue(queue).String())
-			if err := l.renew(now); err != nil {
-				return err
-			}
-			side.Promised = 0
+		if l.stage == asking && p.inDoubt(share.Queue(queue), time.Now()) {
+			l.doubt()
 		}
+	}
+}
+
+func (p *puller) inDoubt(queue share.Queue, now time.Time) bool {
+	l := p.lines[queue]
+	return l.silent(now) || l.overdue(now, p.sides[queue].Promised)
+}
+
+// stepOn follows an answer of the broker to what a line has asked for.
+func (p *puller) stepOn(queue share.Queue) error {
+	// What came before the answer counts.
+	p.takeWhatIsThere()
+	now, l := time.Now(), p.lines[queue]
+	switch {
+	case l.stage == leaving:
+		p.sides[queue].Promised, p.sides[queue].Waiting = 0, 0
+		return l.open(now)
+	case p.inDoubt(queue, now) && p.w.link.nc.IsConnected():
+		p.w.log.Warn("the broker forgot a pull request, asking again", "queue", queue.String())
+		l.leave()
+	default:
+		l.stage, l.step = asking, nil
 	}
 	return nil
 }
 
-// startAnew follows a reconnect.
-func (p *puller) startAnew() error {
-	p.takeWhatIsThere()
-	now := time.Now()
-	for queue, l := range p.lines {
-		if err := l.renew(now); err != nil {
-			return err
+// startAnew follows a reconnect: the server may still answer the requests of before.
+func (p *puller) startAnew() {
+	for _, l := range p.lines {
+		l.refused, l.notBefore = 0, time.Now()
+		if l.stage != leaving {
+			l.leave()
 		}
-		l.refused, l.notBefore = 0, now
-		p.sides[queue].Promised, p.sides[queue].Waiting = 0, 0
 	}
-	return nil
 }
 
 // finish gives back what is on its way. Once the server has heard that nobody listens any more, nothing comes
@@ -234,10 +253,7 @@ func (p *puller) startAnew() error {
 func (p *puller) finish() {
 	fast, background := p.lines[share.Fast].answers, p.lines[share.Background].answers
 	for _, l := range p.lines {
-		if l.sub != nil {
-			// It fails only where the connection is closed, and then nothing comes.
-			_ = l.sub.Drain()
-		}
+		l.unsubscribe()
 	}
 	over := time.NewTimer(lastAnswers)
 	defer over.Stop()

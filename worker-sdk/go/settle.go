@@ -103,7 +103,7 @@ func (j *job) fail(err error) {
 		if err := j.say("retrying", signal); err != nil {
 			j.w.log.Debug("could not report a failed attempt", "error", err)
 		}
-		j.answer(delivery.Nak(delay), false)
+		j.nak(delay)
 	case delivery.Schedule:
 		j.w.totals.retried.Add(1)
 		j.postpone(delay, text, attempt)
@@ -183,7 +183,7 @@ func (j *job) report(kind string, signal func(task json.RawMessage) any, then fu
 func (j *job) giveBack() {
 	attempt := j.attemptNumber()
 	if attempt < j.task.Retry.MaxAttempts {
-		j.answer(delivery.Nak(giveBackDelay), false)
+		j.nak(giveBackDelay)
 		return
 	}
 	j.postpone(giveBackDelay, errStopped.Error(), attempt-1)
@@ -193,7 +193,7 @@ func (j *job) giveBack() {
 // whoever still wants the task finds it missing and publishes it anew.
 func (j *job) leaveToOther() {
 	if j.attemptNumber() < j.task.Retry.MaxAttempts {
-		j.answer(delivery.Nak(otherVersionDelay), false)
+		j.nak(otherVersionDelay)
 		return
 	}
 	j.ack()
@@ -214,13 +214,31 @@ func (j *job) answer(body []byte, settled bool) {
 	j.w.tell(reply, body)
 }
 
+// nak asks for the task again, as long as it is surely ours and the broker hears of it now: later somebody else
+// may have it, whose delivery a nak would end, and the last one would become a dead letter while it runs. Else the
+// lease runs out, which has the same effect.
+func (j *job) nak(delay time.Duration) {
+	w, h := j.w, j.held
+	reply, _ := w.leases.latest(h)
+	w.leases.end(h, false)
+	still := func() bool {
+		sure := w.link.nc.IsConnected() && w.leases.isSure(h, time.Now())
+		if !sure {
+			w.log.Info("somebody else may have the task by now, leaving it to its lease", "task.id", j.task.TaskID)
+		}
+		return sure
+	}
+	w.publisher.send(outgoing{&nats.Msg{Subject: reply, Data: delivery.Nak(delay)}, still})
+}
+
 func (j *job) store(message *nats.Msg) error {
-	if err := j.w.publisher.once(context.Background(), message); !tryAgain(err) {
+	err := j.w.publisher.once(context.Background(), message)
+	if !tryAgain(err) {
 		return err
 	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errors.New("the broker is away"))
 	defer cancel()
-	return j.w.publisher.again(ctx, message)
+	return j.w.publisher.again(ctx, message, err)
 }
 
 // say publishes a signal that may be lost.

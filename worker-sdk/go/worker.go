@@ -120,7 +120,7 @@ func (w *worker) serve(drain context.Context) error {
 	if err != nil {
 		return err
 	}
-	parts.Go(func() { w.leases.renew(leave, w.link.nc.Publish, w.log) })
+	parts.Go(func() { w.leases.renew(leave, w.publisher) })
 	parts.Go(func() { w.showSignsOfLife(leave) })
 	parts.Go(func() { w.obey(leave, controls) })
 	parts.Go(func() { w.configureInTurn(leave) })

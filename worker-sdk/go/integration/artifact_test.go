@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -143,6 +144,27 @@ func TestAnArtefactThatCannotBeKeptFailsForGoodAndSaysWhy(t *testing.T) {
 		if names.CheckArtifact(c.name) == nil && shared.Stored(t, "KV_mf-artifacts", shared.Names.Artifact(cid, "go-refused", false, c.name)) != nil {
 			t.Errorf("%s: it was kept all the same", cid)
 		}
+	}
+}
+
+func TestAMessageMayBeExactlyAsLargeAsTheBrokerTakesIt(t *testing.T) {
+	t.Parallel()
+	const id = "go-exact"
+	room := int(shared.NC.MaxPayload()) - len("NATS/1.0\r\nContent-Type: text/plain\r\n\r\n")
+	p := &plugin{manifest: manifest(id, ""), process: func(ctx context.Context, task *metafleet.Task) (metafleet.Outcome, error) {
+		kept, err := task.PutArtifact(ctx, "full", "text/plain", bytes.Repeat([]byte("x"), room))
+		if _, err := task.PutArtifact(ctx, "over", "text/plain", bytes.Repeat([]byte("x"), room+1)); !metafleet.IsPermanent(err) {
+			return metafleet.Outcome{}, fmt.Errorf("one byte more is taken: %w", err)
+		}
+		return metafleet.Completed(metafleet.NewMeta().Artifact("json", kept)), err
+	}}
+	serve(t, shared, p, "ready")
+	shared.Submit(t, id, id, nil, nil)
+	if record := shared.Record(t, id, id); record["status"] != "completed" || record["attempt"] != 1.0 {
+		t.Errorf("%v", record)
+	}
+	if kept := artifact(t, shared, id, id, "full", false); len(kept.Data) != room {
+		t.Errorf("%d bytes", len(kept.Data))
 	}
 }
 

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,15 @@ class Fleet:
         configuration.write_text(f'listen: "127.0.0.1:{self.port}"\nmax_payload: 4194304\njetstream {{ store_dir: {store} }}\n')
         self.broker = self.start("nats", [program("NATS_SERVER_BIN"), "-c", str(configuration)], {})
         return self.broker
+
+    @contextlib.asynccontextmanager
+    async def stalled(self) -> AsyncIterator[None]:
+        """The broker does nothing meanwhile, and its connections stay."""
+        self.broker.signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.broker.signal(signal.SIGCONT)
 
     def start(self, name: str, command: list[str], environment: dict[str, str]) -> Process:
         """Starts a program that ends with the fleet."""

@@ -1,7 +1,8 @@
 """Plugins for tests: `scripted.py MANIFEST.json [async|process]` does what the file says, as the conformance example.
 
 Beside that, `keep [{"name": NAME, "type": TYPE, "size": BYTES, "of": LETTER}, ...]` stores artefacts, and `stray FILE` leaves
-a thread that tries to store one when FILE is there, and appends what comes of it.
+a thread that tries to store one when FILE is there, and appends what comes of it. `late FILE` fails the first attempt when FILE
+is there, and has the lines after it for the others; `nap` takes half a second, and says how many ran at once.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "examples"))
 
 from conformance import Conformance, note
 
-from metafleet import AsyncContext, Context, Outcome, TaskError, run
+from metafleet import AsyncContext, Context, Outcome, RetryableError, TaskError, run
 
 
 def artefacts(rest: str) -> list[tuple[str, str, bytes]]:
@@ -35,6 +36,20 @@ def stray(ctx: Context, file: Path) -> None:
     file.write_text(said)
 
 
+RUNNING, MOST, COUNTS = [0], [0], threading.Lock()
+
+
+def nap() -> int:
+    """Half a second; how many ran at once at most so far."""
+    with COUNTS:
+        RUNNING[0] += 1
+        MOST[0] = max(MOST[0], RUNNING[0])
+    time.sleep(0.5)
+    with COUNTS:
+        RUNNING[0] -= 1
+    return MOST[0]
+
+
 class Scripted(Conformance):
     """In threads."""
 
@@ -48,6 +63,13 @@ class Scripted(Conformance):
             except TaskError as error:
                 ctx.log.info("not kept: %s", error)
                 raise
+        if verb == "late" and ctx.attempt == 1:
+            note(ctx)
+            while not Path(rest.splitlines()[0]).exists():
+                time.sleep(0.01)
+            raise RetryableError("late")
+        if verb == "nap":
+            return {"script/text/0/most": nap()}
         if verb == "stray":
             threading.Thread(target=stray, args=(ctx, Path(rest)), daemon=True).start()
             return {}

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from metafleet import Context, Outcome, Plugin, RetryableError
+from metafleet import Context, Outcome, PermanentError, Plugin, RetryableError
 from metafleet.job import Job, Mailbox, Work
 from metafleet.options import FilesOffer
 from metafleet.outcome import Completed, Said
@@ -51,6 +51,22 @@ class Copier(Plugin):
         return {"copy": str(copy)}
 
 
+class Unreadable(PermanentError):
+    """An error of the plugin's own, which is not made of a text."""
+
+    def __init__(self, line: int, *, column: int) -> None:
+        super().__init__(f"no text at {line}:{column}")
+
+
+class Refusing(Plugin):
+    """Fails for good."""
+
+    manifest = {"id": "refusing"}
+
+    def process(self, ctx: Context) -> Outcome:
+        raise Unreadable(3, column=7)
+
+
 class Port:
     """Keeps what the handler notes."""
 
@@ -73,10 +89,10 @@ class Port:
 class Copies:
     """A runner of processes, with a file that must be copied."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, factory: type[Plugin] = Copier) -> None:
         self._url = url
         self.port = Port()
-        self.runner = ProcessRunner(Copier, Mailbox(asyncio.get_running_loop()))
+        self.runner = ProcessRunner(factory, Mailbox(asyncio.get_running_loop()))
 
     def start(self, attempt: int) -> Job:
         task: Any = {**path_fields(_PATH), "file": {"size": 0}, "taskId": "t"}
@@ -130,6 +146,13 @@ class Ends(unittest.IsolatedAsyncioTestCase):
         self.assertFalse(again.parent.exists(), "the copy goes with its attempt")
         copies.runner.close()
         self.assertEqual(self.left(), [])
+
+    async def test_an_error_of_a_class_of_the_plugins_own_stays_what_it_is(self) -> None:
+        copies = Copies(self.server.url, Refusing)
+        said = await asyncio.wait_for(copies.start(attempt=1).answered, LIMIT)
+        copies.runner.close()
+        self.assertIsInstance(said, PermanentError)
+        self.assertEqual(str(said), "no text at 3:7")
 
     async def test_nothing_is_left_when_the_worker_has_ended(self) -> None:
         copies = Copies(self.server.url)

@@ -161,6 +161,28 @@ class LeaseTable(unittest.TestCase):
         self.begin(leases, "reply", Place(1, 1, 0, 0), 0, until=10)
         self.assertEqual([at for at in range(1, 20) if list(leases.due(at, 1))], [2, 4, 6, 8])
 
+    def test_one_that_was_once_renewed_too_late_is_not_sure_any_more(self) -> None:
+        leases = Leases()
+        leases.lease = 8.0
+        held = self.begin(leases, "reply", Place(1, 1, 0, 0), 0, until=100)
+        sure = []
+        for at in (3, 6, 13, 14):
+            leases.told(held, at)
+            sure.append(held.sure)
+        self.assertEqual(sure, [10, 13, 13, 13])
+        self.assertIs(leases.begin("task", "again", Place(2, 1, 0, 0), 20, 100), Known.RUNNING)
+        self.assertEqual(held.sure, 27)
+
+    def test_what_was_answered_meanwhile_is_not_renewed(self) -> None:
+        leases = Leases()
+        leases.lease = 9.0
+        first, second = (leases.begin(subject, "reply", Place(1, 1, 0, 0), 0, 10) for subject in ("a", "b"))
+        assert isinstance(first, Held) and isinstance(second, Held)
+        due = leases.due(3, 1)
+        self.assertIs(next(due), first)
+        leases.end(second)
+        self.assertEqual(list(due), [])
+
     def test_the_same_message_is_not_run_twice(self) -> None:
         leases = Leases()
         held = self.begin(leases, "first", Place(1, 1, 0, 0), 0, until=10)

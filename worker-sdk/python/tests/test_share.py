@@ -77,13 +77,19 @@ class Requests(unittest.TestCase):
         line = Line("fast", 0)
         first, _ = line.ask(Ask("fast", 4, Wait.LONG), 0, quiet=False)
         second, _ = line.ask(Ask("fast", 2, Wait.NO), 0, quiet=False)
-        self.assertEqual(line.still_asked(1), 6)
+        self.assertEqual([line.is_overdue(1, promised) for promised in (6, 7)], [False, True])
         self.assertEqual(line.ends(str(first), {"Nats-Pending-Messages": "3"}), (3, False))
         self.assertEqual(line.ends(str(first), {}), (0, False))
         self.assertEqual(line.ends("x", {}), (0, False))
-        self.assertEqual(line.still_asked(1), 2)
-        self.assertEqual(line.still_asked(2.1), 0)
-        self.assertEqual(line.ends(str(second), {}), (0, False))
+        self.assertEqual([line.is_overdue(at, 2) for at in (1, 2.1)], [False, True])
+        self.assertEqual(line.ends(str(second), {}), (2, True), "it may still be answered")
+
+    def test_requests_that_were_answered_in_full_are_forgotten(self) -> None:
+        line = Line("fast", 0)
+        first, _ = line.ask(Ask("fast", 4, Wait.NO), 0, quiet=False)
+        line.ask(Ask("fast", 2, Wait.LONG), 0, quiet=False)
+        self.assertFalse(line.is_overdue(2.1, 2))
+        self.assertEqual(line.ends(str(first), {}), (0, False))
 
     def test_pauses_double_and_begin_anew_when_something_comes(self) -> None:
         line = Line("fast", 0)

@@ -9,14 +9,14 @@ import type { Control, ControlReply } from "./wire.js";
 /** Obeys what is asked of all instances of the plugin and of this one, until the subscriptions end. */
 export function listen(rim: Rim): Subscription[] {
   const { names, plugin, instance, link } = rim;
-  // One after the other: two settings at once would leave it open which of them counts.
+  // Settings one after the other: two at once would leave it open which of them counts.
   let last = Promise.resolve();
   const callback = (error: Error | null, message: Msg): void => {
     if (error !== null) return;
     const obeyed = (): Promise<void> => answer(rim, message);
-    // A plugin that thinks about its settings does not keep the worker from draining.
-    if (/"action"\s*:\s*"drain"/.test(message.string())) void obeyed();
-    else last = last.then(obeyed);
+    // A plugin that thinks about its settings keeps the worker from nothing else.
+    if (/"action"\s*:\s*"configure"/.test(message.string())) last = last.then(obeyed);
+    else void obeyed();
   };
   return [names.control(plugin), names.control(plugin, instance)].map((subject) => link.nc.subscribe(subject, { callback }));
 }

@@ -19,6 +19,8 @@ export interface Lease {
   reply: string;
   delivered: number;
   renewedAt: number;
+  /** Until when it is surely ours; stays where it is once that has passed, for somebody else may have the task then. */
+  sure: number;
   until: number;
 }
 
@@ -26,6 +28,8 @@ export interface Lease {
 export type Begun<T> = { readonly is: "new"; readonly held: T } | { readonly is: "running" } | { readonly is: "settled" };
 
 export class Leases<T extends Lease> {
+  /** How long a lease is; the coordinator says so. */
+  leaseMs = 3000;
   readonly #held = new Map<string, T>();
   /** What was settled last, and what was before that. */
   #settled = new Set<string>();
@@ -40,9 +44,11 @@ export class Leases<T extends Lease> {
       running.reply = reply;
       running.delivered = place.delivered;
       running.renewedAt = now;
+      running.sure = now + this.#surelyMs;
       return { is: "running" };
     }
-    const lease = { subject, message, since: now, reply, delivered: place.delivered, renewedAt: now, until };
+    const sure = now + this.#surelyMs;
+    const lease = { subject, message, since: now, reply, delivered: place.delivered, renewedAt: now, sure, until };
     const held = make(lease);
     this.#held.set(subject, held);
     return { is: "new", held };
@@ -62,14 +68,24 @@ export class Leases<T extends Lease> {
   }
 
   /** The leases that would be renewed too late at the next look, in `tickMs`; they count as renewed. */
-  due(now: number, leaseMs: number, tickMs: number): T[] {
+  due(now: number, tickMs: number): T[] {
     const due: T[] = [];
     for (const held of this.#held.values()) {
-      if (held.until <= now || held.renewedAt + leaseMs / 3 > now + tickMs) continue;
+      if (held.until <= now || held.renewedAt + this.leaseMs / 3 > now + tickMs) continue;
       held.renewedAt = now;
       due.push(held);
     }
     return due;
+  }
+
+  /** The broker hears now that a lease is renewed. */
+  told(held: T, now: number): void {
+    if (held.sure > now) held.sure = now + this.#surelyMs;
+  }
+
+  /** For how long a lease holds for sure once it was begun or renewed: less what the way takes. */
+  get #surelyMs(): number {
+    return (this.leaseMs * 7) / 8;
   }
 
   get size(): number {

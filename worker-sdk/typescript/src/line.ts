@@ -45,7 +45,10 @@ export class Line {
   #lookMs = LOOK_MS.first;
   #sent: Sent[] = [];
   #inbox = "";
+  /** Nothing while there is no inbox: it is not asked then. */
   #answers: Subscription | undefined;
+  /** Ends when the inbox that is on its way out brings nothing more. */
+  #ending: Promise<void> | undefined;
 
   constructor(
     readonly queue: QueueName,
@@ -57,10 +60,18 @@ export class Line {
   ) {
     this.last = now;
     this.#heard = now;
-    this.#subscribe();
+    this.open(now);
   }
 
-  #subscribe(): void {
+  /** Whether it may be asked. */
+  get isOpen(): boolean {
+    return this.#answers !== undefined;
+  }
+
+  /** Takes a fresh inbox, on which nothing was asked yet. */
+  open(now: number): void {
+    this.#sent = [];
+    this.#heard = now;
     this.#inbox = `_INBOX.${crypto.randomUUID().replaceAll("-", "")}`;
     this.#answers = this.link.nc.subscribe(`${this.#inbox}.*`, {
       callback: (error, message) => {
@@ -69,22 +80,15 @@ export class Line {
     });
   }
 
-  /** Begins anew: the server may still hold the requests of the old inbox, and what it still sends there is taken. */
-  renewInbox(now: number): void {
-    void this.close();
-    this.#subscribe();
-    this.#sent = [];
-    this.#heard = now;
-  }
-
-  /** Ends when everything that is on its way has come. */
-  async close(): Promise<void> {
+  /** Gives the inbox up; ends when the broker has confirmed that, or is gone, and all that was on its way has come. */
+  close(): Promise<void> {
     const old = this.#answers;
     this.#answers = undefined;
-    if (old === undefined || this.link.nc.isClosed()) return;
-    await old.drain().catch(() => {
+    if (old === undefined || this.link.nc.isClosed()) return this.#ending ?? Promise.resolve();
+    this.#ending = old.drain().catch(() => {
       // The connection went; nothing is on its way any more.
     });
+    return this.#ending;
   }
 
   send(ask: Ask, token: number, quiet: boolean, now: number): void {
@@ -100,10 +104,15 @@ export class Line {
     this.#heard = now;
   }
 
-  /** Tasks that requests which are not over may still bring; strikes off those that are. */
-  stillAsked(now: number): number {
-    this.#sent = this.#sent.filter((sent) => sent.over > now);
-    return this.#sent.reduce((sum, sent) => sum + sent.batch, 0);
+  /**
+   * Whether more tasks are promised than the requests account for that are not over. If not, those that are over were
+   * answered, and are struck off.
+   */
+  isOverdue(now: number, promised: number): boolean {
+    const sent = this.#sent.filter(({ over }) => over > now);
+    if (promised > sent.reduce((sum, { batch }) => sum + batch, 0)) return true;
+    this.#sent = sent;
+    return false;
   }
 
   /** Whether the server has missed two heartbeats. */

@@ -19,8 +19,10 @@ export type Stored =
   /** Somebody else has written this record since the task was made. */
   | { readonly is: "superseded" }
   | { readonly is: "too large"; readonly bytes: number; readonly limit: number }
-  /** It may or may not be stored; trying again can help. */
-  | { readonly is: "unsure"; readonly error: string };
+  /** Trying again can help; `perhaps` it is stored all the same. */
+  | { readonly is: "unsure"; readonly error: string; readonly perhaps: boolean };
+
+type Unsure = Extract<Stored, { is: "unsure" }>;
 
 export interface Message {
   readonly subject: string;
@@ -67,10 +69,10 @@ export class Publisher {
 
   /** Publishes until it is stored, refused for good, or no longer `worth` it; waits while the broker is away. */
   firmly(message: Message, worth: () => boolean, done: (stored: Stored) => void): void {
-    if (!this.link.connected) return void this.#again(message, worth, "the broker is away").then(done);
+    if (!this.link.connected) return void this.#again(message, worth, { is: "unsure", error: "the broker is away", perhaps: false }).then(done);
     this.publish(message, (stored) => {
       if (stored.is !== "unsure") done(stored);
-      else void this.#again(message, worth, stored.error).then(done);
+      else void this.#again(message, worth, stored).then(done);
     });
   }
 
@@ -81,9 +83,9 @@ export class Publisher {
     await Promise.resolve();
   }
 
-  async #again(message: Message, worth: () => boolean, why: string): Promise<Stored> {
+  async #again(message: Message, worth: () => boolean, first: Unsure): Promise<Stored> {
     const isOver = (): boolean => !worth() || this.link.nc.isClosed();
-    let error = why;
+    let { error, perhaps } = first;
     for (const wait of pauses(200, 5000)) {
       if (isOver()) break;
       this.log.debug("not stored yet, trying again", { subject: message.subject, error });
@@ -91,10 +93,13 @@ export class Publisher {
       await this.link.whenConnected();
       if (isOver()) break;
       const stored = await new Promise<Stored>((resolve) => this.publish(message, resolve));
+      // The fence is most likely that of the earlier try, whose answer was lost.
+      if (stored.is === "superseded" && perhaps) return { is: "stored" };
       if (stored.is !== "unsure") return stored;
       error = stored.error;
+      perhaps ||= stored.perhaps;
     }
-    return { is: "unsure", error };
+    return { is: "unsure", error, perhaps };
   }
 
   #onAnswer(message: Msg): void {
@@ -109,22 +114,22 @@ export class Publisher {
     for (const [token, { end, done }] of this.#pending) {
       if (end > at) continue;
       this.#pending.delete(token);
-      done({ is: "unsure", error: `no answer within ${ANSWER_MS} ms` });
+      done({ is: "unsure", error: `no answer within ${ANSWER_MS} ms`, perhaps: true });
     }
   }
 }
 
 /** PURE. What a stream says to a publish, see section 24 of PROTOCOL.md. */
 export function readAnswer(text: string, code: number): Stored {
-  if (code === 503) return { is: "unsure", error: "no stream takes it at the moment" };
+  if (code === 503) return { is: "unsure", error: "no stream takes it at the moment", perhaps: false };
   if (text.startsWith('{"stream":') && !text.includes('"error"')) return { is: "stored" };
   try {
     const { error, seq } = JSON.parse(text) as { error?: { err_code?: number; description?: string }; seq?: number };
     if (error?.err_code === WRONG_LAST_SEQUENCE) return { is: "superseded" };
-    if (error !== undefined) return { is: "unsure", error: error.description ?? "the stream refuses" };
+    if (error !== undefined) return { is: "unsure", error: error.description ?? "the stream refuses", perhaps: false };
     if (typeof seq === "number") return { is: "stored" };
   } catch {
     // Said below.
   }
-  return { is: "unsure", error: "the answer makes no sense" };
+  return { is: "unsure", error: "the answer makes no sense", perhaps: true };
 }

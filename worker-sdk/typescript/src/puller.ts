@@ -1,8 +1,11 @@
 /**
  * Pulls the tasks of both queues for one set of places.
  *
- * `share.ts` says what to ask for; here the requests are sent, answers counted, and silence noticed. What
- * is promised to a request that nobody answered is taken back when the request is surely over.
+ * `share.ts` says what to ask for; here the requests are sent, answers counted, and silence noticed.
+ *
+ * A request that nobody has ended in time may still be answered: a broker that stalls reads it later, and every other one.
+ * So its places stay promised until the broker has answered a ping, and if it is not ended then, until the broker has
+ * confirmed that it knows the inbox no more. What the inbox brings until then is taken.
  */
 import type { Msg } from "@nats-io/nats-core";
 
@@ -38,6 +41,8 @@ export class Puller {
   readonly #sides: Sides = { fast: newSide(), background: newSide() };
   readonly #lines: Record<QueueName, Line>;
   readonly #tick: NodeJS.Timeout;
+  /** Queues whose requests may be lost: the broker was pinged. */
+  readonly #doubting = new Set<QueueName>();
   #lane: string;
   #home: QueueName;
   #tokens = 0;
@@ -55,7 +60,7 @@ export class Puller {
     const open = (queue: QueueName): Line =>
       new Line(queue, this.#consumer(queue), link, (line, message) => this.#onAnswer(line, message), now());
     this.#lines = { fast: open("fast"), background: open("background") };
-    this.#tick = setInterval(() => this.#sweep(now()), TICK_MS);
+    this.#tick = setInterval(() => this.#sweep(), TICK_MS);
     this.ask();
   }
 
@@ -83,12 +88,38 @@ export class Puller {
   startAnew(): void {
     if (this.#stopped) return;
     for (const queue of QUEUES) {
-      this.#lines[queue].renewInbox(now());
       this.#lines[queue].accepted();
-      this.#sides[queue].promised = 0;
-      this.#sides[queue].waiting = 0;
+      if (this.#lines[queue].isOpen) void this.#renew(queue);
     }
+  }
+
+  /** Takes a fresh inbox when nothing more can come on the old one. */
+  async #renew(queue: QueueName): Promise<void> {
+    const line = this.#lines[queue];
+    await line.close();
+    if (this.#stopped || this.link.nc.isClosed()) return;
+    line.open(now());
+    this.#sides[queue].promised = 0;
+    this.#sides[queue].waiting = 0;
     this.ask();
+  }
+
+  /** Has the broker say that it is there; what it has not ended even then is asked anew. */
+  async #doubt(queue: QueueName): Promise<void> {
+    if (this.#doubting.has(queue)) return;
+    this.#doubting.add(queue);
+    // Without the connection there is no answer, and the next one begins anew.
+    const answered = await this.link.flush().then(() => true, () => false);
+    this.#doubting.delete(queue);
+    const line = this.#lines[queue];
+    if (!answered || this.#stopped || !line.isOpen || !this.#inDoubt(queue)) return this.ask();
+    this.log.warn("the broker forgot a pull request, asking again", { queue });
+    await this.#renew(queue);
+  }
+
+  #inDoubt(queue: QueueName): boolean {
+    const line = this.#lines[queue];
+    return line.isSilent(now()) || line.isOverdue(now(), this.#sides[queue].promised);
   }
 
   /** Asks no more; ends when what was on its way has been delivered. */
@@ -117,7 +148,7 @@ export class Puller {
     noteTurns(this.#sides, asks);
     for (const ask of asks) {
       const line = this.#lines[ask.queue];
-      if (line.notBefore > at) continue;
+      if (line.notBefore > at || !line.isOpen || this.#doubting.has(ask.queue)) continue;
       this.#tokens += 1;
       line.send(ask, this.#tokens, quiet, at);
       this.#sides[ask.queue].promised += ask.batch;
@@ -174,16 +205,10 @@ export class Puller {
     if (code === 503 || why.includes("Deleted")) this.options.lost();
   }
 
-  /** Takes back what was promised to requests that are over, and begins anew where the server is silent. */
-  #sweep(at: number): void {
+  /** Looks for requests that nobody has ended in time, and for what has gone silent. */
+  #sweep(): void {
     for (const queue of QUEUES) {
-      const line = this.#lines[queue];
-      this.#sides[queue].promised = Math.min(this.#sides[queue].promised, line.stillAsked(at));
-      if (this.link.connected && line.isSilent(at)) {
-        this.log.warn("the broker forgot a pull request, asking again", { queue });
-        line.renewInbox(at);
-        this.#sides[queue].promised = 0;
-      }
+      if (this.link.connected && this.#lines[queue].isOpen && this.#inDoubt(queue)) void this.#doubt(queue);
     }
     this.ask();
   }

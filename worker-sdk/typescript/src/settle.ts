@@ -61,15 +61,15 @@ export class Settler {
   giveBack(held: Held): void {
     held.settling = true;
     const attempt = attemptOf(held);
-    if (!isLast(held.task.retry, attempt)) return this.#answer(held, nak(GIVE_BACK_MS), false);
+    if (!isLast(held.task.retry, attempt)) return this.#nak(held, GIVE_BACK_MS);
     this.#defer({ held, tookMs: 0, trace: held.trace }, GIVE_BACK_MS, "the worker was stopped", attempt - 1);
   }
 
   /** Does not run a task that is for another version; the last delivery ends here, whoever wants it publishes it anew. */
   leaveToOther(held: Held): void {
     held.settling = true;
-    const last = isLast(held.task.retry, attemptOf(held));
-    this.#answer(held, last ? ack : nak(OTHER_VERSION_MS), last);
+    if (isLast(held.task.retry, attemptOf(held))) this.#answer(held, ack, true);
+    else this.#nak(held, OTHER_VERSION_MS);
   }
 
   #record(over: Over, status: "completed" | "skipped", meta: string, reason?: string): void {
@@ -139,7 +139,7 @@ export class Settler {
         rim.log.debug("the attempt failed, trying again", { ...fields, delayMs: next.delayMs });
         // For people only: the nak says the same to the broker.
         rim.link.tell(rim.names.signal(rim.plugin, "retrying"), this.#signal(held, { kind: "retrying", error, delayMs: next.delayMs, durationMs }));
-        return this.#answer(held, nak(next.delayMs), false);
+        return this.#nak(held, next.delayMs);
       case "defer":
         rim.totals.retried += 1;
         rim.log.debug("the attempt failed, trying again later", { ...fields, delayMs: next.delayMs });
@@ -198,6 +198,18 @@ export class Settler {
   progress(held: Held, fraction: number, note: string): void {
     const what = { kind: "progress", fraction, note: short(hide(this.rim, note)) };
     this.rim.link.tell(this.rim.names.signal(this.rim.plugin, "progress"), this.#signal(held, what));
+  }
+
+  /**
+   * Asks for the task again, as long as it is surely ours and the broker hears of it now. Later somebody else may have it,
+   * whose delivery a nak would end; the last one would become a dead letter while it runs. Else the lease runs out, which
+   * has the same effect.
+   */
+  #nak(held: Held, delayMs: number): void {
+    const { link, log } = this.rim;
+    if (link.connected && held.sure > now()) link.tell(held.reply, nak(delayMs));
+    else log.info("somebody else may have the task by now, leaving it to its lease", { taskId: held.task.taskId });
+    this.end(held, false);
   }
 
   #answer(held: Held, answer: string, settled: boolean): void {

@@ -82,6 +82,7 @@ export class Tasks {
     const make = (lease: Lease): Held => this.#hold(lease, place, address, queue, task, message);
     // A handler that blocks may keep others from beginning, but not for ever.
     const limitMs = timeLimit(rim.manifest, task.deadlineMs);
+    this.#leases.leaseMs = rim.leaseMs;
     const begun = this.#leases.begin(message.subject, reply, place, at, make, at + limitMs * 2 + AFTER_DEADLINE_MS);
     if (begun.is !== "new") {
       if (begun.is === "settled") rim.link.tell(reply, ack);
@@ -191,7 +192,11 @@ export class Tasks {
       clearInterval(this.#ticker);
       this.#ticker = undefined;
     }
-    for (const held of this.#leases.due(at, rim.leaseMs, TICK_MS)) rim.link.tell(held.reply, progress);
+    this.#leases.leaseMs = rim.leaseMs;
+    for (const held of this.#leases.due(at, TICK_MS)) {
+      rim.link.tell(held.reply, progress);
+      if (rim.link.connected) this.#leases.told(held, at);
+    }
     let blocked = false;
     for (const held of [...this.#byId.values()]) {
       if (held.settling || held.slot === undefined) continue;

@@ -58,9 +58,11 @@ test("a copy is gone when its attempt has ended, also one that hangs", async () 
   await until("the copy to go", () => !existsSync(hanging));
 });
 
-test("a plugin that thinks about its settings does not keep the worker from draining", async () => {
+test("a plugin that thinks about its settings does not keep the worker from pausing and draining", async () => {
   void fleet.control({ action: "configure", settings: { mode: "slow" } }, "moody-1").catch(() => {});
   await noted("configure slow");
+  assert.deepEqual(await fleet.control({ action: "pause" }, "moody-1"), { success: true, instance: "moody-1" });
+  await fleet.life("moody-1", ({ state }) => state === "paused");
   plugin.signal("SIGTERM");
   assert.equal(await plugin.exit, 0);
   assert.equal(notes().at(-1), "stop");

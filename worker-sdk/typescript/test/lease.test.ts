@@ -18,8 +18,22 @@ function held(leases: Leases<Lease>, reply: string, sequence: number, delivered:
 test("a lease is renewed before each third until its time is up", () => {
   const leases = new Leases<Lease>();
   held(leases, "reply", 1, 1, 0, 10_000);
-  const renewed = Array.from({ length: 200 }, (_, n) => n * 100).filter((at) => leases.due(at, 9000, 100).length > 0);
+  leases.leaseMs = 9000;
+  const renewed = Array.from({ length: 200 }, (_, n) => n * 100).filter((at) => leases.due(at, 100).length > 0);
   assert.deepEqual(renewed, [2900, 5800, 8700]);
+});
+
+test("one that was once renewed too late is not sure any more, until it is delivered anew", () => {
+  const leases = new Leases<Lease>();
+  leases.leaseMs = 8000;
+  const lease = held(leases, "reply", 1, 1, 0, 100_000);
+  const sure = [3000, 6000, 13_000, 14_000].map((at) => {
+    leases.told(lease, at);
+    return lease.sure;
+  });
+  assert.deepEqual(sure, [10_000, 13_000, 13_000, 13_000]);
+  assert.equal(begin(leases, "again", 1, 2, 20_000, 100_000).is, "running");
+  assert.equal(lease.sure, 27_000);
 });
 
 test("the same message is not run twice, and the newest reply is answered", () => {

@@ -145,6 +145,18 @@ func (f *Fleet) StartServer() error {
 // KillServer kills the broker at once.
 func (f *Fleet) KillServer() { kill(f.server) }
 
+// StallServer has the broker do nothing while its connections stay, until it is told to go on.
+func (f *Fleet) StallServer(t testing.TB) (goOn func()) {
+	t.Helper()
+	tell := func(signal syscall.Signal) {
+		if err := f.server.Process.Signal(signal); err != nil {
+			t.Error(err)
+		}
+	}
+	tell(syscall.SIGSTOP)
+	return func() { tell(syscall.SIGCONT) }
+}
+
 // KillCoordinator kills the coordinator at once.
 func (f *Fleet) KillCoordinator() { kill(f.coordinator) }
 

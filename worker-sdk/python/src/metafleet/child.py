@@ -20,7 +20,7 @@ from . import logs
 from .artifact import Artifact
 from .context import Context
 from .job import Cancel, Work
-from .outcome import RetryableError, TaskError, taken
+from .outcome import PermanentError, RetryableError, TaskError, taken
 from .plugin import Plugin
 from .text import described
 from .wire import Submission
@@ -136,7 +136,8 @@ def main(connection: Connection, factory: Callable[[], Plugin], copies: str | No
             pipe.send("begun")
             pipe.send("said", attempt.run(plugin))
         except TaskError as error:
-            pipe.send("said", type(error)(str(error)))
+            # Not the error itself: its class may not be picklable, and need not take a text.
+            pipe.send("said", (PermanentError if error.permanent else RetryableError)(str(error)))
         except Exception as error:
             pipe.send("failed", described(error), traceback.format_exc())
         except BaseException as error:

@@ -31,15 +31,17 @@ _Key = tuple[int, int]
 class Held:
     """One delivery that is held."""
 
-    __slots__ = ("cid", "delivered", "fraction", "key", "renewed", "reply", "since", "subject", "task_id", "until")
+    __slots__ = ("cid", "delivered", "fraction", "key", "renewed", "reply", "since", "subject", "sure", "task_id", "until")
 
-    def __init__(self, subject: str, reply: str, place: Place, now: float, until: float) -> None:
+    def __init__(self, subject: str, reply: str, place: Place, now: float, sure: float, until: float) -> None:
         self.subject = subject
         self.reply = reply
         self.delivered = place.delivered
         self.key: _Key = (place.sequence, place.stored_at)
         self.since = now
         self.renewed = now
+        self.sure = sure
+        """Until when it is surely ours; stays where it is once that has passed, for somebody else may have the task then."""
         self.until = until
         self.task_id = ""
         self.cid = ""
@@ -79,9 +81,9 @@ class Leases:
             return Known.SETTLED
         held = self._held.get(subject)
         if held is not None and held.key == key and held.until > now:
-            held.reply, held.delivered, held.renewed = reply, place.delivered, now
+            held.reply, held.delivered, held.renewed, held.sure = reply, place.delivered, now, now + self._surely
             return Known.RUNNING
-        held = self._held[subject] = Held(subject, reply, place, now, until)
+        held = self._held[subject] = Held(subject, reply, place, now, now + self._surely, until)
         return held
 
     def remember(self, held: Held) -> None:
@@ -98,9 +100,21 @@ class Leases:
     def due(self, now: float, tick: float) -> Iterator[Held]:
         """The leases that would be renewed too late at the next tick."""
         for held in list(self._held.values()):
-            if held.until > now and held.renewed + self.lease / 3 <= now + tick:
+            # One that was answered while others were renewed is none of ours: a renewal would undo the delay of a nak.
+            current = self._held.get(held.subject) is held
+            if current and held.until > now and held.renewed + self.lease / 3 <= now + tick:
                 held.renewed = now
                 yield held
+
+    def told(self, held: Held, now: float) -> None:
+        """The broker hears now that a lease is renewed."""
+        if held.sure > now:
+            held.sure = now + self._surely
+
+    @property
+    def _surely(self) -> float:
+        """For how long a lease holds for sure once it was begun or renewed: less what the way takes."""
+        return self.lease * 7 / 8
 
     @property
     def tick(self) -> float:

@@ -94,10 +94,16 @@ class Line:
         self._refused = _REFUSED[0] if self._refused is None else min(self._refused * 2, _REFUSED[1])
         self.not_before = now + self._refused
 
-    def still_asked(self, now: float) -> int:
-        """Tasks that requests which are not over may still bring; strikes off those that are."""
-        self._asks = {token: sent for token, sent in self._asks.items() if sent.over > now}
-        return sum(sent.batch for sent in self._asks.values())
+    def is_overdue(self, now: float, promised: int) -> bool:
+        """Whether more tasks are promised than the requests account for that are not over.
+
+        If not, those that are over were answered, and are struck off.
+        """
+        asks = {token: sent for token, sent in self._asks.items() if sent.over > now}
+        if promised > sum(sent.batch for sent in asks.values()):
+            return True
+        self._asks = asks
+        return False
 
     def is_silent(self, now: float) -> bool:
         """Whether the server has missed two heartbeats: it has forgotten the request."""

@@ -8,7 +8,7 @@ import importlib.util
 import logging
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -25,6 +25,8 @@ TROUBLE = (nats.errors.Error, asyncio.TimeoutError, OSError)
 
 _PAUSES = (0.1, 2.0)
 _PATIENCE = 1.0
+# How long the broker may take to answer a ping; the client takes the connection for lost before that.
+_STALLED = 120
 # What waits to be sent while there is no connection; what is over it fails like anything that is lost.
 _BUFFER = 8 << 20
 
@@ -43,6 +45,7 @@ class Link:
         """Fails when the broker does not let us in, or the connection is closed for good."""
         self._shown = ", ".join(shown(one) for one in url.split(","))
         self._up = asyncio.Event()
+        self._lost: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._watchers: list[Callable[[], None]] = []
         self._pause = _PAUSES[0]
         self._leaving = False
@@ -124,13 +127,33 @@ class Link:
             return False
         return True
 
+    async def heard(self) -> None:
+        """Waits until the broker has answered all that it was told so far, or the connection is lost."""
+        if self.is_up:
+            await self._until_lost(self.client.flush(_STALLED))
+
     async def drop(self, subscription: Subscription) -> None:
-        """Ends a subscription; what is on its way is still delivered."""
-        try:
-            await asyncio.wait_for(subscription.drain(), _PATIENCE)  # type: ignore[no-untyped-call]
-        except TROUBLE:
-            with contextlib.suppress(*TROUBLE):
-                await subscription.unsubscribe()
+        """Ends a subscription when the broker has confirmed that, or is gone; what is on its way is still delivered."""
+        if self.is_up and await self._until_lost(subscription.drain()):  # type: ignore[no-untyped-call]
+            return
+        # The client would subscribe again with the next connection.
+        with contextlib.suppress(*TROUBLE):
+            await subscription.unsubscribe()
+
+    async def _until_lost(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Waits for something that pings the broker; whether it came to an end before the connection was lost.
+
+        It is not cancelled as long as there is a connection: the client stops to read where a ping that was given up is
+        answered.
+        """
+        working = asyncio.ensure_future(work)
+        # Nobody may wait any more when it fails.
+        working.add_done_callback(lambda done: done.cancelled() or done.exception())
+        lost: asyncio.Future[Any] = self._lost
+        await asyncio.wait({working, lost}, return_when=asyncio.FIRST_COMPLETED)
+        if lost.done():
+            working.cancel()
+        return working.done() and not working.cancelled() and working.exception() is None
 
     async def close(self) -> None:
         """Sends what is left to send, and ends the connection."""
@@ -144,6 +167,8 @@ class Link:
     def _is_up(self) -> None:
         self.epoch += 1
         self._pause = _PAUSES[0]
+        if self._lost.done():
+            self._lost = asyncio.get_running_loop().create_future()
         self._up.set()
 
     async def _on_error(self, error: Exception) -> None:
@@ -159,6 +184,7 @@ class Link:
 
     async def _on_disconnected(self) -> None:
         self._up.clear()
+        self._end_waiting()
         if not self._leaving:
             log.warning("the connection to the broker is lost")
 
@@ -168,7 +194,12 @@ class Link:
         for watcher in list(self._watchers):
             watcher()
 
+    def _end_waiting(self) -> None:
+        if not self._lost.done():
+            self._lost.set_result(None)
+
     async def _on_closed(self) -> None:
+        self._end_waiting()
         self._end(ConnectionError(f"the connection to the broker at {self._shown} is closed: {self.client.last_error}"))
 
     def _end(self, error: Exception) -> None:

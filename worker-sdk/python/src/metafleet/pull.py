@@ -48,7 +48,10 @@ class Puller:
         self._next = {queue: names.pull(plugin, lane, queue) for queue in QUEUES}
         self._lines = {queue: Line(queue, time.monotonic()) for queue in QUEUES}
         self._sides = Sides()
+        # Queues without one are not asked.
         self._inboxes: dict[Queue, tuple[str, Subscription]] = {}
+        self._renewing: dict[Queue, asyncio.Task[None]] = {}
+        self._doubting: set[Queue] = set()
         self._wake = asyncio.Event()
         self._stale = False
         self._late: list[tuple[Msg, Place]] | None = None
@@ -81,19 +84,21 @@ class Puller:
         stopping.add_done_callback(lambda _: self._wake.set())
         epoch = self._link.epoch
         try:
-            await self._renew_inboxes()
+            for queue in QUEUES:
+                await self._open(queue)
             while not stop.is_set():
                 if self._stale or epoch != self._link.epoch:
-                    # The server may still answer old requests, so the inboxes are new ones.
                     epoch, self._stale = self._link.epoch, False
-                    await self._renew_inboxes()
+                    self._start_anew()
                 await self._sleep_until(await self._ask())
-                await self._sweep()
+                self._sweep()
             return await self._finish()
         finally:
             stopping.cancel()
             unwatch()
-            await self._drop_inboxes()
+            for renewing in self._renewing.values():
+                renewing.cancel()
+            await asyncio.gather(*(self._link.drop(one) for _, one in self._inboxes.values()), return_exceptions=True)
 
     async def _sleep_until(self, until: float) -> None:
         timer = asyncio.get_running_loop().call_at(until, self._wake.set)
@@ -114,7 +119,7 @@ class Puller:
         quiet = bool(asks) and all(line.is_quiet(now) for line in lines)
         for ask in asks:
             line = self._lines[ask.queue]
-            if line.not_before > now:
+            if line.not_before > now or ask.queue not in self._inboxes or ask.queue in self._renewing:
                 continue
             token, body = line.ask(ask, now, quiet=quiet)
             self._sides.of(ask.queue).promised += ask.batch
@@ -163,47 +168,78 @@ class Puller:
                 self.lost.set()
         self._wake.set()
 
-    async def _sweep(self) -> None:
-        """Takes back what was promised to requests that are over, and starts anew what has gone silent."""
-        now = time.monotonic()
-        silent = False
-        for line in self._lines.values():
-            side = self._sides.of(line.queue)
-            side.promised = min(side.promised, line.still_asked(now))
-            silent |= line.is_silent(now)
-        if silent and self._link.is_up:
-            log.warning("the broker forgot a pull request, asking again")
-            await self._renew_inboxes()
-
-    async def _renew_inboxes(self) -> None:
-        await self._drop_inboxes()
-        now = time.monotonic()
+    def _sweep(self) -> None:
+        """Looks for requests that nobody has ended in time, and for what has gone silent."""
+        if not self._link.is_up:
+            return
         for queue in QUEUES:
-            inbox = self._link.client.new_inbox()
+            if queue in self._renewing:
+                continue
+            if queue not in self._inboxes or self._in_doubt(queue):
+                self._renew(queue, doubting=queue in self._inboxes)
 
-            async def take(msg: Msg, queue: Queue = queue) -> None:
-                self._on_answer(msg, queue)
+    def _in_doubt(self, queue: Queue) -> bool:
+        now, line = time.monotonic(), self._lines[queue]
+        return line.is_silent(now) or line.is_overdue(now, self._sides.of(queue).promised)
 
-            subscription = await self._link.client.subscribe(f"{inbox}.*", cb=take)
-            self._inboxes[queue] = inbox, subscription
-            self._lines[queue].start_anew(now)
-            side = self._sides.of(queue)
-            side.promised = side.waiting = 0
+    def _start_anew(self) -> None:
+        """Takes new inboxes, because the server may still answer the requests of the old ones."""
+        for queue in QUEUES:
+            if queue in self._doubting:
+                self._renewing.pop(queue).cancel()
+            if queue not in self._renewing:
+                self._renew(queue, doubting=False)
 
-    async def _drop_inboxes(self) -> None:
-        for _, subscription in self._inboxes.values():
+    def _renew(self, queue: Queue, *, doubting: bool) -> None:
+        task = asyncio.get_running_loop().create_task(self._renewed(queue, doubting=doubting))
+        self._renewing[queue] = task
+
+        def ended(_: asyncio.Task[None]) -> None:
+            if self._renewing.get(queue) is task:
+                del self._renewing[queue]
+            self._wake.set()
+
+        task.add_done_callback(ended)
+
+    async def _renewed(self, queue: Queue, *, doubting: bool) -> None:
+        """Takes a fresh inbox when nothing more can come on the old one, or has the doubts cleared that it is wanted.
+
+        A broker that stalls reads requests later, and answers them all. So their places stay promised until it has answered
+        a ping, and if that has not ended them, until it has confirmed that it knows the inbox no more.
+        """
+        if doubting:
+            self._doubting.add(queue)
             try:
-                await self._link.drop(subscription)
-            except TROUBLE as error:
-                log.debug("could not end a subscription: %s", error)
-        self._inboxes.clear()
+                await self._link.heard()
+            finally:
+                self._doubting.discard(queue)
+            if not self._link.is_up or not self._in_doubt(queue):
+                return
+            log.warning("the broker forgot a pull request, asking again")
+        if queue in self._inboxes:
+            await self._link.drop(self._inboxes.pop(queue)[1])
+        try:
+            if self._link.is_up and self._late is None:
+                await self._open(queue)
+        except TROUBLE as error:
+            log.debug("could not subscribe, trying again: %s", error)
+
+    async def _open(self, queue: Queue) -> None:
+        async def take(msg: Msg) -> None:
+            self._on_answer(msg, queue)
+
+        inbox = self._link.client.new_inbox()
+        self._inboxes[queue] = inbox, await self._link.client.subscribe(f"{inbox}.*", cb=take)
+        self._lines[queue].start_anew(time.monotonic())
+        side = self._sides.of(queue)
+        side.promised = side.waiting = 0
 
     async def _finish(self) -> list[tuple[Msg, Place]]:
         """Ends the subscriptions and collects what was on its way."""
         self._late = []
-        subscriptions = [subscription for _, subscription in self._inboxes.values()]
         if self._link.is_up:
-            ended = asyncio.gather(*(self._link.drop(one) for one in subscriptions), return_exceptions=True)
+            ends = [self._link.drop(one) for _, one in self._inboxes.values()]
+            ended = asyncio.gather(*ends, *self._renewing.values(), return_exceptions=True)
             await asyncio.wait({ended}, timeout=_LAST_ANSWERS)
             ended.cancel()
         self._inboxes.clear()

@@ -84,7 +84,7 @@ class Attempt:
         The last delivery that the broker would make goes through the coordinator: a nak would make a dead letter of it.
         """
         if self.number < self._work.task["retry"]["maxAttempts"]:
-            return await self._answer(delivery.nak(_GIVE_BACK_MS))
+            return await self._nak(_GIVE_BACK_MS)
         try:
             await self._defer("the worker was stopped", _GIVE_BACK_MS, self.number - 1)
         except (NotStored, TooLarge) as error:
@@ -93,7 +93,9 @@ class Attempt:
     async def leave_to_other(self) -> None:
         """Does not run a task for another version of the plugin; whoever still wants it publishes it anew."""
         last = self.number >= self._work.task["retry"]["maxAttempts"]
-        await self._answer(delivery.ACK if last else delivery.nak(_OTHER_VERSION_MS), settled=last)
+        if last:
+            return await self._answer(delivery.ACK, settled=True)
+        await self._nak(_OTHER_VERSION_MS)
 
     def _checked(self, meta: Any) -> dict[str, Any]:
         try:
@@ -140,7 +142,7 @@ class Attempt:
         # For people only: the nak says the same to the broker.
         said = {"error": text, "delayMs": follows.delay_ms, "durationMs": self._took_ms}
         await self._rim.link.tell(self._rim.names.signal(self._rim.plugin_id, "retrying"), dump(self._about("retrying", said)))
-        await self._answer(delivery.nak(follows.delay_ms))
+        await self._nak(follows.delay_ms)
 
     async def _defer(self, reason: str, delay_ms: int, used: int) -> None:
         said = {"reason": reason, "delayMs": max(1, delay_ms), "attemptsUsed": used, "task": self._work.task}
@@ -214,6 +216,18 @@ class Attempt:
             raise PermanentError(f"the artefact `{name}` of {len(data)} bytes is too large: {error}") from error
         except NotStored as error:
             raise RetryableError(f"the broker did not store the artefact `{name}`: {error}") from error
+
+    async def _nak(self, delay_ms: float) -> None:
+        """Asks for the task again, as long as it is surely ours and the broker hears of it now.
+
+        Later somebody else may have it, whose delivery a nak would end; the last one would become a dead letter while it
+        runs. Else the lease runs out, which has the same effect.
+        """
+        self._rim.leases.end(self._held)
+        if self._rim.link.is_up and self._held.sure > time.monotonic():
+            await self._rim.link.tell(self._held.reply, delivery.nak(delay_ms))
+        else:
+            log.info("somebody else may have %s by now, leaving it to its lease", self._work.cid)
 
     async def _answer(self, answer: bytes, *, settled: bool = False) -> None:
         if settled:

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Union
 
@@ -235,7 +236,9 @@ async def _renew(rim: Rim, runner: Runner) -> None:
     while True:
         tick = rim.leases.tick
         await asyncio.sleep(tick)
-        for held in rim.leases.due(asyncio.get_running_loop().time(), tick):
+        for held in rim.leases.due(time.monotonic(), tick):
+            if rim.link.is_up:
+                rim.leases.told(held, time.monotonic())
             await rim.link.tell(held.reply, STILL_AT_IT)
         if runner.hanging > _MOST_HANGING:
             raise TooManyHang(f"{runner.hanging} handlers are over their deadline and do not end")

@@ -20,6 +20,8 @@ import type { Instance, JsonValue, Record as FileRecord, Submission } from "../.
 export const MOODY = fileURLToPath(new URL("./moody.js", import.meta.url));
 /** The plugin that keeps artefacts, for `Fleet.plugin`. */
 export const KEEPER = fileURLToPath(new URL("./keeper", import.meta.url));
+/** The plugin whose tasks take half a second, for `Fleet.plugin`. */
+export const NAPPER = fileURLToPath(new URL("./napper", import.meta.url));
 const EXAMPLES = fileURLToPath(new URL("../../examples/", import.meta.url));
 
 export const MANIFEST = {
@@ -110,6 +112,14 @@ export class Fleet {
     this.server = this.#run(program("NATS_SERVER_BIN", "nats-server"), args, "nats.log");
     await until("the broker", async () => await connect({ servers: this.url, timeout: 500, reconnect: false }).then(
       async (nc) => (await nc.close(), true), () => false));
+  }
+
+  /** The broker does nothing for so long, and its connections stay; `last` is done at the end of it. */
+  async stallServer(ms: number, last: () => void): Promise<void> {
+    this.server.signal("SIGSTOP");
+    await sleep(ms);
+    last();
+    this.server.signal("SIGCONT");
   }
 
   async stopCoordinator(): Promise<void> {
