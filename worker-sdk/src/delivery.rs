@@ -4,11 +4,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, HeaderMap, Message, Subject};
 use broker_config::delivery::{Answer, Place};
 use broker_config::header::ATTEMPTS_USED;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::lease::{Begun, Held, Leases};
 use crate::permit::Permit;
@@ -86,8 +87,19 @@ impl Delivery {
     }
 
     /// Deliver the task again after `delay`.
+    ///
+    /// The broker does not look which delivery of the task a nak is for: one that comes late ends the
+    /// delivery of another worker, and throws away what that finds. So nothing is said unless the
+    /// lease is surely held and nothing keeps the nak from leaving now; the task comes again by itself.
     pub(crate) async fn nak(self, delay: Duration) {
-        self.end(Answer::Nak(delay)).await;
+        let leases = self.leases.clone();
+        let _alone = leases.no_renewals().await;
+        let connected = self.client.connection_state() == State::Connected;
+        if connected && leases.is_held(&self.held) {
+            self.end(Answer::Nak(delay)).await;
+        } else {
+            debug!("the task may be somebody else's by now, leaving it to its lease");
+        }
     }
 
     /// Never deliver the task again; call it when its failure is reported, never before.

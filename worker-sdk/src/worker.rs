@@ -187,7 +187,9 @@ async fn serve<P: Plugin>(
     let leave = CancellationToken::new();
     let parts = TaskTracker::new();
     parts.spawn(part(&inner, &leave, async |inner, leave| {
-        inner.rim.leases.renew(&inner.rim.link, &leave).await;
+        if let Err(error) = inner.rim.leases.renew(&inner.rim.link, &leave).await {
+            warn!(error = %error, "cannot renew leases");
+        }
     }));
     parts.spawn(part(&inner, &leave, async |inner, leave| presence::run(&inner, &leave).await));
     parts.spawn(part(&inner, &leave, async |inner, leave| {
