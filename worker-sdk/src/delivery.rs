@@ -32,7 +32,7 @@ pub(crate) struct Delivery {
     used: u32,
     /// Sequence of the task in its stream.
     pub(crate) sequence: u64,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// What is to be done with a message that came.
@@ -62,7 +62,7 @@ impl Delivery {
                 let (client, leases) = (client.clone(), leases.clone());
                 let used = attempts_used(message.headers.as_ref());
                 let sequence = place.stream_sequence;
-                Beginning::Run(Self { client, leases, held, used, sequence, _permit: permit })
+                Beginning::Run(Self { client, leases, held, used, sequence, permit })
             }
             Begun::Running => Beginning::Nothing,
             Begun::Settled => Beginning::Settled(reply),
@@ -72,6 +72,11 @@ impl Delivery {
     /// The lease.
     pub(crate) fn held(&self) -> &Arc<Held> {
         &self.held
+    }
+
+    /// Waits for one of so many places.
+    pub(crate) async fn place(&mut self, places: impl Fn() -> usize) {
+        self.permit.begin(places).await;
     }
 
     /// Number of this attempt, from 1: deliveries, and what was used up before a deferral.

@@ -1,10 +1,10 @@
-//! Answers that come when somebody else has the task.
+//! What comes too late: answers when somebody else has the task, tasks for requests that were given up.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Subscriber;
-use broker_config::{Queue, Task};
+use broker_config::{Names, Queue, Task};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -119,4 +119,42 @@ async fn what_is_said_of_a_task_while_the_broker_is_away_takes_it_from_nobody() 
     the_second_counts(&fleet, &mut given_up).await?;
     worker.stop().await?;
     far.stop().await
+}
+
+#[tokio::test]
+async fn a_task_on_its_way_to_an_inbox_that_was_given_up_is_run() -> anyhow::Result<()> {
+    let fleet = Fleet::start().await?;
+    let proxy = Proxy::start(&fleet.server.url()).await?;
+    let consumer = Names::consumer(&fleet.manifest.id, Queue::Fast);
+    let next = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{consumer}", fleet.names.task_stream());
+    let mut requests = fleet.client.subscribe(next.clone()).await?;
+    fleet.client.flush().await?;
+    let script = Script::completes();
+    let worker = fleet.worker(script.clone(), |options| options.url = proxy.url()).await?;
+    // It takes a new one when it has noticed that it is connected.
+    let (mut inbox, mut same) = (String::new(), false);
+    while !same {
+        let reply = requests.next().await.and_then(|request| request.reply);
+        let reply = reply.ok_or_else(|| anyhow::anyhow!("no request"))?;
+        let (latest, _) = reply.rsplit_once('.').ok_or_else(|| anyhow::anyhow!("{reply}"))?;
+        same = inbox == latest;
+        latest.clone_into(&mut inbox);
+    }
+
+    // It listens there again, and has not said yet that it does not any more.
+    proxy.cut();
+    proxy.hold_behind(format!("SUB {inbox}.* "));
+    proxy.mend();
+    proxy.held().await?;
+    fleet.publish(Queue::Fast, &task("x")?).await?;
+    let ask = r#"{"batch":1,"no_wait":true}"#;
+    #[expect(clippy::disallowed_methods, reason = "a request in the worker's name")]
+    fleet.client.publish_with_reply(next, format!("{inbox}.0"), ask.into()).await?;
+    eventually("the task to be sent there", async || matches!(fleet.held().await, Ok(1))).await?;
+    // A dropped one would come again on time.
+    sleep(LEASE / 3).await;
+    proxy.let_go();
+
+    assert_eq!(fleet.settled("x").await?.attempt, 1);
+    worker.stop().await
 }
