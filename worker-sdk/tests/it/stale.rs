@@ -148,7 +148,6 @@ async fn a_task_on_its_way_to_an_inbox_that_was_given_up_is_run() -> anyhow::Res
     proxy.held().await?;
     fleet.publish(Queue::Fast, &task("x")?).await?;
     let ask = r#"{"batch":1,"no_wait":true}"#;
-    #[expect(clippy::disallowed_methods, reason = "a request in the worker's name")]
     fleet.client.publish_with_reply(next, format!("{inbox}.0"), ask.into()).await?;
     eventually("the task to be sent there", async || matches!(fleet.held().await, Ok(1))).await?;
     // A dropped one would come again on time.
