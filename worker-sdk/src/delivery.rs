@@ -4,11 +4,12 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::connection::State;
 use async_nats::{Client, HeaderMap, Message, Subject};
 use broker_config::delivery::{Answer, Place};
 use broker_config::header::ATTEMPTS_USED;
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::lease::{Begun, Held, Leases};
 use crate::permit::Permit;
@@ -31,7 +32,7 @@ pub(crate) struct Delivery {
     used: u32,
     /// Sequence of the task in its stream.
     pub(crate) sequence: u64,
-    _permit: Permit,
+    permit: Permit,
 }
 
 /// What is to be done with a message that came.
@@ -61,7 +62,7 @@ impl Delivery {
                 let (client, leases) = (client.clone(), leases.clone());
                 let used = attempts_used(message.headers.as_ref());
                 let sequence = place.stream_sequence;
-                Beginning::Run(Self { client, leases, held, used, sequence, _permit: permit })
+                Beginning::Run(Self { client, leases, held, used, sequence, permit })
             }
             Begun::Running => Beginning::Nothing,
             Begun::Settled => Beginning::Settled(reply),
@@ -71,6 +72,11 @@ impl Delivery {
     /// The lease.
     pub(crate) fn held(&self) -> &Arc<Held> {
         &self.held
+    }
+
+    /// Waits for one of so many places.
+    pub(crate) async fn place(&mut self, places: impl Fn() -> usize) {
+        self.permit.begin(places).await;
     }
 
     /// Number of this attempt, from 1: deliveries, and what was used up before a deferral.
@@ -86,8 +92,19 @@ impl Delivery {
     }
 
     /// Deliver the task again after `delay`.
+    ///
+    /// The broker does not look which delivery of the task a nak is for: one that comes late ends the
+    /// delivery of another worker, and throws away what that finds. So nothing is said unless the
+    /// lease is surely held and nothing keeps the nak from leaving now; the task comes again by itself.
     pub(crate) async fn nak(self, delay: Duration) {
-        self.end(Answer::Nak(delay)).await;
+        let leases = self.leases.clone();
+        let _alone = leases.no_renewals().await;
+        let connected = self.client.connection_state() == State::Connected;
+        if connected && leases.is_held(&self.held) {
+            self.end(Answer::Nak(delay)).await;
+        } else {
+            debug!("the task may be somebody else's by now, leaving it to its lease");
+        }
     }
 
     /// Never deliver the task again; call it when its failure is reported, never before.

@@ -13,18 +13,18 @@ use broker_config::wire::signal::{PROGRESS, Signal, SignalType, What};
 use broker_config::wire::task::TaskType;
 use broker_config::{Artifact, ArtifactName, FileFacts, MetaMap, Queue, RunId, Task, TaskId};
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tracing::{Instrument as _, Span, debug, error, field, info_span};
 
 use crate::attempt::{self, time_limit};
 use crate::context::{BoxFuture, Context, Port, SubmitError};
-use crate::delivery::{Beginning, Delivery};
+use crate::delivery::{Beginning, Delivery, ack_again};
 use crate::lease::Held;
 use crate::metrics::count;
 use crate::outcome::Failure;
 use crate::permit::Permit;
 use crate::plugin::Plugin;
-use crate::rim::Inner;
+use crate::rim::{Inner, Rim};
 use crate::settle::Attempt;
 use crate::{artifact, submit, telemetry};
 
@@ -74,7 +74,7 @@ async fn process<P: Plugin>(
     inner: &Arc<Inner<P>>,
     address: TaskAddress,
     message: &Message,
-    delivery: Delivery,
+    mut delivery: Delivery,
 ) {
     let rim = &inner.rim;
     count(&rim.totals.started);
@@ -93,6 +93,11 @@ async fn process<P: Plugin>(
         // It was on its way when the versions changed; the one that it is for is to run it.
         let attempt = Attempt { rim, task: &task, queue, headers, took: Duration::ZERO };
         return Box::pin(attempt.leave_to_other(delivery)).await;
+    }
+    if !is_placed(rim, &mut delivery).await {
+        debug!("more was delivered than there are places, giving it back");
+        let attempt = Attempt { rim, task: &task, queue, headers, took: Duration::ZERO };
+        return Box::pin(attempt.give_back(delivery)).await;
     }
     let span = Span::current();
     span.record("task.id", field::display(&task.task_id));
@@ -132,12 +137,32 @@ async fn process<P: Plugin>(
     attempt.settle(delivery, ended).await;
 }
 
+/// Waits for a place, where more was delivered than was asked for; false if there is none in time.
+async fn is_placed(rim: &Rim, delivery: &mut Delivery) -> bool {
+    let patience = rim.leases.lease();
+    let held = delivery.held().clone();
+    let late = async {
+        held.hold_until(Instant::now() + patience + AFTER_DEADLINE);
+        sleep(patience).await;
+    };
+    tokio::select! {
+        biased;
+        () = delivery.place(|| rim.standing.borrow().permits) => true,
+        () = rim.drain.cancelled() => false,
+        () = late => false,
+    }
+}
+
 /// Gives back a delivery that came when nothing was to be begun any more.
 pub(crate) async fn give_back<P: Plugin>(inner: Arc<Inner<P>>, message: Message) {
     let rim = &inner.rim;
     let Some(address) = rim.names.parse_task(&message.subject) else { return };
     let permit = rim.permits.take(address.queue);
-    let Beginning::Run(delivery) = begin(&inner, &message, permit) else { return };
+    let delivery = match begin(&inner, &message, permit) {
+        Beginning::Run(delivery) => delivery,
+        Beginning::Settled(reply) => return ack_again(&rim.link.client, reply).await,
+        Beginning::Nothing => return,
+    };
     let Ok(task) = read(&message.payload, &address) else { return };
     let (queue, headers) = (address.queue, message.headers.as_ref());
     Attempt { rim, task: &task, queue, headers, took: Duration::ZERO }.give_back(delivery).await;

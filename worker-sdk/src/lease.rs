@@ -9,20 +9,26 @@
 //! running attempt then takes over the new delivery ([`Leases::begin`]) and ends that one; it is
 //! not run a second time. Nor is one that was settled here a moment ago: its answer was lost, or
 //! was still on its way, and is given again.
+//!
+//! That a lease is surely held ([`Leases::is_held`]) is known by an echo: a message to ourselves that
+//! is sent behind the renewals comes back when the broker has taken them.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_nats::Subject;
+use async_nats::connection::State as Connection;
+use async_nats::{Subject, SubscribeError};
 use broker_config::delivery::{Answer, Place};
 use broker_config::wire::instance::Running;
 use broker_config::{Cid, TaskId};
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use crate::connect::Link;
+use crate::echo::Echo;
 
 /// Most tasks that a sign of life lists.
 const LISTED: usize = 16;
@@ -57,7 +63,10 @@ pub(crate) struct Held {
 struct State {
     reply: Subject,
     delivered: u32,
+    /// When it was delivered or renewed last.
     renewed: Instant,
+    /// The last such time that the broker knows of.
+    known: Instant,
     until: Instant,
     task: Option<(TaskId, Cid)>,
     fraction: Option<f32>,
@@ -108,6 +117,8 @@ pub(crate) struct Leases {
     lease: Mutex<Duration>,
     held: Mutex<BTreeMap<Subject, Arc<Held>>>,
     settled: Mutex<Settled>,
+    /// Held while renewals are sent, and by what they must not overtake.
+    sending: tokio::sync::Mutex<()>,
 }
 
 /// The tasks that were settled last.
@@ -119,7 +130,12 @@ struct Settled {
 
 impl Leases {
     pub(crate) fn new() -> Self {
-        Self { lease: Mutex::new(FIRST_GUESS), held: Mutex::default(), settled: Mutex::default() }
+        Self {
+            lease: Mutex::new(FIRST_GUESS),
+            held: Mutex::default(),
+            settled: Mutex::default(),
+            sending: tokio::sync::Mutex::default(),
+        }
     }
 
     fn held(&self) -> MutexGuard<'_, BTreeMap<Subject, Arc<Held>>> {
@@ -135,7 +151,7 @@ impl Leases {
         *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
     }
 
-    fn lease(&self) -> Duration {
+    pub(crate) fn lease(&self) -> Duration {
         *self.lease.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,12 +175,13 @@ impl Leases {
             if state.until > now {
                 state.reply = reply;
                 state.delivered = place.delivered;
-                state.renewed = now;
+                (state.renewed, state.known) = (now, now);
                 return Begun::Running;
             }
         }
         let delivered = place.delivered;
-        let state = State { reply, delivered, renewed: now, until, task: None, fraction: None };
+        let (task, fraction) = (None, None);
+        let state = State { reply, delivered, renewed: now, known: now, until, task, fraction };
         let state = Mutex::new(state);
         let held = Arc::new(Held { subject: subject.clone(), message, since: now, state });
         all.insert(subject, held.clone());
@@ -212,20 +229,67 @@ impl Leases {
     }
 
     /// Renews every lease before a third of it has passed, until `stop`.
-    pub(crate) async fn renew(&self, link: &Link, stop: &CancellationToken) {
+    ///
+    /// While the connection is away nothing is sent: it would reach the broker when the task may
+    /// be somebody else's.
+    pub(crate) async fn renew(
+        &self,
+        link: &Link,
+        stop: &CancellationToken,
+    ) -> Result<(), SubscribeError> {
+        let inbox = link.client.new_inbox();
+        let mut echoes = link.client.subscribe(inbox.clone()).await?;
+        let mut last = Echo::default();
         loop {
             let lease = self.lease();
             let tick = (lease / 9).min(Duration::from_secs(1));
             if stop.run_until_cancelled(sleep(tick)).await.is_none() {
-                return;
+                return Ok(());
             }
-            for reply in self.due(Instant::now(), lease / 3, tick) {
-                let renewal = crate::tell(&link.client, reply, Answer::Progress.body());
-                if let Err(error) = renewal.await {
+            while let Some(Some(echo)) = echoes.next().now_or_never() {
+                if let Some(sent) = last.came_back(&echo) {
+                    self.reached(sent, Instant::now());
+                }
+            }
+            if link.client.connection_state() != Connection::Connected {
+                continue;
+            }
+            let _sending = self.sending.lock().await;
+            let now = Instant::now();
+            let due = self.due(now, lease / 3, tick);
+            let some = !due.is_empty();
+            let renewals = due.into_iter().map(|reply| (reply, Answer::Progress.body()));
+            let echo = some.then(|| (inbox.clone().into(), last.send(now)));
+            for (to, body) in renewals.chain(echo) {
+                if let Err(error) = crate::tell(&link.client, to, body).await {
                     warn!(error = %error, "could not renew a lease");
                 }
             }
         }
+    }
+
+    /// What was renewed by `sent` has reached the broker by `now`. One that came when the lease was
+    /// over already does not count: the task may have been somebody else's by then.
+    fn reached(&self, sent: Instant, now: Instant) {
+        let lease = self.lease();
+        for held in self.held().values() {
+            let mut state = held.state();
+            if state.renewed <= sent && now < state.known + lease {
+                state.known = state.renewed;
+            }
+        }
+    }
+
+    /// Whether the task is surely lent to this delivery and to no other one, and will be when what is
+    /// sent now has arrived.
+    pub(crate) fn is_held(&self, held: &Held) -> bool {
+        Instant::now() < held.state().known + self.lease() * 8 / 9
+    }
+
+    /// Keeps renewals from being sent meanwhile. One that was read from the list before, and is
+    /// sent behind a nak, would make a whole lease of the nak's delay.
+    pub(crate) async fn no_renewals(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.sending.lock().await
     }
 
     /// The reply subjects of the leases that would be renewed too late at the next tick.
@@ -249,85 +313,4 @@ pub(crate) fn millis(duration: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn delivery(stream_sequence: u64, delivered: u32) -> Place {
-        Place { delivered, stream_sequence, consumer_sequence: 0, stored_at: 0, pending: 0 }
-    }
-
-    /// Begins a delivery of `task` that is taken for a new one.
-    fn begin(leases: &Leases, reply: &str, place: Place, until: Instant) -> Arc<Held> {
-        match leases.begin("task".into(), reply.into(), place, until) {
-            Begun::New(held) => held,
-            other @ (Begun::Running | Begun::Settled) => panic!("{reply}: {other:?}"),
-        }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_lease_is_renewed_every_third_until_its_time_is_up() {
-        let leases = Leases::new();
-        let start = Instant::now();
-        begin(&leases, "reply", delivery(1, 1), start + SECOND * 10);
-
-        let renewed: Vec<u32> = (1..20_u32)
-            .filter(|&s| !leases.due(start + SECOND * s, SECOND * 3, SECOND).is_empty())
-            .collect();
-
-        assert_eq!(renewed, [2, 4, 6, 8]);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_same_message_is_not_run_twice() {
-        let leases = Leases::new();
-        let until = Instant::now() + SECOND;
-        let held = begin(&leases, "first", delivery(1, 1), until);
-        let again = || leases.begin("task".into(), "again".into(), delivery(1, 2), until);
-
-        assert!(matches!(again(), Begun::Running));
-        assert_eq!(held.latest(), ("again".into(), 2));
-        leases.remember(&held);
-        leases.end(&held);
-        assert!(matches!(again(), Begun::Settled));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_task_that_was_published_anew_is_another_one() {
-        let leases = Leases::new();
-        let until = Instant::now() + SECOND;
-        let first = begin(&leases, "first", delivery(1, 1), until);
-        begin(&leases, "anew, while the first runs", delivery(2, 1), until);
-        leases.remember(&first);
-        begin(&leases, "anew, after it was settled", delivery(3, 1), until);
-        assert_eq!(first.latest(), ("first".into(), 1));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_attempt_that_has_had_its_time_gives_way() {
-        let leases = Leases::new();
-        let hung = begin(&leases, "first", delivery(1, 1), Instant::now() + SECOND);
-        tokio::time::advance(SECOND * 2).await;
-        let until = Instant::now() + SECOND;
-
-        let next = begin(&leases, "second", delivery(1, 2), until);
-        leases.end(&hung);
-        let third = leases.begin("task".into(), "third".into(), delivery(1, 3), until);
-
-        assert!(matches!(third, Begun::Running), "the end of the first left the second alone");
-        assert_eq!(next.latest(), ("third".into(), 3));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn memory_of_what_was_settled_is_bounded() {
-        let leases = Leases::new();
-        for sequence in 0..40_000 {
-            let held = begin(&leases, "reply", delivery(sequence, 1), Instant::now() + SECOND);
-            leases.remember(&held);
-            leases.end(&held);
-        }
-        let settled = leases.settled();
-        assert_eq!((settled.order.len(), settled.all.len()), (REMEMBERED, REMEMBERED));
-    }
-}
+mod tests;

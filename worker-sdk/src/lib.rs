@@ -8,6 +8,7 @@ mod connect;
 mod context;
 mod control;
 mod delivery;
+mod echo;
 mod facts;
 mod files;
 mod guard;

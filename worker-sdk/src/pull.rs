@@ -3,7 +3,7 @@
 //! `share::plan` says what to ask for; here the requests are sent, answers counted, and silence
 //! noticed. What is promised to a request that nobody answered is taken back when the request is
 //! surely over. A reconnect starts with a fresh inbox: the server may still hold the requests of
-//! the old one, and would answer them as well.
+//! the old one, and would answer them as well. What comes there all the same is run.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use async_nats::connection::State;
 use async_nats::{Message, StatusCode, SubscribeError};
 use broker_config::delivery::Place;
 use broker_config::{Lane, Names, PluginId, Queue};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::FutureExt as _;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ use crate::standing::Gate;
 
 mod line;
 
-use line::Line;
+use line::{Heard, Line};
 
 /// How often overdue requests are looked for.
 const TICK: Duration = Duration::from_millis(500);
@@ -104,8 +104,8 @@ impl Puller {
                     self.start_anew(&mut deliver).await?;
                     continue;
                 }
-                answer = fast.answers.next() => (Queue::Fast, answer),
-                answer = background.answers.next() => (Queue::Background, answer),
+                answer = fast.next() => (Queue::Fast, answer),
+                answer = background.next() => (Queue::Background, answer),
                 () = permits.freed() => continue,
                 Ok(()) = gate.changed() => continue,
                 () = sleep_until(wake) => {
@@ -158,7 +158,7 @@ impl Puller {
     fn take_what_is_there(&mut self, deliver: &mut impl FnMut(Message, Permit)) {
         for queue in Queue::ALL {
             for _ in 0..BURST {
-                match self.lines[at(queue)].answers.next().now_or_never() {
+                match self.lines[at(queue)].next().now_or_never() {
                     Some(Some(answer)) => self.on_answer(queue, answer, deliver),
                     Some(None) | None => break,
                 }
@@ -166,16 +166,18 @@ impl Puller {
         }
     }
 
-    fn on_answer(
-        &mut self,
-        queue: Queue,
-        answer: Message,
-        deliver: &mut impl FnMut(Message, Permit),
-    ) {
+    fn on_answer(&mut self, queue: Queue, heard: Heard, deliver: &mut impl FnMut(Message, Permit)) {
+        let is_task = |answer: &Message| answer.status.is_none_or(|it| it == StatusCode::OK);
+        let answer = match heard {
+            Heard::Answer(answer) => answer,
+            // It was promised to nobody any more.
+            Heard::Late(late) if is_task(&late) => return deliver(late, self.permits.take(queue)),
+            Heard::Late(_) | Heard::Echo => return,
+        };
         let line = &mut self.lines[at(queue)];
         let side = self.sides.of_mut(queue);
         line.heard = Instant::now();
-        let Some(status) = answer.status.filter(|&status| status != StatusCode::OK) else {
+        let Some(status) = answer.status.filter(|_| !is_task(&answer)) else {
             side.promised = side.promised.saturating_sub(1);
             if side.promised == 0 {
                 line.all_answered();
@@ -217,11 +219,15 @@ impl Puller {
     /// long request has gone silent.
     async fn sweep(&mut self) -> Result<(), SubscribeError> {
         let now = Instant::now();
+        if self.link.client.connection_state() != State::Connected {
+            return Ok(());
+        }
         for line in &mut self.lines {
+            line.doubt(&self.link.client, now).await;
             let side = self.sides.of_mut(line.queue);
-            side.promised = side.promised.min(line.still_asked(now));
-            let connected = self.link.client.connection_state() == State::Connected;
-            if connected && line.is_silent(now) {
+            let (still, forgotten) = line.still_asked(now);
+            side.promised = side.promised.min(still);
+            if forgotten || line.is_silent(now) {
                 warn!(queue = %line.queue, "the broker forgot a pull request, asking again");
                 line.renew_inbox(&self.link.client).await?;
                 side.promised = 0;
@@ -248,19 +254,10 @@ impl Puller {
     async fn finish(mut self) -> Vec<Message> {
         let mut late = Vec::new();
         for line in &mut self.lines {
-            if line.answers.drain().await.is_err() {
-                break;
-            }
-            let rest = async {
-                while let Some(answer) = line.answers.next().await {
-                    if answer.status.is_none() {
-                        late.push(answer);
-                    }
-                }
-            };
-            // Without a connection nothing more will come, and nothing will end the wait.
-            drop(timeout(LAST_ANSWERS, rest).await);
+            // Without a connection nothing will end the wait.
+            drop(timeout(LAST_ANSWERS, line.close(&mut late)).await);
         }
+        late.retain(|answer| answer.status.is_none());
         late
     }
 }

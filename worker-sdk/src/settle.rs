@@ -33,6 +33,7 @@ use crate::lease::millis;
 use crate::metrics::count;
 use crate::outcome::{Destination, Failure};
 use crate::rim::Rim;
+use crate::submit::NotForwarded;
 use crate::{submit, telemetry};
 
 /// How long settling may take, a restart of the broker included; the lease is renewed so long.
@@ -90,7 +91,8 @@ impl Attempt<'_> {
                 self.record(delivery, RecordStatus::Skipped, meta, Some(reason)).await;
             }
             Ok(_) => self.record(delivery, RecordStatus::Completed, meta, None).await,
-            Err(failure) => self.fail(delivery, failure).await,
+            Err(NotForwarded::Failed(failure)) => self.fail(delivery, failure).await,
+            Err(NotForwarded::NotStored(error)) => self.leave(delivery, &error),
         }
     }
 

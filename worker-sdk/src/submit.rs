@@ -17,12 +17,40 @@ use crate::rim::Rim;
 use crate::settle::Attempt;
 use crate::telemetry;
 
+/// A forward was not carried out.
+#[derive(Debug)]
+pub(crate) enum NotForwarded {
+    /// It cannot be, or not as things are: the attempt failed.
+    Failed(Failure),
+    /// It could not be stored although it was tried again and again. The attempt did not fail.
+    NotStored(PublishError),
+}
+
+impl From<Failure> for NotForwarded {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<PublishError> for NotForwarded {
+    fn from(error: PublishError) -> Self {
+        match error {
+            PublishError::TooLarge { .. } => Self::Failed(Failure::permanent(error)),
+            PublishError::WrongLastSequence { .. }
+            | PublishError::Refused { .. }
+            | PublishError::NoStream { .. }
+            | PublishError::Unacknowledged { .. }
+            | PublishError::Closed => Self::NotStored(error),
+        }
+    }
+}
+
 /// Carries out a forward; returns what the record says about it.
 pub(crate) async fn forward(
     attempt: &Attempt<'_>,
     to: &Destination,
     sequence: u64,
-) -> Result<String, Failure> {
+) -> Result<String, NotForwarded> {
     let task = attempt.task;
     let (submission, reason) = match to {
         Destination::File(path) => {
@@ -43,14 +71,12 @@ pub(crate) async fn forward(
         }
     };
     if submission.depth > MAX_DEPTH {
-        return Err(Failure::permanent(format!("forwarded {} times", submission.depth)));
+        return Err(Failure::permanent(format!("forwarded {} times", submission.depth)).into());
     }
     let (subject, mut headers, body) = message(attempt.rim, attempt.queue, &submission)?;
     headers.insert(MESSAGE_ID, format!("forward.{sequence}"));
     telemetry::inject(&Span::current(), attempt.headers, &mut headers);
-    attempt.publish(subject, headers, body).await.map_err(|error| {
-        if error.is_retryable() { Failure::retryable(error) } else { Failure::permanent(error) }
-    })?;
+    attempt.publish(subject, headers, body).await?;
     Ok(reason)
 }
 
@@ -111,4 +137,29 @@ async fn look(path: PathBuf) -> Result<(PathBuf, Cid, FileFacts), SubmitError> {
     });
     let read = read.await.map_err(std::io::Error::other).and_then(|read| read);
     read.map_err(|source| SubmitError::Read { path: shown, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_forward_that_is_too_large_fails_by_not_being_stored() {
+        let subject = String::new;
+        let full = PublishError::Refused {
+            subject: subject(),
+            code: 10077,
+            description: "maximum bytes exceeded".to_owned(),
+        };
+        for (error, fails) in [
+            (PublishError::TooLarge { subject: subject(), bytes: 2, limit: 1 }, true),
+            (full, false),
+            (PublishError::NoStream { subject: subject() }, false),
+            (PublishError::Unacknowledged { subject: subject() }, false),
+            (PublishError::Closed, false),
+        ] {
+            let said = NotForwarded::from(error.clone());
+            assert_eq!(matches!(said, NotForwarded::Failed(_)), fails, "{error}");
+        }
+    }
 }

@@ -188,7 +188,9 @@ async fn serve<P: Plugin>(
     let leave = CancellationToken::new();
     let parts = TaskTracker::new();
     parts.spawn(part(&inner, &leave, async |inner, leave| {
-        inner.rim.leases.renew(&inner.rim.link, &leave).await;
+        if let Err(error) = inner.rim.leases.renew(&inner.rim.link, &leave).await {
+            warn!(error = %error, "cannot renew leases");
+        }
     }));
     parts.spawn(part(&inner, &leave, async |inner, leave| presence::run(&inner, &leave).await));
     parts.spawn(part(&inner, &leave, async |inner, leave| {
@@ -241,8 +243,8 @@ async fn pull<P: Plugin>(
         Ok(())
     };
     let announcing = announce::keep(inner, &rim.drain);
-    to_its_end(Box::pin(pull_lanes(inner, options, handlers, gate)), try_join(announcing, watching))
-        .await
+    let pulling = Box::pin(pull_lanes(inner, options, handlers, gate));
+    to_its_end(pulling, try_join(announcing, watching), &rim.drain).await
 }
 
 /// Pulls the tasks of the lane that the coordinator names, and goes over to another one when it
@@ -288,25 +290,30 @@ async fn pull_lanes<P: Plugin>(
             }
             std::future::pending::<Result<(), WorkerError>>().await
         };
-        for late in to_its_end(pulling.map_err(WorkerError::Closed), moving).await? {
+        for late in to_its_end(pulling.map_err(WorkerError::Closed), moving, &moved).await? {
             handlers.spawn(handle::give_back(inner.clone(), late));
         }
     }
     Ok(())
 }
 
-/// Runs `work` to its end; what goes on `beside` it cuts it short only by failing.
+/// Runs `work` to its end; what goes on `beside` it tells it to `stop` only by failing.
 ///
-/// On a drain both end, and `work` last: it still collects what is on its way.
+/// On a drain both end, and `work` last, as on a failure: it still collects what is on its way.
 async fn to_its_end<T, U, E>(
     work: impl Future<Output = Result<T, E>>,
     beside: impl Future<Output = Result<U, E>>,
+    stop: &CancellationToken,
 ) -> Result<T, E> {
-    tokio::select! {
+    let mut work = std::pin::pin!(work);
+    let error = tokio::select! {
         biased;
-        done = work => done,
-        Err(error) = beside => Err(error),
-    }
+        done = &mut work => return done,
+        Err(error) = beside => error,
+    };
+    stop.cancel();
+    drop(work.await);
+    Err(error)
 }
 
 /// Waits for what runs, within the grace period.
@@ -362,29 +369,30 @@ fn host() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use tokio::time::sleep;
 
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_on_its_way_at_a_drain_is_still_collected() {
-        let drain = CancellationToken::new();
-        let work = async {
-            drain.cancelled().await;
-            sleep(STOPPING).await;
-            Ok("late")
-        };
-        let beside = async {
-            drain.cancelled().await;
-            Ok(())
-        };
-        drain.cancel();
+    async fn what_is_on_its_way_at_the_end_is_still_collected() {
+        for (fails, expected) in [(false, Ok("late")), (true, Err("no"))] {
+            let drain = CancellationToken::new();
+            let collected = Cell::new(false);
+            let work = async {
+                drain.cancelled().await;
+                sleep(STOPPING).await;
+                collected.set(true);
+                Ok("late")
+            };
+            if !fails {
+                drain.cancel();
+            }
+            let beside = async { if fails { Err("no") } else { Ok(()) } };
 
-        let collected: Result<_, &str> = to_its_end(work, beside).await;
-
-        assert_eq!(collected, Ok("late"));
-        let fails =
-            to_its_end(std::future::pending::<Result<(), _>>(), async { Err::<(), _>("no") });
-        assert_eq!(fails.await, Err("no"));
+            assert_eq!(to_its_end(work, beside, &drain).await, expected);
+            assert!(collected.get(), "fails: {fails}");
+        }
     }
 }

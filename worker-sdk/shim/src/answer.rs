@@ -24,6 +24,13 @@ pub(crate) struct Answer {
     pub(crate) said: Result<Outcome, Failure>,
 }
 
+impl Answer {
+    /// Whether it says that it answers another request than this one.
+    pub(crate) fn is_to_other_than(&self, id: u64) -> bool {
+        self.id.is_some_and(|answered| answered != id)
+    }
+}
+
 /// The output is none that the README describes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unreadable {

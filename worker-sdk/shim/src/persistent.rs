@@ -1,8 +1,9 @@
 //! Processes that live on from task to task, each with one task at a time.
 //!
 //! A process gets a line for each task and answers with a line. One that does anything else (ends,
-//! closes its output, takes too long, says more than was asked) is killed, and another one is
-//! started for the next task.
+//! closes its output, takes too long, says more than was asked, answers another request) is killed, and
+//! another one is started for the next task: one that is out of step would say of each file what it
+//! found out about the one before.
 
 use std::ffi::OsString;
 use std::io;
@@ -57,9 +58,9 @@ struct Process {
 
 /// What came of a task.
 #[derive(Debug)]
-pub(crate) enum Reply {
-    /// The line with the answer.
-    Said(Vec<u8>),
+pub(crate) enum Reply<A> {
+    /// The answer.
+    Said(A),
     /// There is none.
     Silent(Run),
 }
@@ -91,7 +92,8 @@ impl Pool {
         idle.into_iter().for_each(|process| self.retire(process));
     }
 
-    /// Has a process answer one request.
+    /// Has a process answer one request; `read` reads the answer, and says whether it is one to this
+    /// request. The process of another one is killed.
     ///
     /// # Errors
     ///
@@ -100,7 +102,11 @@ impl Pool {
     /// # Cancel safety
     ///
     /// Dropping the future kills the process that has the task.
-    pub(crate) async fn run(&self, terms: &Terms<'_>) -> io::Result<Reply> {
+    pub(crate) async fn run<A>(
+        &self,
+        terms: &Terms<'_>,
+        read: impl FnOnce(&[u8]) -> (A, bool),
+    ) -> io::Result<Reply<A>> {
         let mut process = match self.take() {
             Some(process) => process,
             None => self.start()?,
@@ -108,8 +114,13 @@ impl Pool {
         *process.words.lock().unwrap_or_else(PoisonError::into_inner) = Tail::default();
         let end = match process.exchange(terms).await? {
             Ok(said) => {
-                self.put_back(process);
-                return Ok(Reply::Said(said));
+                let (answer, in_step) = read(&said);
+                if in_step {
+                    self.put_back(process);
+                } else {
+                    process.kept.kill(LATE).await;
+                }
+                return Ok(Reply::Said(answer));
             }
             Err(end) => end,
         };

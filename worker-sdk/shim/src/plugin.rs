@@ -126,12 +126,19 @@ impl Plugin for Shim {
                 let run = once::run(&self.plan.launch, &terms).await;
                 self.judge(ctx, &run.retryable()?)?
             }
-            Some(pool) => match pool.run(&terms).await.retryable()? {
-                Reply::Said(line) => self.read(&line)?,
-                Reply::Silent(run) => return Err(self.without_answer(ctx, &run)),
-            },
+            Some(pool) => {
+                let read = |line: &[u8]| {
+                    let answer = self.read(line);
+                    let other = answer.as_ref().is_ok_and(|answer| answer.is_to_other_than(id));
+                    (answer, !other)
+                };
+                match pool.run(&terms, read).await.retryable()? {
+                    Reply::Said(answer) => answer?,
+                    Reply::Silent(run) => return Err(self.without_answer(ctx, &run)),
+                }
+            }
         };
-        if answer.id.is_some_and(|answered| answered != id) {
+        if answer.is_to_other_than(id) {
             return Err(Failure::retryable("the command answered another request"));
         }
         for file in &answer.submit {

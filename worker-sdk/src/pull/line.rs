@@ -1,4 +1,8 @@
 //! The requests to one queue's consumer: what was sent, what may still be answered.
+//!
+//! Time alone does not end a request: a broker that stood still reads it later and answers it then.
+//! So one that is late is over only when an echo that was sent behind it has come back, and its time
+//! has passed since.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -6,8 +10,12 @@ use std::time::Duration;
 use async_nats::{Client, Message, SubscribeError, Subscriber};
 use broker_config::Queue;
 use bytes::Bytes;
+use futures_util::stream::SelectAll;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::Instant;
+use tracing::debug;
 
+use crate::echo::Echo;
 use crate::share::{Ask, Wait};
 
 /// How long a request waits, by kind: a permit that is promised to one queue cannot serve the other.
@@ -17,8 +25,14 @@ const SHORT: Duration = Duration::from_millis(500);
 const QUIET: Duration = Duration::from_secs(5);
 /// How often the server says that a quiet request still waits; two in a row must not be missed.
 const HEARTBEAT: Duration = Duration::from_millis(1_500);
-/// After this much more than its time a request is over, answered or not.
-const MARGIN: Duration = Duration::from_secs(2);
+/// After this without one, something is wrong.
+const SILENCE: Duration = Duration::from_millis(1_750);
+/// How much more than its time a request may take to be answered, once it was read.
+const MARGIN: Duration = Duration::from_secs(1);
+/// The same for one that no echo says was read. So long a connection does not hang.
+const FORGOTTEN: Duration = Duration::from_secs(40);
+/// Last token of the subject of echoes.
+const ECHO: &str = "echo";
 /// Pause before an empty queue is looked at again; doubles up to the second.
 const LOOK: [Duration; 2] = [Duration::from_millis(20), Duration::from_millis(500)];
 /// Pause after the server refused a request; doubles up to the second.
@@ -31,9 +45,15 @@ pub(super) struct Line {
     /// Where requests go.
     next: String,
     inbox: String,
-    pub(super) answers: Subscriber,
+    answers: Subscriber,
+    /// Inboxes that were given up, until an echo says that nothing is on its way there any more. (The
+    /// client's own way to drain a subscription forgets it before the broker has heard of that.)
+    given_up: SelectAll<Subscriber>,
     asks: VecDeque<Sent>,
     pub(super) heard: Instant,
+    echo: Echo,
+    /// When the last echo came back.
+    echoed: Option<Instant>,
     /// When a task came last.
     pub(super) last: Instant,
     pub(super) refused: Option<Duration>,
@@ -47,9 +67,22 @@ pub(super) struct Line {
 pub(super) struct Sent {
     token: u64,
     batch: usize,
-    over: Instant,
+    at: Instant,
+    lasts: Duration,
+    /// When the broker had surely read it.
+    read: Option<Instant>,
     heartbeat: bool,
     pub(super) look: bool,
+}
+
+/// What came.
+pub(super) enum Heard {
+    /// On the inbox.
+    Answer(Message),
+    /// On one that was given up.
+    Late(Message),
+    /// An echo.
+    Echo,
 }
 
 impl Line {
@@ -65,8 +98,11 @@ impl Line {
             next,
             inbox,
             answers,
+            given_up: SelectAll::new(),
             asks: VecDeque::new(),
             heard: now,
+            echo: Echo::default(),
+            echoed: None,
             last: now,
             refused: None,
             not_before: now,
@@ -76,10 +112,79 @@ impl Line {
     }
 
     pub(super) async fn renew_inbox(&mut self, client: &Client) -> Result<(), SubscribeError> {
-        (self.inbox, self.answers) = subscribe(client).await?;
+        let (inbox, answers) = subscribe(client).await?;
+        self.inbox = inbox;
+        self.given_up.push(std::mem::replace(&mut self.answers, answers));
         self.asks.clear();
         self.heard = Instant::now();
+        self.call(client, self.heard).await;
         Ok(())
+    }
+
+    /// What comes next; `None` when the connection is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Nothing is lost when it is dropped.
+    pub(super) async fn next(&mut self) -> Option<Heard> {
+        tokio::select! {
+            biased;
+            // Before the echo that closes these.
+            Some(late) = self.given_up.next() => Some(Heard::Late(late)),
+            answer = self.answers.next() => {
+                let answer = answer?;
+                if answer.reply.is_none() && answer.subject.ends_with(ECHO) {
+                    self.came_back(&answer);
+                    return Some(Heard::Echo);
+                }
+                Some(Heard::Answer(answer))
+            }
+        }
+    }
+
+    /// Gives all inboxes up, and returns the tasks that were on their way.
+    pub(super) async fn close(&mut self, late: &mut Vec<Message>) {
+        while let Some(Some(answer)) = self.given_up.next().now_or_never() {
+            late.push(answer);
+        }
+        // Without a connection nothing more will come.
+        if self.answers.drain().await.is_ok() {
+            while let Some(answer) = self.answers.next().await {
+                late.push(answer);
+            }
+        }
+    }
+
+    fn came_back(&mut self, echo: &Message) {
+        let Some(sent) = self.echo.came_back(echo) else { return };
+        let now = Instant::now();
+        self.echoed = Some(now);
+        self.given_up.clear();
+        for ask in self.asks.iter_mut().filter(|ask| ask.at <= sent) {
+            ask.read.get_or_insert(now);
+        }
+    }
+
+    /// Sends an echo behind requests that are late.
+    pub(super) async fn doubt(&mut self, client: &Client, now: Instant) {
+        let is_late = |ask: &Sent| ask.read.is_none() && now > ask.at + ask.lasts + MARGIN;
+        let is_late = self.asks.iter().any(is_late);
+        let unheard = self.listens() && now > self.heard + SILENCE;
+        let asked = self.echo.is_awaited() || self.echoed.is_some_and(|back| back > self.heard);
+        if (is_late && !self.echo.is_awaited()) || (unheard && !asked) {
+            self.call(client, now).await;
+        }
+    }
+
+    async fn call(&mut self, client: &Client, now: Instant) {
+        let to = format!("{}.{ECHO}", self.inbox);
+        if let Err(error) = crate::tell(client, to.into(), self.echo.send(now)).await {
+            debug!(error = %error, "could not ask whether the broker is there");
+        }
+    }
+
+    fn listens(&self) -> bool {
+        self.asks.iter().any(|ask| ask.heartbeat)
     }
 
     pub(super) async fn send(
@@ -115,21 +220,24 @@ impl Line {
             self.heard = now;
         }
         let look = ask.wait == Wait::No;
-        let over = now + lasts + MARGIN;
-        self.asks.push_back(Sent { token, batch, over, heartbeat, look });
+        let (at, read) = (now, None);
+        self.asks.push_back(Sent { token, batch, at, lasts, read, heartbeat, look });
         true
     }
 
-    /// Tasks that requests which are not over may still bring; strikes off those that are.
-    pub(super) fn still_asked(&mut self, now: Instant) -> usize {
-        self.asks.retain(|sent| sent.over > now);
-        self.asks.iter().map(|sent| sent.batch).sum()
+    /// Tasks that requests which are not over may still bring; strikes off those that are. Also
+    /// whether these were the last: no answer to them is wanted any more.
+    pub(super) fn still_asked(&mut self, now: Instant) -> (usize, bool) {
+        let before = self.asks.len();
+        self.asks.retain(|sent| !sent.is_over(now));
+        let still = self.asks.iter().map(|sent| sent.batch).sum();
+        (still, before > 0 && self.asks.is_empty())
     }
 
-    /// Whether the server has missed two heartbeats.
+    /// Whether the server has missed two heartbeats, the second one after it gave a sign of life.
     pub(super) fn is_silent(&self, now: Instant) -> bool {
-        let listening = self.asks.iter().any(|sent| sent.heartbeat);
-        listening && now > self.heard + HEARTBEAT * 2 + HEARTBEAT / 3
+        let since = self.echoed.filter(|&back| back > self.heard).map(|back| back + SILENCE);
+        self.listens() && now > since.unwrap_or(self.heard + FORGOTTEN)
     }
 
     /// Every request is answered in full.
@@ -170,6 +278,11 @@ async fn subscribe(client: &Client) -> Result<(String, Subscriber), SubscribeErr
 }
 
 impl Sent {
+    fn is_over(&self, now: Instant) -> bool {
+        let since = self.read.map_or(self.at + FORGOTTEN, |read| read + MARGIN);
+        now > since + self.lasts
+    }
+
     /// How many tasks it did not get, when `answer` ends it.
     pub(super) fn left_over(&self, answer: &Message) -> usize {
         answer

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::PullConsumer;
+use async_nats::jetstream::{self, consumer::PullConsumer};
 use broker_config::topology::Topology;
-use broker_config::{Names, Queue, apply};
+use broker_config::{Names, Queue, Task, apply};
 use futures_util::StreamExt as _;
 use tokio::time::{Instant, sleep};
+use worker_sdk::{Classify as _, Forward, Outcome};
 
-use crate::harness::{Fleet, LEASE, Script, completed, eventually, task};
+use crate::harness::{Fleet, LEASE, Script, completed, eventually, policy, task};
 
 #[tokio::test]
 async fn a_dropped_delivery_comes_again_when_the_lease_is_over() -> anyhow::Result<()> {
@@ -165,5 +166,34 @@ async fn a_record_that_is_due_while_the_broker_is_away_is_put_when_it_is_back() 
     }
     fleet.all_done().await?;
     assert_eq!(script.attempts(), 4);
+    worker.stop().await
+}
+
+#[tokio::test]
+async fn a_forward_that_nobody_stores_is_no_failure() -> anyhow::Result<()> {
+    let fleet = Fleet::start().await?;
+    let stream = fleet.js.get_stream(fleet.names.submit_stream()).await?;
+    let open = stream.cached_info().config.clone();
+    let full = jetstream::stream::Config { max_message_size: 1, ..open.clone() };
+    fleet.js.update_stream(full).await?;
+    let script = Script::new(|_| async {
+        let other = "other".parse().permanent()?;
+        Ok(Outcome::Forward(Forward::plugin(other)))
+    });
+    let worker = fleet.worker(script.clone(), |_| {}).await?;
+    let single = Task { retry: policy(1, &[]), ..task("x")? };
+
+    fleet.publish(Queue::Fast, &single).await?;
+    // It is tried again for half a minute.
+    let begun = Instant::now();
+    while script.attempts() < 2 && begun.elapsed() < Duration::from_secs(90) {
+        assert_eq!(fleet.count_signals("failed"), 0);
+        sleep(Duration::from_millis(50)).await;
+    }
+    fleet.js.update_stream(open).await?;
+
+    let record = fleet.settled("x").await?;
+    assert_eq!(record.reason.as_deref(), Some("forwarded to other"));
+    assert_eq!(fleet.count_signals("failed"), 0);
     worker.stop().await
 }

@@ -51,6 +51,26 @@ async fn a_worker_drains_although_its_plugin_never_took_later_settings() -> anyh
 }
 
 #[tokio::test]
+async fn a_worker_does_as_told_while_its_plugin_thinks_about_settings() -> anyhow::Result<()> {
+    let fleet = Fleet::start().await?;
+    let script = hangs_over(Hangs::Settings);
+    let mut worker = fleet.worker(script.clone(), |_| {}).await?;
+    fleet.in_state(InstanceState::Ready).await?;
+    let mut asked = JoinSet::new();
+    let (client, subject) = (fleet.client.clone(), fleet.names.control(&fleet.manifest.id));
+    let request = serde_json::to_vec(&Control::Configure { settings: settings() })?;
+    asked.spawn(async move { client.request(subject, request.into()).await });
+    eventually("the plugin to hang", async || script.hung.load(SeqCst) == 1).await?;
+
+    assert!(fleet.control(&Control::Pause).await?.success);
+    fleet.in_state(InstanceState::Paused).await?;
+    assert!(fleet.control(&Control::Drain).await?.success);
+
+    worker.ended().await??;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_plugin_that_blocks_when_it_is_paused_keeps_its_leases() -> anyhow::Result<()> {
     let fleet = Fleet::start().await?;
     let (go, gate) = tokio::sync::watch::channel(false);

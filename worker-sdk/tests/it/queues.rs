@@ -107,3 +107,31 @@ async fn an_idle_worker_begins_at_once() -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_broker_that_stands_still_for_a_while_gives_nobody_more_than_it_can_run()
+-> anyhow::Result<()> {
+    let fleet = Fleet::start().await?;
+    let script = Script::new(|_| async {
+        sleep(Duration::from_millis(200)).await;
+        Ok(completed())
+    });
+    let alone = 1.try_into().ok();
+    let worker = fleet.worker(script.clone(), |options| options.concurrency = alone).await?;
+    fleet.publish_many(Queue::Fast, "x", 20).await?;
+    script.begun(2).await?;
+
+    fleet.server.hang()?;
+    // A request that is not answered is late after one second, and surely over some time later.
+    sleep(Duration::from_secs(9)).await;
+    fleet.server.go_on()?;
+    let mut most = 0;
+    while fleet.open_tasks().await? > 0 {
+        most = most.max(fleet.held().await?);
+    }
+
+    assert_eq!(script.most.load(SeqCst), 1, "tasks at once");
+    // The answer to one may still be on its way when the next one is delivered.
+    assert!(most <= 2, "{most} deliveries held by one permit");
+    worker.stop().await
+}

@@ -49,6 +49,22 @@ impl Server {
         Ok(())
     }
 
+    /// Stops the server as the system does when it swaps: it answers nothing, and is not gone.
+    pub(crate) fn hang(&self) -> anyhow::Result<()> {
+        self.signal("STOP")
+    }
+
+    /// Lets it go on.
+    pub(crate) fn go_on(&self) -> anyhow::Result<()> {
+        self.signal("CONT")
+    }
+
+    fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let id = self.process.id().to_string();
+        anyhow::ensure!(Command::new("kill").args(["-s", name, &id]).status()?.success(), "kill");
+        Ok(())
+    }
+
     /// Starts it again on the same port and store.
     pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
         self.process = launch(&self.home, i32::from(self.port))?;

@@ -98,3 +98,37 @@ async fn idle_processes_end_in_good_order_with_the_shim() -> anyhow::Result<()> 
     crate::shim::written(&bed.home.path().join("ended")).await?;
     eventually("the end of what was idle", async || left_of("idle").is_empty()).await
 }
+
+/// Answers each line with its `id` and the name of the file, and the first one twice, the second time
+/// when the next task has begun.
+const TWICE: &str = r#"
+while IFS= read -r line; do
+    file=${line#*'"file":"'}; file=${file%%'"'*}
+    id=${line#*'"id":'}; id=${id%%[,\}]*}
+    answer="{\"outcome\": \"completed\", \"id\": $id, \"meta\": {\"a\": \"${file##*/}\"}}"
+    if mkdir first 2>/dev/null; then
+        echo "$answer"
+        (sleep 0.3; echo "$answer") &
+    else
+        sleep 0.7
+        echo "$answer"
+    fi
+done
+"#;
+
+#[tokio::test]
+async fn an_answer_to_another_request_is_the_last_of_its_process() -> anyhow::Result<()> {
+    let bed = Bed::with(&["--persistent"], TWICE).await?;
+    let names: Vec<String> = (0..5).map(|n| format!("f{n}")).collect();
+
+    for name in &names {
+        let path = bed.file(name, "")?;
+        bed.hand_in(name, &path, |task| task.retry = crate::harness::policy(4, &[50])).await?;
+        // The next one goes to the same process: there is no other.
+        let record = bed.fleet.settled(name).await?;
+        assert_eq!(record.meta["a"].as_text(), Some(name.as_str()));
+    }
+    let failed = bed.fleet.count_signals("retrying");
+    assert!(failed <= 1, "{failed} attempts failed");
+    Ok(())
+}
