@@ -38,6 +38,8 @@ pub enum Sabotage {
     SubmitOnce,
     /// Plugins begin without what they depend on.
     IgnoreOrder,
+    /// A worker that was stopped writes its record over the one that is there by then.
+    NoFence,
 }
 
 /// Microseconds on the clock that all processes of a machine share.

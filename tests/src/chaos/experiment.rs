@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep};
 use super::check::{Kill, Seen, judge};
 use super::ledger::Ledgers;
 use super::leftover;
-use super::plan::{Counts, plan};
+use super::plan::{Counts, Faults, plan};
 use super::process::{Process, Starter};
 use super::recovery::Recovery;
 use super::report::Report;
@@ -41,6 +41,8 @@ pub struct Options {
     pub files: usize,
     /// Kills.
     pub kills: Counts,
+    /// What else happens.
+    pub faults: Faults,
     /// Workers per plugin.
     pub workers: usize,
     /// Tasks at once per worker.
@@ -57,11 +59,11 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     let progress = watch::Sender::new(Progress::default());
     let mut submitting = JoinSet::new();
     let (fleet, sabotage) = (chaos.fleet.clone(), options.sabotage);
-    let amounts = Amounts::of(options.files, options.kills.total());
+    let amounts = Amounts::of(options.files, options.kills.total() + options.faults.total());
     submitting.spawn(submit(fleet, amounts, progress.subscribe(), sabotage));
     let mut random = fastrand::Rng::with_seed(options.seed);
     let executions = amounts.without_kills() * GRAPH.len();
-    let planned = plan(&mut random, options.kills, executions);
+    let planned = plan(&mut random, options.kills, options.faults, executions);
     let started = Instant::now();
     let moves = chaos.disturb(planned, &progress, &mut submitting).await?;
     let undisturbed = Instant::now();
@@ -86,9 +88,11 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         files: options.files,
         plugins: GRAPH.len(),
         kills: chaos.killed,
+        faults: chaos.done,
         executions: seen.executions.len(),
         reexecutions: verdict.reexecutions,
         bound: verdict.bound,
+        stale: verdict.stale,
         lost: verdict.lost,
         duplicates: verdict.duplicates,
         unsettled: verdict.unsettled,
@@ -109,11 +113,14 @@ pub(super) struct Chaos {
     options: Options,
     pub(super) fleet: Arc<Fleet>,
     pub(super) starter: Starter,
-    pub(super) coordinator: Process,
+    pub(super) coordinators: Vec<Process>,
+    /// Which of them is stopped.
+    pub(super) deposed: Option<usize>,
     pub(super) workers: Vec<Process>,
     pub(super) ledgers: Ledgers,
     pub(super) kills: Vec<Kill>,
     pub(super) killed: Counts,
+    pub(super) done: Faults,
     /// Kills of which the time has come.
     pub(super) begun_kills: usize,
     problems: Vec<String>,
@@ -122,19 +129,23 @@ pub(super) struct Chaos {
 impl Chaos {
     async fn start(options: Options) -> anyhow::Result<Self> {
         let fleet = Fleet::on(&Arc::new(Server::start().await?), Names::default()).await?;
+        let url = fleet.server.url();
         let mut starter = Starter {
-            url: fleet.server.url(),
             folder: options.folder.clone(),
             concurrency: options.concurrency,
             sabotage: options.sabotage,
+            replicas: 1,
             started: 0,
         };
-        let coordinator = starter.coordinator()?;
+        let nodes = if options.faults.depose() { 2 } else { 1 };
+        let coordinators: Vec<Process> = (1..=nodes)
+            .map(|node| starter.coordinator(&format!("coordinator-{node}"), &url))
+            .collect::<anyhow::Result<_>>()?;
         let mut workers = Vec::new();
         let instances = Names::bucket_stream(&fleet.names.instances_bucket());
         for (plugin, ..) in GRAPH {
             for _ in 0..options.workers {
-                workers.push(starter.worker(plugin)?);
+                workers.push(starter.worker(plugin, &url)?);
             }
             // A plugin that needs one that nobody has heard of is refused.
             within(START, &format!("{plugin} to be ready"), async || {
@@ -152,10 +163,12 @@ impl Chaos {
             options,
             fleet: Arc::new(fleet),
             starter,
-            coordinator,
+            coordinators,
+            deposed: None,
             workers,
             kills: Vec::new(),
             killed: Counts { workers: 0, coordinator: 0, broker: 0 },
+            done: Faults::default(),
             begun_kills: 0,
             problems: Vec::new(),
         })
@@ -201,11 +214,9 @@ impl Chaos {
     /// Looks at everything that is there in the end.
     async fn look(&mut self) -> anyhow::Result<Seen> {
         let mut processes = std::mem::take(&mut self.workers);
+        processes.append(&mut self.coordinators);
         for process in &mut processes {
             self.note_end(process)?;
-        }
-        if let Some(status) = self.coordinator.ended()? {
-            self.problems.push(format!("the coordinator ended by itself: {status}"));
         }
         let fleet = &self.fleet;
         let mut settled: BTreeMap<String, usize> = BTreeMap::new();
