@@ -15,6 +15,7 @@ pub mod plan;
 pub mod process;
 pub mod recovery;
 pub mod report;
+pub mod stall;
 pub mod submitter;
 
 /// Plugins with their priority and what they need, in the shape of the seed's graph.

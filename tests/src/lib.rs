@@ -14,6 +14,7 @@ pub mod api;
 pub mod bridge;
 pub mod chaos;
 pub mod cli;
+pub mod cluster;
 pub mod docker;
 pub mod eventually;
 pub mod far;
@@ -26,6 +27,7 @@ pub mod submit;
 pub mod terminal;
 pub mod wire;
 
+pub use cluster::Cluster;
 pub use eventually::{LIMIT, eventually, within};
 pub use fleet::Fleet;
 pub use lead::Lead;

@@ -68,6 +68,15 @@ struct RunArgs {
     /// How often the coordinator that leads is stopped for longer than its lease; another one is there
     #[arg(long, default_value_t = 0)]
     coordinator_pauses: usize,
+    /// How often the server that leads one of the streams is killed; on a cluster of three
+    #[arg(long, default_value_t = 0)]
+    leader_kills: usize,
+    /// How often the leader of a stream, of a consumer or of the cluster is told to step down
+    #[arg(long, default_value_t = 0)]
+    step_downs: usize,
+    /// How often all servers of the cluster are restarted, one after the other
+    #[arg(long, default_value_t = 0)]
+    rolling_restarts: usize,
     /// Workers per plugin
     #[arg(long, default_value_t = 2)]
     workers: usize,
@@ -146,6 +155,9 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         faults: Faults {
             worker_pauses: args.worker_pauses,
             coordinator_pauses: args.coordinator_pauses,
+            leader_kills: args.leader_kills,
+            step_downs: args.step_downs,
+            rolling_restarts: args.rolling_restarts,
         },
         workers: args.workers.max(1),
         concurrency: args.concurrency.max(1),
@@ -184,7 +196,7 @@ fn coordinate(args: CoordinatorArgs) -> anyhow::Result<ExitCode> {
             origin: Origin::Flag,
         };
         let connect = connection.connect_options(&node)?.retry_on_initial_connect();
-        let client = connect.connect(connection.url.clone()).await?;
+        let client = connect.connect(connection.addresses().as_slice()).await?;
         let options = CoordinatorOptions { node, replicas, ..CoordinatorOptions::default() };
         let (coordinator, _handle) = Coordinator::new(client, options);
         Box::pin(coordinator.run(CancellationToken::new())).await?;

@@ -15,7 +15,8 @@ use broker_config::RecordStatus;
 
 use super::GRAPH;
 use super::ledger::Execution;
-use super::recovery::{Recovery, recoveries};
+use super::recovery::{Recovery, millis, recoveries};
+use super::stall::longest;
 
 /// After the end of an execution its record is written and acknowledged, then the acknowledgement of
 /// its task is to reach the broker. So long it counts as in flight.
@@ -77,6 +78,12 @@ pub struct Seen {
     pub dead_letters: usize,
     /// Tasks that the coordinator missed and published again.
     pub repaired: usize,
+    /// For each file, when it was handed in and when it was settled.
+    pub work: Vec<(i64, i64)>,
+    /// When records were written.
+    pub written_at: Vec<i64>,
+    /// How long nothing may be written although there is work, in milliseconds.
+    pub stall_limit_ms: u64,
 }
 
 /// What to think of it.
@@ -96,6 +103,8 @@ pub struct Verdict {
     pub duplicates: u64,
     /// Files of which nobody said that they are settled.
     pub unsettled: usize,
+    /// The longest time in which nothing was written although there was work.
+    pub stall_ms: u64,
     /// What became of the tasks of killed workers.
     pub recoveries: Vec<Recovery>,
     /// What is wrong, for people; empty = nothing.
@@ -139,6 +148,7 @@ pub fn judge(seen: &Seen) -> Verdict {
         lost: wanted - done.iter().filter(|pair| is_wanted(pair)).count(),
         duplicates: seen.written.saturating_sub(records),
         unsettled: seen.files.iter().filter(|cid| !seen.settled.contains_key(*cid)).count(),
+        stall_ms: millis(longest(seen.work.clone(), seen.written_at.clone())),
         recoveries: recoveries(&by_pair, &seen.kills),
         problems: Vec::new(),
     };
@@ -147,6 +157,7 @@ pub fn judge(seen: &Seen) -> Verdict {
         + seen.settled.keys().filter(|cid| !seen.files.contains(*cid)).count();
     let late: Vec<u64> = verdict.recoveries.iter().map(|r| r.attended_ms).collect();
     let late = late.into_iter().filter(|ms| *ms > RECOVERED_WITHIN_MS).count();
+    let stalled = Some(verdict.stall_ms).filter(|ms| *ms > seen.stall_limit_ms).unwrap_or(0);
     let counts = [
         (as_u64(verdict.lost), "plugins on files without a completed record"),
         (as_u64(verdict.unsettled), "files of which nobody heard that they are settled"),
@@ -160,6 +171,7 @@ pub fn judge(seen: &Seen) -> Verdict {
         (as_u64(verdict.reexecutions.saturating_sub(verdict.bound)), "executions over the bound"),
         (as_u64(verdict.unexplained), "executions again that no kill explains"),
         (as_u64(late), "tasks of killed workers that began again too late"),
+        (stalled, "ms without a record although there was work"),
     ];
     let problems = counts.into_iter().filter(|(count, _)| *count > 0);
     let problems = problems.map(|(count, what)| format!("{count} {what}")).collect();

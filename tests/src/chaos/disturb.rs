@@ -5,6 +5,7 @@
 //! middle of an execution, a coordinator with files in hand, a broker with submissions on their way.
 
 mod absence;
+mod nodes;
 
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ enum Due {
     BrokerStart { kill: usize },
     WorkerGoesOn { worker: Box<Process>, kill: usize },
     CoordinatorGoesOn { kill: usize },
+    NodeStart { kill: usize, node: usize, roll: Option<Duration> },
+    Whole { kill: usize, until: Instant, roll: Option<(usize, Duration)> },
 }
 
 impl Chaos {
@@ -118,7 +121,23 @@ impl Chaos {
                     Target::PausedCoordinator if something_began || Instant::now() > until => {
                         return self.pause_coordinator(planned.away).await.map(Some);
                     }
-                    Target::Coordinator | Target::PausedCoordinator | Target::Broker => {}
+                    Target::Leader(number) if something_began || Instant::now() > until => {
+                        if let Some(next) = self.kill_leader(number, planned.away).await? {
+                            return Ok(Some(next));
+                        }
+                    }
+                    Target::StepDown(number) if something_began || Instant::now() > until => {
+                        return self.step_down(number).await.map(Some);
+                    }
+                    Target::EveryServer if something_began || Instant::now() > until => {
+                        return self.roll(0, planned.away).await.map(Some);
+                    }
+                    Target::Coordinator
+                    | Target::PausedCoordinator
+                    | Target::Broker
+                    | Target::Leader(_)
+                    | Target::StepDown(_)
+                    | Target::EveryServer => {}
                 }
                 let again = Due::KillInTheMiddle { planned, begun: before, until };
                 return Ok(Some((Instant::now() + LOOK, again)));
@@ -137,6 +156,10 @@ impl Chaos {
                 self.is_back(kill);
             }
             Due::WorkerGoesOn { worker, kill } => self.worker_goes_on(*worker, kill)?,
+            Due::NodeStart { kill, node, roll } => {
+                return self.start_node(kill, node, roll).await.map(Some);
+            }
+            Due::Whole { kill, until, roll } => return self.whole(kill, until, roll).await,
             Due::CoordinatorGoesOn { kill } => self.coordinator_goes_on(kill)?,
         }
         Ok(None)
@@ -148,6 +171,10 @@ impl Chaos {
             Target::Worker(_) | Target::PausedWorker(_) => self.workers.is_empty(),
             // Somebody must be there to lead.
             Target::Coordinator | Target::PausedCoordinator => self.deposed.is_some(),
+            // With two of them away nothing can be stored.
+            Target::Leader(_) | Target::StepDown(_) | Target::EveryServer => {
+                self.absent_node.is_some()
+            }
             Target::Broker => {
                 let is_away = |kill: &Kill| kill.victim == Victim::Broker && kill.back == i64::MAX;
                 self.kills.iter().any(is_away)

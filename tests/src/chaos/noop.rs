@@ -58,7 +58,8 @@ impl Noop {
 
     /// Takes the task away as an acknowledgement that comes too early would.
     async fn take_away(&self, task: &Task) -> anyhow::Result<()> {
-        let connect = || async_nats::connect(self.url.clone());
+        let servers: Vec<&str> = self.url.split(',').collect();
+        let connect = || async_nats::connect(servers.as_slice());
         let client = self.client.get_or_try_init(connect).await?;
         let names = Names::default();
         let stream = names.task_stream();
@@ -76,7 +77,8 @@ impl Noop {
 impl Noop {
     /// Writes the record once more, whoever has written it.
     async fn write_over(&self, task: &Task) -> anyhow::Result<()> {
-        let connect = || async_nats::connect(self.url.clone());
+        let servers: Vec<&str> = self.url.split(',').collect();
+        let connect = || async_nats::connect(servers.as_slice());
         let client = self.client.get_or_try_init(connect).await?;
         let names = Names::default();
         let subject = names.record(&task.cid, &self.manifest.id);

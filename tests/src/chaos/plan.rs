@@ -29,13 +29,25 @@ pub struct Faults {
     pub worker_pauses: usize,
     /// The coordinator that leads is stopped for longer than its lease, and goes on.
     pub coordinator_pauses: usize,
+    /// The server of a cluster that leads one of the streams is killed.
+    pub leader_kills: usize,
+    /// The leader of a stream, of a consumer or of all servers is told to step down.
+    pub step_downs: usize,
+    /// Every server of a cluster is stopped and started again, one after the other.
+    pub rolling_restarts: usize,
 }
 
 impl Faults {
     /// All of them.
     #[must_use]
     pub const fn total(self) -> usize {
-        self.worker_pauses + self.coordinator_pauses
+        self.worker_pauses + self.coordinator_pauses + self.of_a_cluster()
+    }
+
+    /// Those that need a cluster.
+    #[must_use]
+    pub const fn of_a_cluster(self) -> usize {
+        self.leader_kills + self.step_downs + self.rolling_restarts
     }
 
     /// Whether a coordinator is away for so long that another one must be there.
@@ -58,6 +70,12 @@ pub enum Target {
     PausedWorker(usize),
     /// So is the coordinator.
     PausedCoordinator,
+    /// The server that leads the stream of this number, modulo those there are.
+    Leader(usize),
+    /// Who leads what this number says; it stays.
+    StepDown(usize),
+    /// Every server, one after the other.
+    EveryServer,
 }
 
 /// One kill, or what else happens.
@@ -88,6 +106,9 @@ pub fn plan(
     targets.extend((0..counts.workers).map(|_| Target::Worker(random.usize(..))));
     targets.extend((0..faults.worker_pauses).map(|_| Target::PausedWorker(random.usize(..))));
     targets.extend(vec![Target::PausedCoordinator; faults.coordinator_pauses]);
+    targets.extend((0..faults.leader_kills).map(|_| Target::Leader(random.usize(..))));
+    targets.extend((0..faults.step_downs).map(|_| Target::StepDown(random.usize(..))));
+    targets.extend(vec![Target::EveryServer; faults.rolling_restarts]);
     let (first, last) = (executions / 50, (executions - executions / 10).max(1));
     let mut planned: Vec<Planned> = targets
         .into_iter()
@@ -99,13 +120,19 @@ pub fn plan(
                 Target::Worker(_)
                 | Target::Coordinator
                 | Target::PausedWorker(_)
-                | Target::PausedCoordinator => Duration::ZERO,
+                | Target::PausedCoordinator
+                | Target::Leader(_)
+                | Target::StepDown(_)
+                | Target::EveryServer => Duration::ZERO,
                 Target::Broker => millis(random, 100, 600),
             },
             away: match target {
                 Target::Worker(_) => millis(random, 100, 1_000),
                 Target::Coordinator => Duration::ZERO,
-                Target::Broker => millis(random, 200, 3_000),
+                Target::Broker | Target::Leader(_) | Target::EveryServer => {
+                    millis(random, 200, 3_000)
+                }
+                Target::StepDown(_) => Duration::from_millis(100),
                 // Longer than the lease of a task, and of the lead.
                 Target::PausedWorker(_) => millis(random, 8_500, 12_000),
                 Target::PausedCoordinator => millis(random, 5_500, 9_000),
@@ -127,7 +154,7 @@ mod tests {
     #[test]
     fn the_seed_decides_everything() {
         let counts = Counts { workers: 20, coordinator: 5, broker: 3 };
-        let faults = Faults { worker_pauses: 4, coordinator_pauses: 2 };
+        let faults = Faults { worker_pauses: 4, coordinator_pauses: 2, ..Faults::default() };
         let of = |seed| plan(&mut fastrand::Rng::with_seed(seed), counts, faults, 12_000);
 
         let planned = of(1);

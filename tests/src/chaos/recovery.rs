@@ -117,6 +117,7 @@ fn longest_stretch((from, until): Span, mut absences: Vec<Span>) -> i64 {
     longest.max(until - since)
 }
 
-fn millis(micros: i64) -> u64 {
+/// Milliseconds, of microseconds.
+pub(super) fn millis(micros: i64) -> u64 {
     u64::try_from(micros / 1_000).unwrap_or(0)
 }

@@ -40,6 +40,8 @@ pub struct Report {
     pub dead_letters: usize,
     /// Tasks that the coordinator missed and published again.
     pub repaired: usize,
+    /// The longest time in which nothing was written although there was work.
+    pub stall_ms_max: u64,
     /// Tasks that killed workers were in the middle of.
     pub recovered: usize,
     /// From the kill until another worker began them.
@@ -78,6 +80,13 @@ impl Report {
                     faults.worker_pauses, faults.coordinator_pauses
                 ),
             ),
+            (
+                "cluster",
+                format!(
+                    "{} × leader killed, {} × told to step down, {} × all restarted in turn",
+                    faults.leader_kills, faults.step_downs, faults.rolling_restarts
+                ),
+            ),
             ("executions", self.executions.to_string()),
             (
                 "of them again",
@@ -92,6 +101,7 @@ impl Report {
             ("left over", self.left_over.to_string()),
             ("dead letters", self.dead_letters.to_string()),
             ("repaired", self.repaired.to_string()),
+            ("longest stall", format!("{} ms", self.stall_ms_max)),
             (
                 "begun again elsewhere",
                 format!(

@@ -24,6 +24,9 @@ fn good() -> Seen {
         files: files.into_iter().map(str::to_owned).collect(),
         settled: files.into_iter().map(|cid| (cid.to_owned(), 1)).collect(),
         written: 12,
+        work: vec![(0, 6 * SECOND)],
+        written_at: (0..6).map(|at| at * SECOND + 10).collect(),
+        stall_limit_ms: 1_000,
         ..Seen::default()
     };
     for cid in files {
@@ -62,7 +65,8 @@ fn what_was_promised_passes() {
 #[test]
 fn every_breach_is_found() {
     type Edit = fn(&mut Seen);
-    let cases: [(&str, Edit); 15] = [
+    let cases: [(&str, Edit); 16] = [
+        ("without a record although there was work", |seen| drop(seen.written_at.remove(2))),
         ("without a completed record", |seen| drop(seen.records.pop())),
         ("without a completed record", |seen| seen.records[3].2 = RecordStatus::Failed),
         ("nobody heard", |seen| seen.settled.retain(|cid, _| cid != "a")),
