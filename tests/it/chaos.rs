@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use integration_tests::heavy;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::process::Command;
 
 /// The whole experiment, start and check included.
@@ -32,11 +32,43 @@ async fn nothing_is_lost_and_nothing_is_written_twice_whatever_is_killed() -> an
     assert!(good, "{report:#}");
     let of = |name: &str| report[name].as_u64();
     assert_eq!((of("files"), of("plugins")), (Some(2_000), Some(6)));
-    let kills = serde_json::json!({ "workers": 20, "coordinator": 5, "broker": 3 });
+    let kills = json!({ "workers": 20, "coordinator": 5, "broker": 3 });
     assert_eq!(report["kills"], kills);
     assert_eq!((of("lost"), of("duplicates"), of("leftOver")), (Some(0), Some(0), Some(0)));
     assert!(of("executions") >= Some(12_000), "{report:#}");
     assert!(of("recovered") > Some(0), "some worker was killed in the middle of its work");
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_was_stopped_for_longer_than_its_lease_changes_nothing_when_it_goes_on()
+-> anyhow::Result<()> {
+    let _places = (heavy().await?, heavy().await?);
+    let kills = ["--worker-kills", "1", "--coordinator-kills", "1", "--broker-kills", "0"];
+    let pauses = ["--worker-pauses", "4", "--coordinator-pauses", "1"];
+
+    let (good, report) =
+        experiment(&[&["--seed", "3", "--files", "600"][..], &kills, &pauses].concat()).await?;
+
+    assert!(good, "{report:#}");
+    let of = |name: &str| report[name].as_u64();
+    let faults = &report["faults"];
+    assert_eq!((&faults["workerPauses"], &faults["coordinatorPauses"]), (&json!(4), &json!(1)));
+    assert_eq!((of("lost"), of("duplicates"), of("leftOver")), (Some(0), Some(0), Some(0)));
+    assert!(of("reexecutions") > Some(0), "some worker was stopped in the middle of its work");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_that_was_stopped_and_writes_without_a_fence_is_found_out() -> anyhow::Result<()> {
+    let _place = heavy().await?;
+    let kills = ["--worker-kills", "0", "--coordinator-kills", "0", "--broker-kills", "0"];
+    let few = ["--seed", "1", "--files", "300", "--worker-pauses", "6", "--sabotage", "no-fence"];
+
+    let (good, report) = experiment(&[&few[..], &kills].concat()).await?;
+
+    let problems = report["problems"].to_string();
+    assert!(!good && problems.contains("replaced another one"), "{report:#}");
     Ok(())
 }
 

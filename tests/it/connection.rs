@@ -4,6 +4,8 @@ use std::future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use coordinator::broker::Broker;
+use coordinator::config::connection::{Connection, Login, Origin, Tls};
+use integration_tests::nats::free_port;
 use integration_tests::{Fleet, eventually, within};
 use tokio::time::Duration;
 
@@ -42,6 +44,19 @@ async fn what_went_with_a_lost_connection_is_asked_again() -> anyhow::Result<()>
     restarted?;
     assert_eq!(answer?, Ok("answer"));
     assert_eq!(attempts.load(Ordering::Relaxed), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_several_servers_one_that_is_there_is_enough() -> anyhow::Result<()> {
+    let fleet = Fleet::empty().await?;
+    let url = format!("nats://127.0.0.1:{}, {}", free_port()?, fleet.server.url());
+    let (login, tls) = (Login::Anonymous, Tls::default());
+    let connection = Connection { url, login, tls, origin: Origin::Flag };
+
+    let client = connection.connect("test").await?;
+
+    client.flush().await?;
     Ok(())
 }
 

@@ -15,6 +15,7 @@ pub mod plan;
 pub mod process;
 pub mod recovery;
 pub mod report;
+pub mod stall;
 pub mod submitter;
 
 /// Plugins with their priority and what they need, in the shape of the seed's graph.
@@ -38,6 +39,8 @@ pub enum Sabotage {
     SubmitOnce,
     /// Plugins begin without what they depend on.
     IgnoreOrder,
+    /// A worker that was stopped writes its record over the one that is there by then.
+    NoFence,
 }
 
 /// Microseconds on the clock that all processes of a machine share.

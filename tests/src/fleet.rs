@@ -46,12 +46,18 @@ impl Fleet {
 
     /// Another fleet on a broker.
     pub async fn on(server: &Arc<Server>, names: Names) -> anyhow::Result<Self> {
+        Self::at(&server.url(), server, names).await
+    }
+
+    /// A fleet on a broker, or on several that are one, at `url`.
+    pub async fn at(url: &str, server: &Arc<Server>, names: Names) -> anyhow::Result<Self> {
         LOG.get_or_init(|| worker_sdk::telemetry::init_with("it", "off"));
         let options = ConnectOptions::new()
             .name("test")
             .max_reconnects(None)
             .reconnect_delay_callback(|_| Duration::from_millis(50));
-        let client = options.connect(server.url()).await?;
+        let addresses: Vec<&str> = url.split(',').collect();
+        let client = options.connect(addresses.as_slice()).await?;
         let publisher = Publisher::open(client.clone()).await?;
         let js = jetstream::new(client.clone());
         let workers = AtomicUsize::new(0);

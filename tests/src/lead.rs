@@ -50,7 +50,9 @@ impl Lead {
         let stop = drain.clone();
         let task = runtime.spawn(async move {
             // Only a wrong address fails here, and then nobody gets a handle.
-            let Ok(client) = connect.connect(connection.url.clone()).await else { return Ok(()) };
+            let Ok(client) = connect.connect(connection.addresses().as_slice()).await else {
+                return Ok(());
+            };
             let (coordinator, handle) = Coordinator::new(client, options);
             drop(sender.send(handle));
             coordinator.run(stop).await

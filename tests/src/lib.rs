@@ -15,6 +15,7 @@ pub mod bridge;
 pub mod canary;
 pub mod chaos;
 pub mod cli;
+pub mod cluster;
 pub mod docker;
 pub mod eventually;
 pub mod far;
@@ -27,6 +28,7 @@ pub mod submit;
 pub mod terminal;
 pub mod wire;
 
+pub use cluster::Cluster;
 pub use eventually::{LIMIT, eventually, within};
 pub use fleet::Fleet;
 pub use lead::Lead;

@@ -23,8 +23,22 @@ pub struct Server {
     keeper: Mutex<Option<Keeper>>,
     home: TempDir,
     port: u16,
-    jetstream: bool,
+    how: How,
 }
+
+/// What a server is told.
+#[derive(Clone, Copy, Debug)]
+enum How {
+    /// To keep streams.
+    JetStream,
+    /// To pass messages on.
+    Plain,
+    /// What the file [`CONFIG`] in its folder says.
+    Configured,
+}
+
+/// The configuration of a server, in its folder.
+const CONFIG: &str = "server.conf";
 
 /// A running server and who keeps it.
 #[derive(Debug)]
@@ -36,18 +50,29 @@ struct Keeper {
 impl Server {
     /// A server with JetStream.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::with(true).await
+        Self::with(How::JetStream).await
     }
 
     /// A server that only passes messages on.
     pub async fn without_jetstream() -> anyhow::Result<Self> {
-        Self::with(false).await
+        Self::with(How::Plain).await
     }
 
-    async fn with(jetstream: bool) -> anyhow::Result<Self> {
+    /// A server with a configuration of its own, in which `port` is where clients connect; `home`
+    /// is its folder.
+    pub async fn configured(home: TempDir, port: u16, config: &str) -> anyhow::Result<Self> {
+        std::fs::write(home.path().join(CONFIG), config)?;
+        let how = How::Configured;
+        let keeper = launch(home.path(), Some(port), how)?;
+        let server = Self { keeper: Mutex::new(Some(keeper)), home, port, how };
+        server.listening().await.with_context(|| server.last_words())?;
+        Ok(server)
+    }
+
+    async fn with(how: How) -> anyhow::Result<Self> {
         let home = TempDir::new()?;
-        let keeper = launch(home.path(), None, jetstream)?;
-        let mut server = Self { keeper: Mutex::new(Some(keeper)), home, port: 0, jetstream };
+        let keeper = launch(home.path(), None, how)?;
+        let mut server = Self { keeper: Mutex::new(Some(keeper)), home, port: 0, how };
         let port = eventually("nats-server to say its port", async || server.port_on_file()).await;
         server.port = port.with_context(|| server.last_words())?;
         server.listening().await?;
@@ -72,6 +97,20 @@ impl Server {
         Ok(kill_process(server, Signal::STOP)?)
     }
 
+    /// Stops the server with SIGTERM and waits until it has ended in good order.
+    pub async fn stop(&self) -> anyhow::Result<()> {
+        let server = self.keeper().as_ref().context("it does not run")?.server;
+        kill_process(server, Signal::TERM)?;
+        // Its keeper collects it only when told to; until then it is a zombie.
+        let state = format!("/proc/{}/stat", server.as_raw_nonzero());
+        eventually("nats-server to end", async || {
+            let text = std::fs::read_to_string(&state).unwrap_or_default();
+            Ok((text.is_empty() || text.contains(") Z ")).then_some(()))
+        })
+        .await?;
+        self.kill()
+    }
+
     /// Kills the server with SIGKILL and waits until it is gone.
     pub fn kill(&self) -> anyhow::Result<()> {
         let Some(Keeper { mut shell, .. }) = self.keeper().take() else { return Ok(()) };
@@ -82,7 +121,7 @@ impl Server {
 
     /// Starts it again on the same port and store.
     pub async fn restart(&self) -> anyhow::Result<()> {
-        *self.keeper() = Some(launch(self.home.path(), Some(self.port), self.jetstream)?);
+        *self.keeper() = Some(launch(self.home.path(), Some(self.port), self.how)?);
         self.listening().await.with_context(|| self.last_words())
     }
 
@@ -123,14 +162,21 @@ impl Drop for Server {
     }
 }
 
-fn launch(home: &Path, port: Option<u16>, jetstream: bool) -> anyhow::Result<Keeper> {
+fn launch(home: &Path, port: Option<u16>, how: How) -> anyhow::Result<Keeper> {
     let binary = binary()?;
     let log = std::fs::File::options().create(true).append(true).open(home.join("log"))?;
     let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
     let mut command = Command::new("sh");
     command.args(["-c", KEEPER, "sh"]).arg(&binary);
-    command.args(["--addr", "127.0.0.1", "--port", &port, "--ports_file_dir"]).arg(home);
-    if jetstream {
+    match how {
+        How::Configured => {
+            command.arg("--config").arg(home.join(CONFIG));
+        }
+        How::JetStream | How::Plain => {
+            command.args(["--addr", "127.0.0.1", "--port", &port, "--ports_file_dir"]).arg(home);
+        }
+    }
+    if matches!(how, How::JetStream) {
         command.arg("--jetstream").arg("--store_dir").arg(home.join("store"));
     }
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
@@ -139,6 +185,12 @@ fn launch(home: &Path, port: Option<u16>, jetstream: bool) -> anyhow::Result<Kee
     BufReader::new(shell.stdout.take().context("its output")?).read_line(&mut line)?;
     let server = line.trim().parse().ok().and_then(Pid::from_raw).context("a process id")?;
     Ok(Keeper { shell, server })
+}
+
+/// A port of this machine that nobody listens on.
+pub fn free_port() -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    Ok(listener.local_addr()?.port())
 }
 
 /// The server named by `NATS_SERVER_BIN`, else one on the path, else the one that `make tools`

@@ -12,7 +12,7 @@ use coordinator::service::{Coordinator, CoordinatorOptions};
 use integration_tests::chaos::Sabotage;
 use integration_tests::chaos::experiment::{self, Options};
 use integration_tests::chaos::noop::Noop;
-use integration_tests::chaos::plan::Counts;
+use integration_tests::chaos::plan::{Counts, Faults};
 use tokio_util::sync::CancellationToken;
 
 /// Kills coordinator, workers and broker at random moments and checks that nothing is lost.
@@ -32,10 +32,17 @@ enum Role {
     Worker(WorkerArgs),
     /// Lead the experiment's fleet
     #[command(hide = true)]
-    Coordinator {
-        #[arg(long, env = "NATS_URL")]
-        nats: String,
-    },
+    Coordinator(CoordinatorArgs),
+}
+
+#[derive(Debug, Args)]
+struct CoordinatorArgs {
+    #[arg(long, env = "NATS_URL")]
+    nats: String,
+    #[arg(long)]
+    node: String,
+    #[arg(long)]
+    replicas: usize,
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +62,21 @@ struct RunArgs {
     /// How often the broker is killed
     #[arg(long, default_value_t = 3)]
     broker_kills: usize,
+    /// How often a worker is stopped for longer than the lease of its tasks, and goes on
+    #[arg(long, default_value_t = 0)]
+    worker_pauses: usize,
+    /// How often the coordinator that leads is stopped for longer than its lease; another one is there
+    #[arg(long, default_value_t = 0)]
+    coordinator_pauses: usize,
+    /// How often the server that leads one of the streams is killed; on a cluster of three
+    #[arg(long, default_value_t = 0)]
+    leader_kills: usize,
+    /// How often the leader of a stream, of a consumer or of the cluster is told to step down
+    #[arg(long, default_value_t = 0)]
+    step_downs: usize,
+    /// How often all servers of the cluster are restarted, one after the other
+    #[arg(long, default_value_t = 0)]
+    rolling_restarts: usize,
     /// Workers per plugin
     #[arg(long, default_value_t = 2)]
     workers: usize,
@@ -96,7 +118,7 @@ fn main() -> ExitCode {
     }
     let ended = match Cli::parse().role {
         Role::Run(args) => run(&args),
-        Role::Coordinator { nats } => coordinate(nats),
+        Role::Coordinator(args) => coordinate(args),
         Role::Worker(WorkerArgs { plugin, ledgers, nats, sabotage }) => {
             Noop::new(&plugin, &ledgers, &nats, sabotage).map(worker_sdk::run)
         }
@@ -130,6 +152,13 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         seed,
         files: args.files,
         kills,
+        faults: Faults {
+            worker_pauses: args.worker_pauses,
+            coordinator_pauses: args.coordinator_pauses,
+            leader_kills: args.leader_kills,
+            step_downs: args.step_downs,
+            rolling_restarts: args.rolling_restarts,
+        },
         workers: args.workers.max(1),
         concurrency: args.concurrency.max(1),
         folder: folder.clone(),
@@ -155,16 +184,20 @@ fn keep(temporary: tempfile::TempDir, folder: &Path) -> io::Result<()> {
     writeln!(io::stderr(), "kept {}", folder.display())
 }
 
-fn coordinate(url: String) -> anyhow::Result<ExitCode> {
+fn coordinate(args: CoordinatorArgs) -> anyhow::Result<ExitCode> {
     let _telemetry = worker_sdk::telemetry::init("coordinator");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let connection =
-            Connection { url, login: Login::Anonymous, tls: Tls::default(), origin: Origin::Flag };
-        let connect = connection.connect_options("chaos")?.retry_on_initial_connect();
-        let client = connect.connect(connection.url.clone()).await?;
-        let options =
-            CoordinatorOptions { node: "chaos".to_owned(), ..CoordinatorOptions::default() };
+        let CoordinatorArgs { nats, node, replicas } = args;
+        let connection = Connection {
+            url: nats,
+            login: Login::Anonymous,
+            tls: Tls::default(),
+            origin: Origin::Flag,
+        };
+        let connect = connection.connect_options(&node)?.retry_on_initial_connect();
+        let client = connect.connect(connection.addresses().as_slice()).await?;
+        let options = CoordinatorOptions { node, replicas, ..CoordinatorOptions::default() };
         let (coordinator, _handle) = Coordinator::new(client, options);
         Box::pin(coordinator.run(CancellationToken::new())).await?;
         Ok(ExitCode::SUCCESS)

@@ -4,6 +4,10 @@
 //! had either not ended or ended so shortly before that its acknowledgement may not have been safe
 //! yet. For a worker that is what this worker held; for the broker it is all that was in flight, and
 //! what began while it was away. The kill of a coordinator is no reason to run anything again.
+//!
+//! Who was only stopped, or cut off, and comes back does not know that time has passed: a worker may
+//! begin what it was given before, though somebody else has done it meanwhile, and a coordinator
+//! may publish what is done. Right after it is back, that is a reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,18 +15,21 @@ use broker_config::RecordStatus;
 
 use super::GRAPH;
 use super::ledger::Execution;
-use super::recovery::{Recovery, recoveries};
+use super::recovery::{Recovery, millis, recoveries};
+use super::stall::longest;
 
 /// After the end of an execution its record is written and acknowledged, then the acknowledgement of
 /// its task is to reach the broker. So long it counts as in flight.
 pub const SETTLING: i64 = 100_000;
 /// How long that may take at worst, on a machine that has too much to do.
 pub const SETTLING_SLOWLY: i64 = 1_000_000;
+/// Who was away and comes back may do for so long what it would have done then.
+pub const WAKING: i64 = 2_000_000;
 /// A killed worker's tasks begin elsewhere within this, as long as the broker and another worker are
 /// there.
 pub const RECOVERED_WITHIN_MS: u64 = 10_000;
 
-/// Who was killed.
+/// Who was killed, or away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Victim {
     /// The worker with this process id.
@@ -31,9 +38,13 @@ pub enum Victim {
     Coordinator,
     /// The broker.
     Broker,
+    /// The workers with these process ids were stopped or cut off, and came back.
+    Absent(Vec<u32>),
+    /// The coordinator was stopped or cut off for longer than its lease, and came back.
+    Deposed,
 }
 
-/// A kill as it happened; times in microseconds.
+/// A kill, or an absence, as it happened; times in microseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kill {
     /// Who.
@@ -67,6 +78,12 @@ pub struct Seen {
     pub dead_letters: usize,
     /// Tasks that the coordinator missed and published again.
     pub repaired: usize,
+    /// For each file, when it was handed in and when it was settled.
+    pub work: Vec<(i64, i64)>,
+    /// When records were written.
+    pub written_at: Vec<i64>,
+    /// How long nothing may be written although there is work, in milliseconds.
+    pub stall_limit_ms: u64,
 }
 
 /// What to think of it.
@@ -76,6 +93,8 @@ pub struct Verdict {
     pub reexecutions: usize,
     /// How many the kills may have caused.
     pub bound: usize,
+    /// Of those beyond one, how many were begun by who was away, or at its word.
+    pub stale: usize,
     /// Executions that no kill explains.
     pub unexplained: usize,
     /// Plugins on files without a completed record.
@@ -84,6 +103,8 @@ pub struct Verdict {
     pub duplicates: u64,
     /// Files of which nobody said that they are settled.
     pub unsettled: usize,
+    /// The longest time in which nothing was written although there was work.
+    pub stall_ms: u64,
     /// What became of the tasks of killed workers.
     pub recoveries: Vec<Recovery>,
     /// What is wrong, for people; empty = nothing.
@@ -113,13 +134,21 @@ pub fn judge(seen: &Seen) -> Verdict {
         seen.files.contains(*cid) && GRAPH.iter().any(|(id, ..)| id == plugin)
     };
     let records = as_u64(seen.records.len());
+    let Again { stale, unexplained } = again(&by_pair, &seen.kills);
     let verdict = Verdict {
         reexecutions: seen.executions.len() - by_pair.len(),
-        bound: seen.kills.iter().map(|kill| in_flight(&seen.executions, kill).count()).sum(),
-        unexplained: unexplained(&by_pair, &seen.kills),
+        bound: seen
+            .kills
+            .iter()
+            .map(|kill| in_flight(&seen.executions, kill).count())
+            .sum::<usize>()
+            + stale,
+        stale,
+        unexplained,
         lost: wanted - done.iter().filter(|pair| is_wanted(pair)).count(),
         duplicates: seen.written.saturating_sub(records),
         unsettled: seen.files.iter().filter(|cid| !seen.settled.contains_key(*cid)).count(),
+        stall_ms: millis(longest(seen.work.clone(), seen.written_at.clone())),
         recoveries: recoveries(&by_pair, &seen.kills),
         problems: Vec::new(),
     };
@@ -128,6 +157,7 @@ pub fn judge(seen: &Seen) -> Verdict {
         + seen.settled.keys().filter(|cid| !seen.files.contains(*cid)).count();
     let late: Vec<u64> = verdict.recoveries.iter().map(|r| r.attended_ms).collect();
     let late = late.into_iter().filter(|ms| *ms > RECOVERED_WITHIN_MS).count();
+    let stalled = Some(verdict.stall_ms).filter(|ms| *ms > seen.stall_limit_ms).unwrap_or(0);
     let counts = [
         (as_u64(verdict.lost), "plugins on files without a completed record"),
         (as_u64(verdict.unsettled), "files of which nobody heard that they are settled"),
@@ -141,6 +171,7 @@ pub fn judge(seen: &Seen) -> Verdict {
         (as_u64(verdict.reexecutions.saturating_sub(verdict.bound)), "executions over the bound"),
         (as_u64(verdict.unexplained), "executions again that no kill explains"),
         (as_u64(late), "tasks of killed workers that began again too late"),
+        (stalled, "ms without a record although there was work"),
     ];
     let problems = counts.into_iter().filter(|(count, _)| *count > 0);
     let problems = problems.map(|(count, what)| format!("{count} {what}")).collect();
@@ -158,16 +189,33 @@ fn in_flight<'a>(
 fn was_in_flight(execution: &Execution, kill: &Kill, settling: i64) -> bool {
     let not_settled = execution.ended.is_none_or(|ended| ended + settling >= kill.at);
     not_settled
-        && match kill.victim {
-            Victim::Worker(pid) => execution.pid == pid,
-            Victim::Coordinator => false,
+        && match &kill.victim {
+            Victim::Worker(pid) => execution.pid == *pid,
+            Victim::Coordinator | Victim::Deposed => false,
             Victim::Broker => execution.began <= kill.back,
+            Victim::Absent(pids) => pids.contains(&execution.pid) && execution.began <= kill.back,
         }
 }
 
+/// Whether it was begun by who has just come back, or at its word.
+fn is_stale(execution: &Execution, kill: &Kill) -> bool {
+    let woke = (kill.at..=kill.back.saturating_add(WAKING)).contains(&execution.began);
+    woke && match &kill.victim {
+        Victim::Worker(_) | Victim::Coordinator | Victim::Broker => false,
+        Victim::Deposed => execution.began >= kill.back,
+        Victim::Absent(pids) => pids.contains(&execution.pid),
+    }
+}
+
 /// Executions again of what was not in flight at any kill before.
-fn unexplained(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>, kills: &[Kill]) -> usize {
-    let mut count = 0;
+#[derive(Default)]
+struct Again {
+    stale: usize,
+    unexplained: usize,
+}
+
+fn again(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>, kills: &[Kill]) -> Again {
+    let mut found = Again::default();
     for executions in by_pair.values() {
         for (index, again) in executions.iter().enumerate().skip(1) {
             let before = executions.iter().take(index);
@@ -177,10 +225,12 @@ fn unexplained(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>, kills: &[Kill]) ->
                 };
                 kills.iter().any(caused)
             });
-            count += usize::from(!explained);
+            let is_stale = !explained && kills.iter().any(|kill| is_stale(again, kill));
+            found.stale += usize::from(is_stale);
+            found.unexplained += usize::from(!explained && !is_stale);
         }
     }
-    count
+    found
 }
 
 /// Executions that began when something they need had not ended.

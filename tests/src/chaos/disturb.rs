@@ -1,8 +1,11 @@
-//! The kills: each meets something that goes on, however fast the machine is.
+//! Kills and other faults: each meets something that goes on, however fast the machine is.
 //!
 //! A plan counts executions, and a fast machine may have none left when the time of a kill has come.
 //! So some files are held back for each kill and handed in right before it: a worker dies in the
 //! middle of an execution, a coordinator with files in hand, a broker with submissions on their way.
+
+mod absence;
+mod nodes;
 
 use std::time::Duration;
 
@@ -25,9 +28,13 @@ const WAIT: Duration = Duration::from_secs(2);
 enum Due {
     Kill(Planned),
     KillInTheMiddle { planned: Planned, begun: usize, until: Instant },
-    WorkerStart { role: String, kill: usize },
+    WorkerStart { role: String, url: String, kill: usize },
     BrokerKill { kill: usize, away: Duration },
     BrokerStart { kill: usize },
+    WorkerGoesOn { worker: Box<Process>, kill: usize },
+    CoordinatorGoesOn { kill: usize },
+    NodeStart { kill: usize, node: usize, roll: Option<Duration> },
+    Whole { kill: usize, until: Instant, roll: Option<(usize, Duration)> },
 }
 
 impl Chaos {
@@ -100,14 +107,37 @@ impl Chaos {
                             return self.kill_worker(number, planned.away).await.map(Some);
                         }
                     }
-                    Target::Coordinator if something_began || Instant::now() > until => {
-                        let next = self.starter.coordinator()?;
-                        let coordinator = std::mem::replace(&mut self.coordinator, next);
-                        self.kill(coordinator, Victim::Coordinator).await?;
-                        self.killed.coordinator += 1;
-                        return Ok(None);
+                    Target::PausedWorker(number) => {
+                        let number = number % self.workers.len();
+                        let pid = self.workers.get(number).map(|worker| worker.pid);
+                        let is_busy = pid.is_some_and(|pid| self.ledgers.is_busy(pid));
+                        if is_busy || Instant::now() > until {
+                            return self.pause_worker(number, planned.away).map(Some);
+                        }
                     }
-                    Target::Coordinator | Target::Broker => {}
+                    Target::Coordinator if something_began || Instant::now() > until => {
+                        return self.kill_coordinator().await.map(|()| None);
+                    }
+                    Target::PausedCoordinator if something_began || Instant::now() > until => {
+                        return self.pause_coordinator(planned.away).await.map(Some);
+                    }
+                    Target::Leader(number) if something_began || Instant::now() > until => {
+                        if let Some(next) = self.kill_leader(number, planned.away).await? {
+                            return Ok(Some(next));
+                        }
+                    }
+                    Target::StepDown(number) if something_began || Instant::now() > until => {
+                        return self.step_down(number).await.map(Some);
+                    }
+                    Target::EveryServer if something_began || Instant::now() > until => {
+                        return self.roll(0, planned.away).await.map(Some);
+                    }
+                    Target::Coordinator
+                    | Target::PausedCoordinator
+                    | Target::Broker
+                    | Target::Leader(_)
+                    | Target::StepDown(_)
+                    | Target::EveryServer => {}
                 }
                 let again = Due::KillInTheMiddle { planned, begun: before, until };
                 return Ok(Some((Instant::now() + LOOK, again)));
@@ -117,14 +147,20 @@ impl Chaos {
                 self.killed.broker += 1;
                 return Ok(Some((Instant::now() + away, Due::BrokerStart { kill })));
             }
-            Due::WorkerStart { role, kill } => {
-                self.workers.push(self.starter.worker(&role)?);
+            Due::WorkerStart { role, url, kill } => {
+                self.workers.push(self.starter.worker(&role, &url)?);
                 self.is_back(kill);
             }
             Due::BrokerStart { kill } => {
                 self.fleet.server.restart().await?;
                 self.is_back(kill);
             }
+            Due::WorkerGoesOn { worker, kill } => self.worker_goes_on(*worker, kill)?,
+            Due::NodeStart { kill, node, roll } => {
+                return self.start_node(kill, node, roll).await.map(Some);
+            }
+            Due::Whole { kill, until, roll } => return self.whole(kill, until, roll).await,
+            Due::CoordinatorGoesOn { kill } => self.coordinator_goes_on(kill)?,
         }
         Ok(None)
     }
@@ -132,34 +168,18 @@ impl Chaos {
     /// Whether there is nobody to kill just now.
     fn must_wait(&self, target: Target) -> bool {
         match target {
-            Target::Worker(_) => self.workers.is_empty(),
-            Target::Coordinator => false,
+            Target::Worker(_) | Target::PausedWorker(_) => self.workers.is_empty(),
+            // Somebody must be there to lead.
+            Target::Coordinator | Target::PausedCoordinator => self.deposed.is_some(),
+            // With two of them away nothing can be stored.
+            Target::Leader(_) | Target::StepDown(_) | Target::EveryServer => {
+                self.absent_node.is_some()
+            }
             Target::Broker => {
                 let is_away = |kill: &Kill| kill.victim == Victim::Broker && kill.back == i64::MAX;
                 self.kills.iter().any(is_away)
             }
         }
-    }
-
-    async fn kill_worker(
-        &mut self,
-        number: usize,
-        away: Duration,
-    ) -> anyhow::Result<(Instant, Due)> {
-        let kill = self.kills.len();
-        let worker = self.workers.swap_remove(number);
-        let (role, victim) = (worker.role.clone(), Victim::Worker(worker.pid));
-        self.kill(worker, victim).await?;
-        self.killed.workers += 1;
-        Ok((Instant::now() + away, Due::WorkerStart { role, kill }))
-    }
-
-    async fn kill(&mut self, mut process: Process, victim: Victim) -> anyhow::Result<()> {
-        self.note_end(&mut process)?;
-        let at = now();
-        process.kill().await?;
-        self.kills.push(Kill { victim, at, back: now() });
-        Ok(())
     }
 
     fn is_back(&mut self, kill: usize) {

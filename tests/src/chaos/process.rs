@@ -6,6 +6,7 @@ use std::process::{ExitStatus, Stdio};
 
 use anyhow::Context as _;
 use coordinator::exec::{Guard, Limits};
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 
 use super::Sabotage;
@@ -13,14 +14,14 @@ use super::Sabotage;
 /// Starts processes of one experiment.
 #[derive(Debug)]
 pub struct Starter {
-    /// Where the broker is.
-    pub url: String,
     /// Where the ledgers go; logs go beside them.
     pub folder: PathBuf,
     /// Tasks at once per worker.
     pub concurrency: usize,
     /// Handed on to the workers.
     pub sabotage: Option<Sabotage>,
+    /// Copies of every message that the coordinators ask the broker for.
+    pub replicas: usize,
     /// How many were started.
     pub started: usize,
 }
@@ -28,21 +29,24 @@ pub struct Starter {
 /// A running process.
 #[derive(Debug)]
 pub struct Process {
-    /// What it is: a plugin's id, or `coordinator`.
+    /// What it is: a plugin's id, or the name of a coordinator's node.
     pub role: String,
+    /// Where it was told that the broker is.
+    pub url: String,
     /// Its process id.
     pub pid: u32,
     child: Child,
 }
 
 impl Starter {
-    /// Starts the coordinator.
-    pub fn coordinator(&mut self) -> anyhow::Result<Process> {
-        self.start("coordinator", &["coordinator"])
+    /// Starts the coordinator called `node`, with its broker at `url`.
+    pub fn coordinator(&mut self, node: &str, url: &str) -> anyhow::Result<Process> {
+        let replicas = self.replicas.to_string();
+        self.start(node, url, &["coordinator", "--node", node, "--replicas", &replicas])
     }
 
-    /// Starts a worker of a plugin.
-    pub fn worker(&mut self, plugin: &str) -> anyhow::Result<Process> {
+    /// Starts a worker of a plugin, with its broker at `url`.
+    pub fn worker(&mut self, plugin: &str, url: &str) -> anyhow::Result<Process> {
         let folder = self.folder.to_string_lossy().into_owned();
         let mut arguments = vec!["worker", plugin, "--ledgers", &folder];
         let sabotage = self.sabotage.map(|kind| {
@@ -52,10 +56,10 @@ impl Starter {
         if let Some(kind) = &sabotage {
             arguments.extend(["--sabotage", kind]);
         }
-        self.start(plugin, &arguments)
+        self.start(plugin, url, &arguments)
     }
 
-    fn start(&mut self, role: &str, arguments: &[&str]) -> anyhow::Result<Process> {
+    fn start(&mut self, role: &str, url: &str, arguments: &[&str]) -> anyhow::Result<Process> {
         self.started += 1;
         let log = self.folder.join(format!("{:03}-{role}.log", self.started));
         let log = File::create(&log).with_context(|| log.display().to_string())?;
@@ -63,14 +67,14 @@ impl Starter {
         let mut command = Guard::this_program().command("/proc/self/exe", Limits::default());
         command
             .args(arguments)
-            .env("NATS_URL", &self.url)
+            .env("NATS_URL", url)
             .env("METAFLEET_CONCURRENCY", self.concurrency.to_string())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
         let child = command.spawn().with_context(|| format!("start {role}"))?;
         let pid = child.id().context("it has just been started")?;
-        Ok(Process { role: role.to_owned(), pid, child })
+        Ok(Process { role: role.to_owned(), url: url.to_owned(), pid, child })
     }
 }
 
@@ -78,6 +82,21 @@ impl Process {
     /// How it ended, if it has ended by itself.
     pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
         Ok(self.child.try_wait()?)
+    }
+
+    /// Stops it with SIGSTOP: it does nothing and knows of nothing, until it goes on.
+    pub fn pause(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("a process id")?;
+        kill_process(pid, signal).with_context(|| format!("{signal:?} for {}", self.role))
     }
 
     /// Kills it with SIGKILL and waits until it is gone.

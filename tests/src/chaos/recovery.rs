@@ -28,12 +28,20 @@ pub fn recoveries(
         .iter()
         .filter_map(|kill| match kill.victim {
             Victim::Worker(pid) => Some((pid, kill)),
-            Victim::Coordinator | Victim::Broker => None,
+            Victim::Coordinator | Victim::Broker | Victim::Absent(_) | Victim::Deposed => None,
         })
         .collect();
     let broker = kills.iter().filter(|kill| kill.victim == Victim::Broker);
     let broker: Vec<Span> = broker.map(|kill| (kill.at, kill.back)).collect();
-    let served = served(by_pair, &killed);
+    let mut absent: BTreeMap<u32, Vec<Span>> = BTreeMap::new();
+    for kill in kills {
+        if let Victim::Absent(pids) = &kill.victim {
+            for pid in pids {
+                absent.entry(*pid).or_default().push((kill.at, kill.back));
+            }
+        }
+    }
+    let served = served(by_pair, &killed, absent);
     let mut found = Vec::new();
     for ((_, plugin), executions) in by_pair {
         for cut_short in executions.iter().filter(|execution| execution.ended.is_none()) {
@@ -55,10 +63,12 @@ pub fn recoveries(
     found
 }
 
-/// When workers of each plugin served, in order: from the first execution of each to its kill.
+/// When workers of each plugin served, in order: from the first execution of each to its kill, but
+/// not while it was absent.
 fn served<'a>(
     by_pair: &BTreeMap<(&'a str, &'a str), Vec<&Execution>>,
     killed: &BTreeMap<u32, &Kill>,
+    mut absent: BTreeMap<u32, Vec<Span>>,
 ) -> BTreeMap<&'a str, Vec<Span>> {
     let mut first: BTreeMap<(&str, u32), i64> = BTreeMap::new();
     for ((_, plugin), executions) in by_pair {
@@ -70,7 +80,9 @@ fn served<'a>(
     let mut served: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
     for ((plugin, pid), began) in first {
         let until = killed.get(&pid).map_or(i64::MAX, |kill| kill.at);
-        served.entry(plugin).or_default().push((began, until));
+        let mut absences = absent.remove(&pid).unwrap_or_default();
+        absences.sort_unstable();
+        served.entry(plugin).or_default().extend(between((began, until), &absences));
     }
     for spans in served.values_mut() {
         spans.sort_unstable();
@@ -105,6 +117,7 @@ fn longest_stretch((from, until): Span, mut absences: Vec<Span>) -> i64 {
     longest.max(until - since)
 }
 
-fn millis(micros: i64) -> u64 {
+/// Milliseconds, of microseconds.
+pub(super) fn millis(micros: i64) -> u64 {
     u64::try_from(micros / 1_000).unwrap_or(0)
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use super::plan::Counts;
+use super::plan::{Counts, Faults};
 
 /// One experiment, as `--output json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -18,12 +18,16 @@ pub struct Report {
     pub plugins: usize,
     /// Processes killed.
     pub kills: Counts,
+    /// What else happened.
+    pub faults: Faults,
     /// Executions begun.
     pub executions: usize,
     /// Executions beyond one for each plugin on each file.
     pub reexecutions: usize,
     /// What was in flight at the kills, added up: more may not run again.
     pub bound: usize,
+    /// Of those again, how many were begun by who had been away, or at its word.
+    pub stale: usize,
     /// Plugins on files without a completed record.
     pub lost: usize,
     /// Records that replaced another one.
@@ -36,6 +40,8 @@ pub struct Report {
     pub dead_letters: usize,
     /// Tasks that the coordinator missed and published again.
     pub repaired: usize,
+    /// The longest time in which nothing was written although there was work.
+    pub stall_ms_max: u64,
     /// Tasks that killed workers were in the middle of.
     pub recovered: usize,
     /// From the kill until another worker began them.
@@ -56,7 +62,7 @@ impl Report {
     /// For people.
     #[must_use]
     pub fn table(&self) -> String {
-        let Self { kills, .. } = self;
+        let Self { kills, faults, .. } = self;
         let rows = [
             ("seed", self.seed.to_string()),
             ("files × plugins", format!("{} × {}", self.files, self.plugins)),
@@ -67,14 +73,35 @@ impl Report {
                     kills.workers, kills.coordinator, kills.broker
                 ),
             ),
+            (
+                "stopped, went on",
+                format!(
+                    "{} workers, {} × coordinator",
+                    faults.worker_pauses, faults.coordinator_pauses
+                ),
+            ),
+            (
+                "cluster",
+                format!(
+                    "{} × leader killed, {} × told to step down, {} × all restarted in turn",
+                    faults.leader_kills, faults.step_downs, faults.rolling_restarts
+                ),
+            ),
             ("executions", self.executions.to_string()),
-            ("of them again", format!("{} (at most {})", self.reexecutions, self.bound)),
+            (
+                "of them again",
+                format!(
+                    "{} (at most {}; {} by who had been away)",
+                    self.reexecutions, self.bound, self.stale
+                ),
+            ),
             ("lost", self.lost.to_string()),
             ("written twice", self.duplicates.to_string()),
             ("not settled", self.unsettled.to_string()),
             ("left over", self.left_over.to_string()),
             ("dead letters", self.dead_letters.to_string()),
             ("repaired", self.repaired.to_string()),
+            ("longest stall", format!("{} ms", self.stall_ms_max)),
             (
                 "begun again elsewhere",
                 format!(

@@ -1,6 +1,7 @@
 //! Hands files in while the experiment runs, and again until the broker has acknowledged them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -11,7 +12,7 @@ use broker_config::publish::PublishError;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::{GRAPH, Sabotage};
+use super::{GRAPH, Sabotage, now};
 use crate::{Fleet, file, json_of};
 
 /// Files handed in at the same time.
@@ -72,22 +73,29 @@ pub fn cid(number: usize) -> String {
     format!("chaos-{number:06}")
 }
 
+/// When each file was taken by the broker, in microseconds.
+pub type Handed = Arc<Mutex<BTreeMap<String, i64>>>;
+
 /// Hands files in, not much faster than the executions show that they are worked on.
 pub async fn submit(
     fleet: Arc<Fleet>,
     amounts: Amounts,
     mut progress: watch::Receiver<Progress>,
     sabotage: Option<Sabotage>,
+    handed: Handed,
 ) -> anyhow::Result<()> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
-    let mut running = JoinSet::new();
+    let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
     for number in 0..amounts.files {
         progress.wait_for(|now| number < amounts.due(*now)).await?;
         let place = places.clone().acquire_owned().await?;
-        let fleet = fleet.clone();
+        let (fleet, handed) = (fleet.clone(), handed.clone());
         running.spawn(async move {
             let _place = place;
-            hand_in(&fleet, number, sabotage).await
+            hand_in(&fleet, number, sabotage).await?;
+            let mut handed = handed.lock().unwrap_or_else(PoisonError::into_inner);
+            handed.insert(cid(number), now());
+            Ok(())
         });
         while let Some(ended) = running.try_join_next() {
             ended??;

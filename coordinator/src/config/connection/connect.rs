@@ -87,7 +87,13 @@ impl Connection {
     /// [`ConnectError`] when a file cannot be used, or the broker is not there or refuses.
     pub async fn connect(&self, name: &str) -> Result<Client, ConnectError> {
         let failed = |source| ConnectError::Broker { url: self.url.clone(), source };
-        self.connect_options(name)?.connect(self.url.clone()).await.map_err(failed)
+        self.connect_options(name)?.connect(self.addresses().as_slice()).await.map_err(failed)
+    }
+
+    /// The servers, one by one: the library takes a text for the address of one.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<&str> {
+        self.url.split(',').map(str::trim).collect()
     }
 }
 

@@ -24,6 +24,9 @@ fn good() -> Seen {
         files: files.into_iter().map(str::to_owned).collect(),
         settled: files.into_iter().map(|cid| (cid.to_owned(), 1)).collect(),
         written: 12,
+        work: vec![(0, 6 * SECOND)],
+        written_at: (0..6).map(|at| at * SECOND + 10).collect(),
+        stall_limit_ms: 1_000,
         ..Seen::default()
     };
     for cid in files {
@@ -62,7 +65,8 @@ fn what_was_promised_passes() {
 #[test]
 fn every_breach_is_found() {
     type Edit = fn(&mut Seen);
-    let cases: [(&str, Edit); 15] = [
+    let cases: [(&str, Edit); 16] = [
+        ("without a record although there was work", |seen| drop(seen.written_at.remove(2))),
         ("without a completed record", |seen| drop(seen.records.pop())),
         ("without a completed record", |seen| seen.records[3].2 = RecordStatus::Failed),
         ("nobody heard", |seen| seen.settled.retain(|cid, _| cid != "a")),
@@ -133,4 +137,48 @@ fn nobody_is_late_where_no_worker_is_there() {
     let recoveries = judge(&seen).recoveries;
 
     assert_eq!(recoveries, [Recovery { ms: 18_000, attended_ms: 7_000 }]);
+}
+
+/// A worker of `ffmpeg`, or the coordinator, is away from the second on, for nine seconds; file `a`
+/// is done again by the worker `pid`, `later`.
+fn away(victim: Victim, pid: u32, later: i64) -> Seen {
+    let mut seen = good();
+    let at = SECOND + 5;
+    seen.kills.push(Kill { victim, at, back: at + 9 * SECOND });
+    let began = at + later;
+    seen.executions.push(execution("a", "ffmpeg", pid, began, Some(began + 10)));
+    seen
+}
+
+#[test]
+fn who_was_away_explains_what_it_held_and_what_it_does_when_it_comes_back() {
+    let (held, back) = (8 * SECOND, 9 * SECOND);
+    let absent = |pid| Victim::Absent(vec![pid]);
+    for (case, victim, pid, later, stale, explained) in [
+        ("what it held, elsewhere", absent(2), 9, held, 0, true),
+        ("what another one held", absent(8), 9, held, 0, false),
+        ("what it was given before", absent(9), 9, back + SECOND, 1, true),
+        ("long after it is back", absent(9), 9, back + 3 * SECOND, 0, false),
+        ("the word of a deposed leader", Victim::Deposed, 9, back + SECOND, 1, true),
+        ("while it is away", Victim::Deposed, 9, held, 0, false),
+        ("long after", Victim::Deposed, 9, back + 3 * SECOND, 0, false),
+    ] {
+        let verdict = judge(&away(victim, pid, later));
+
+        assert_eq!(verdict.stale, stale, "{case}");
+        assert_eq!(verdict.unexplained, usize::from(!explained), "{case}");
+        assert_eq!(verdict.problems.is_empty(), explained, "{case}: {:?}", verdict.problems);
+    }
+}
+
+#[test]
+fn nobody_is_late_while_the_other_worker_is_away() {
+    let mut seen = killed(18 * SECOND);
+    // The other one is stopped after four seconds, for nine.
+    let at = 5 * SECOND + 5;
+    seen.kills.push(Kill { victim: Victim::Absent(vec![9]), at, back: at + 9 * SECOND });
+
+    let recoveries = judge(&seen).recoveries;
+
+    assert_eq!(recoveries, [Recovery { ms: 18_000, attended_ms: 5_000 }]);
 }
