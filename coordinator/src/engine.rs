@@ -6,6 +6,8 @@
 
 mod check;
 mod effect;
+pub mod judge;
+mod replies;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+pub use self::replies::{Again, Replies};
 use crate::advisories::Witness;
 use crate::broker::Broker;
 use crate::broker::deliver::{Answer, answer};
@@ -74,7 +77,7 @@ pub struct Engine {
     inbox: mpsc::Receiver<Input>,
     shared: Arc<Shared>,
     effects: JoinSet<()>,
-    replies: BTreeMap<RunId, (Arc<Opening>, String)>,
+    replies: Replies<String>,
     slots: Arc<Slots>,
     numbers: watch::Sender<Numbers>,
     started: Instant,
@@ -121,7 +124,7 @@ impl Engine {
             inbox,
             shared,
             effects: JoinSet::new(),
-            replies: BTreeMap::new(),
+            replies: Replies::default(),
             slots,
             numbers,
             started: Instant::now(),
@@ -170,14 +173,13 @@ impl Engine {
         match input {
             Input::Event(event) => self.dispatcher.on_event(event, commands),
             Input::Opened { opening, records, reply } => {
-                let queue = opening.queue;
-                // A second delivery of what is in hand already: only the reply subject is new.
-                if self.replies.insert(opening.id, (opening.clone(), reply)).is_some() {
-                    self.slots.release(queue);
-                    // One that is settled and not acknowledged yet must not be opened anew.
-                    if !self.dispatcher.holds(opening.id) {
-                        return;
-                    }
+                let holds = self.dispatcher.holds(opening.id);
+                let again = self.replies.take(opening.clone(), reply, holds);
+                if again != Again::New {
+                    self.slots.release(opening.queue);
+                }
+                if again == Again::Closing {
+                    return;
                 }
                 self.dispatcher.on_event(Event::Opened { opening, records }, commands);
             }
@@ -191,7 +193,7 @@ impl Engine {
                 self.dispatcher.on_event(Event::Record { cid, plugin, record }, commands);
             }
             Input::Closed(id) => {
-                if let Some((opening, _)) = self.replies.remove(&id) {
+                if let Some(opening) = self.replies.close(id) {
                     self.slots.release(opening.queue);
                 }
             }
@@ -216,7 +218,7 @@ impl Engine {
                     .spawn(async move { shared.give_up_missing(opening, queue, *task).await });
             }
             Command::Settle { opening, plugins, tasks, duration_ms } => {
-                let reply = self.replies.get(&opening.id).map(|(_, reply)| reply.clone());
+                let reply = self.replies.of(opening.id).cloned();
                 let fact = Fact::FileSettled {
                     cid: opening.submission.cid.clone(),
                     run_id: opening.id,
@@ -279,7 +281,7 @@ impl Engine {
     }
 
     fn renew(&mut self) {
-        let replies: Vec<String> = self.replies.values().map(|(_, reply)| reply.clone()).collect();
+        let replies: Vec<String> = self.replies.all().cloned().collect();
         let shared = self.shared.clone();
         self.effects.spawn(async move {
             for reply in replies {

@@ -8,6 +8,7 @@ use broker_config::read::last_messages;
 use broker_config::wire::dead::Cause;
 use broker_config::{Chain, Queue, RunId, Task};
 
+use super::judge::{Occupant, occupant};
 use super::{Input, Shared};
 use crate::broker::dead::GiveUp;
 use crate::broker::deliver::{Answer, answer};
@@ -119,17 +120,14 @@ impl Shared {
             return Fate::Failed;
         };
         let there = found.first().and_then(|it| serde_json::from_slice::<Task>(&it.payload).ok());
-        if there.as_ref().is_some_and(|there| there.task_id == task.task_id) {
-            return Fate::Stored;
-        }
-        // Nobody has to do it any more, and nobody would: it is for a version that was replaced.
-        let is_replaced = there.is_some_and(|there| {
-            let is_other = there.plugin_version != task.plugin_version;
-            there.trial || there.plugin_version.is_some() && is_other
-        });
-        if let Some(found) = found.first().filter(|_| is_replaced) {
-            let gone = self.broker.delete_message(&stream, found.sequence).await;
-            tracing::debug!(task.id = %task.task_id, gone = gone.is_ok(), "an outdated task goes");
+        match (occupant(task, there.as_ref()), found.first()) {
+            (Occupant::Itself, _) => return Fate::Stored,
+            (Occupant::Replaced, Some(found)) => {
+                let gone = self.broker.delete_message(&stream, found.sequence).await;
+                let gone = gone.is_ok();
+                tracing::debug!(task.id = %task.task_id, gone, "an outdated task goes");
+            }
+            (Occupant::Replaced | Occupant::Older, _) => {}
         }
         Fate::Blocked
     }
