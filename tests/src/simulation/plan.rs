@@ -88,6 +88,8 @@ pub(super) struct PluginPlan {
     pub(super) puts_off: u32,
     pub(super) has_nothing: u32,
     pub(super) workers: Vec<Nature>,
+    /// The number of the first of them.
+    pub(super) first_worker: usize,
     /// The files that kill whoever opens them.
     pub(super) poison: BTreeSet<usize>,
 }
@@ -176,14 +178,18 @@ impl World {
     pub fn without(seed: u64, without: BTreeSet<Part>) -> Self {
         let mut rng = Rng::with_seed(seed);
         let storm = rng.u64(5_000..45_000);
-        let plugins: Vec<PluginPlan> = (0..rng.usize(1..=4)).map(|at| plugin(&mut rng, at)).collect();
+        let mut plugins: Vec<PluginPlan> = Vec::new();
+        let mut workers = 0;
+        for at in 0..rng.usize(1..=4) {
+            let plan = PluginPlan { first_worker: workers, ..plugin(&mut rng, at) };
+            workers += plan.workers.len();
+            plugins.push(plan);
+        }
         let contents = rng.usize(1..=4);
         let files: Vec<FilePlan> = (0..rng.usize(1..=6))
             .map(|at| file(&mut rng, at, contents, plugins.len(), storm))
             .collect();
         let coordinators = rng.usize(1..=2);
-        let workers: Vec<usize> = plugins.iter().map(|plugin| plugin.workers.len()).collect();
-        let workers = workers.iter().sum::<usize>();
         let faults: Vec<Fault> = (0..rng.usize(0..=6))
             .map(|at| {
                 let when = rng.u64(0..storm);
@@ -342,6 +348,7 @@ fn plugin(rng: &mut Rng, at: usize) -> PluginPlan {
                 _ => Nature::Good,
             })
             .collect(),
+        first_worker: 0,
         poison: (0..4).filter(|_| rng.u32(0..12) == 0).collect(),
     }
 }
