@@ -64,11 +64,6 @@ impl Audit {
         self.handed_in.insert(cid);
     }
 
-    /// How many submissions were accepted.
-    pub(super) fn accepted(&self) -> usize {
-        self.accepted.len()
-    }
-
     /// How many accepted submissions have not ended.
     pub(super) fn open(&self) -> usize {
         self.accepted.values().filter(|accepted| !accepted.has_ended).count()

@@ -14,7 +14,7 @@ use broker_config::wire::event::Outcome;
 use broker_config::wire::lease::Lease;
 use broker_config::{PluginId, Record, RunId, Signal, Submission, Task};
 
-pub(super) use self::consumer::{Consumer, Delivery, Info, Reply};
+pub(super) use self::consumer::{Consumer, Delivery, Reply};
 use self::store::Store;
 use super::runtime::Time;
 
@@ -289,7 +289,7 @@ impl Broker {
             self.happenings.push(Happening::Removed { stream, message, why: Gone::Replaced });
             // Nothing is expected of the subject, so that it is stored whatever is there.
             if let Some(target) = target {
-                drop(self.put(stream, &target, headers, body, true));
+                self.put(stream, &target, headers, body, true).ok();
             }
         }
     }

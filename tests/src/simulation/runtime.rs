@@ -173,6 +173,13 @@ impl Runtime {
         drop(ended);
     }
 
+    /// Ends everything, so that nothing holds on to the world any more.
+    pub(super) fn clear(&self) {
+        self.end(|_| true);
+        self.slots.borrow_mut().clear();
+        self.waiting.borrow_mut().clear();
+    }
+
     /// Stops an actor until then.
     pub(super) fn pause(&self, actor: Actor, until: Time) {
         self.paused.borrow_mut().insert(actor, until);

@@ -1,0 +1,217 @@
+//! What the dispatcher's commands do to the broker; as `engine/effect.rs` and `engine/check.rs`.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use broker_config::wire::dead::Cause;
+use broker_config::wire::event::Outcome;
+use broker_config::{Names, PluginId, Queue, RunId, Task};
+use coordinator::broker::dead::GiveUp;
+use coordinator::dispatcher::{Event, Suspect};
+use coordinator::engine::judge::{Occupant, occupant};
+use coordinator::run::Opening;
+use coordinator::strays::done_up_to;
+
+use super::super::Breach;
+use super::super::broker::{Answer, Body, Headers, Message, Reply, Stream};
+use super::super::sim::PublishError;
+use super::{Input, Session};
+
+/// What became of a publish.
+enum Fate {
+    Stored,
+    Blocked,
+    Failed,
+}
+
+impl Session {
+    pub(super) async fn publish(
+        self: Rc<Self>,
+        opening: Arc<Opening>,
+        queue: Queue,
+        task: Box<Task>,
+        inherited: bool,
+    ) {
+        let (run, plugin) = (opening.id, task.plugin_id.clone());
+        let fate = if inherited {
+            self.look_for(queue, &task).await
+        } else {
+            self.publish_task(queue, &task).await
+        };
+        match fate {
+            Fate::Stored => {}
+            Fate::Blocked => self.report(Event::Blocked { run, plugin }),
+            Fate::Failed => self.report(Event::PublishFailed { run, plugin }),
+        }
+    }
+
+    async fn publish_task(&self, queue: Queue, task: &Task) -> Fate {
+        let names = &self.sim.names;
+        let subject = names.task_in(task.lane, queue, &task.plugin_id, &task.cid);
+        let expected = (!self.sim.breaks(Breach::NoTaskFence)).then_some(0);
+        let headers = Headers { expected, ..Headers::default() };
+        let body = Body::Task(Arc::new(task.clone()));
+        match self.sim.publish(Stream::Tasks, &subject, headers, body).await {
+            Ok(_) => Fate::Stored,
+            Err(PublishError::WrongLastSequence) => self.who_is_there(&subject, task).await,
+            Err(PublishError::Full | PublishError::Unacknowledged) => Fate::Failed,
+        }
+    }
+
+    async fn look_for(self: &Rc<Self>, queue: Queue, task: &Task) -> Fate {
+        let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
+        let subject = self.sim.names.task_in(task.lane, queue, &plugin, &cid);
+        let fate = self.who_is_there(&subject, task).await;
+        if matches!(fate, Fate::Blocked) {
+            let mut found = self.records_of_patiently(&cid).await;
+            if let Some(record) = found.remove(&plugin) {
+                self.report(Event::Record { cid, plugin, record });
+            }
+        }
+        fate
+    }
+
+    async fn who_is_there(&self, subject: &str, task: &Task) -> Fate {
+        let found = self.sim.call(|broker| broker.last_on(Stream::Tasks, subject)).await;
+        let Ok(found) = found else { return Fate::Failed };
+        let there = found.as_ref().and_then(task_in);
+        match (occupant(task, there.map(Arc::as_ref)), &found) {
+            (Occupant::Itself, _) => return Fate::Stored,
+            (Occupant::Replaced, Some(found)) => {
+                let sequence = found.sequence;
+                self.sim.call(|broker| broker.delete(Stream::Tasks, sequence)).await.ok();
+            }
+            (Occupant::Replaced | Occupant::Older, _) => {}
+        }
+        Fate::Blocked
+    }
+
+    pub(super) async fn give_up_missing(
+        self: Rc<Self>,
+        opening: Arc<Opening>,
+        queue: Queue,
+        task: Task,
+    ) {
+        let error = "ended by its workers, each time without a word".to_owned();
+        let attempts = task.retry.max_attempts.get();
+        let (run, plugin) = (opening.id, task.plugin_id.clone());
+        let dead = GiveUp { attempts, ..GiveUp::new(task, queue, Cause::Terminated, error) };
+        if self.give_up(dead).await.is_err() {
+            self.report(Event::PublishFailed { run, plugin });
+        }
+    }
+
+    pub(super) async fn settle(
+        self: Rc<Self>,
+        run: RunId,
+        plugins: BTreeMap<PluginId, Outcome>,
+        reply: Option<Reply>,
+    ) {
+        if self.sim.breaks(Breach::AckBeforeSettled)
+            && let Some(reply) = &reply
+        {
+            self.sim.answer(reply, Answer::Ack);
+        }
+        let body = Body::Settled { run, plugins: Arc::new(plugins) };
+        self.tell_subscribers(body, Some(format!("settled.{run}"))).await;
+        if let Some(reply) = reply {
+            self.sim.answer(&reply, Answer::Ack);
+        }
+        self.tell(Input::Closed(run));
+    }
+
+    pub(super) async fn reopen(self: Rc<Self>, opening: Arc<Opening>) {
+        let cid = opening.submission.cid.clone();
+        self.report(Event::Opening { cids: vec![cid.clone()] });
+        let records = self.records_of_patiently(&cid).await;
+        self.tell(Input::Reopened { opening, records });
+    }
+
+    /// Tells subscribers, trying again until it is stored.
+    pub(super) async fn tell_subscribers(&self, body: Body, id: Option<String>) {
+        let mut pause = 100;
+        loop {
+            let headers = Headers { id: id.clone(), ..Headers::default() };
+            match self.sim.publish(Stream::Events, "event", headers, body.clone()).await {
+                Ok(_) => return,
+                Err(PublishError::Unacknowledged) if self.sim.breaks(Breach::UnknownEvent) => {
+                    return;
+                }
+                Err(_) => {}
+            }
+            self.sim.rt.sleep(pause).await;
+            pause = (pause * 2).min(5_000);
+        }
+    }
+
+    /// Reports every suspect whose task is nowhere, and gives up those that are delivered no more.
+    pub(super) async fn check(self: Rc<Self>, suspects: Vec<Suspect>) {
+        if self.sim.breaks(Breach::NoReconciler) {
+            return;
+        }
+        let names = &self.sim.names;
+        let found = self.sim.call(|broker| {
+            let last = |broker: &mut super::super::broker::Broker, subject: &str| {
+                broker.last_on(Stream::Tasks, subject)
+            };
+            let look = suspects.iter().map(|suspect| {
+                let [task, later] = subjects_of(names, suspect);
+                (last(broker, &task), last(broker, &later))
+            });
+            look.collect::<Vec<_>>()
+        });
+        let Ok(found) = found.await else { return };
+        let mut missing = Vec::new();
+        let mut stuck: BTreeMap<String, Vec<Message>> = BTreeMap::new();
+        for (suspect, found) in suspects.iter().zip(found) {
+            match found {
+                (None, None) => missing.push(suspect),
+                (Some(task), _) => {
+                    let Suspect { lane, plugin, queue, .. } = suspect;
+                    let consumer = Names::consumer_in(*lane, plugin, *queue);
+                    stuck.entry(consumer).or_default().push(task);
+                }
+                (None, Some(_)) => {}
+            }
+        }
+        for (consumer, tasks) in stuck {
+            self.sweep(&consumer, &tasks).await;
+        }
+        for suspect in missing {
+            let Ok(records) = self.records_of(&suspect.cid).await else { return };
+            let (cid, plugin) = (suspect.cid.clone(), suspect.plugin.clone());
+            if let Some(record) = records.get(&plugin).cloned() {
+                self.report(Event::Record { cid, plugin: plugin.clone(), record });
+            }
+            self.report(Event::Missing { run: suspect.run, plugin, since: suspect.since });
+        }
+    }
+
+    async fn sweep(&self, consumer: &str, tasks: &[Message]) {
+        let Ok(Some(info)) = self.sim.call(|broker| broker.info(consumer)).await else { return };
+        let behind = done_up_to(info.held, info.delivered, info.floor);
+        let stuck: Vec<u64> =
+            tasks.iter().map(|task| task.sequence).filter(|sequence| *sequence <= behind).collect();
+        if stuck.is_empty() {
+            return;
+        }
+        self.sim.rt.sleep(500).await;
+        for sequence in stuck {
+            let there = self.sim.call(|broker| broker.at(Stream::Tasks, sequence)).await;
+            if let Ok(Some(task)) = there {
+                self.exhausted(&task).await;
+            }
+        }
+    }
+}
+
+pub(super) fn task_in(message: &Message) -> Option<&Arc<Task>> {
+    if let Body::Task(task) = &message.body { Some(task) } else { None }
+}
+
+/// Where a task waits, and where it waits for its time.
+fn subjects_of(names: &Names, suspect: &Suspect) -> [String; 2] {
+    let Suspect { queue, lane, plugin, cid, .. } = suspect;
+    [names.task_in(*lane, *queue, plugin, cid), names.later_in(*lane, plugin, cid)]
+}
