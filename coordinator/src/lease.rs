@@ -46,12 +46,7 @@ pub enum Move {
 
 /// `revision` is that of what was found; 0 = nothing ever was there.
 #[must_use]
-pub fn decide(
-    found: Option<&Lease>,
-    revision: u64,
-    node: &str,
-    unchanged_for: Duration,
-) -> Move {
+pub fn decide(found: Option<&Lease>, revision: u64, node: &str, unchanged_for: Duration) -> Move {
     match found {
         // Deleted or overwritten, perhaps. Each epoch was written, so none of them was higher.
         None => Move::Take { epoch: revision + 1 },

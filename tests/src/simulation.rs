@@ -14,6 +14,7 @@ mod breach;
 mod broker;
 mod coordinator;
 mod drive;
+pub mod mirror;
 mod plan;
 mod runtime;
 mod shrink;

@@ -161,7 +161,8 @@ impl Broker {
         }
         let mut headers = trace_headers(&dead.trace);
         headers.insert(DEAD_LETTER, letter.to_string());
-        match self.put_record(&dead.record(present.record, now()), present.revision, headers).await {
+        match self.put_record(&dead.record(present.record, now()), present.revision, headers).await
+        {
             Ok(_) => {
                 self.tell_dead(&dead).await?;
                 Ok(true)

@@ -40,7 +40,10 @@ pub(super) enum Body {
     Task(Arc<Task>),
     Record(Arc<Record>),
     Signal(Arc<Signal>),
-    Settled { run: RunId, plugins: Arc<BTreeMap<PluginId, Outcome>> },
+    Settled {
+        run: RunId,
+        plugins: Arc<BTreeMap<PluginId, Outcome>>,
+    },
     Rejected(RunId),
     /// Something that subscribers are told and nothing follows from.
     Told,
@@ -107,13 +110,32 @@ pub(super) enum Answer {
 /// What happened in the broker.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
-    Stored { stream: Stream, message: Message, scheduled: bool },
-    Removed { stream: Stream, message: Message, why: Gone },
-    Delivered { stream: Stream, message: Message, delivered: u32, most: Option<u32> },
+    Stored {
+        stream: Stream,
+        message: Message,
+        scheduled: bool,
+    },
+    Removed {
+        stream: Stream,
+        message: Message,
+        why: Gone,
+    },
+    Delivered {
+        stream: Stream,
+        message: Message,
+        delivered: u32,
+        most: Option<u32>,
+    },
     /// An ack of a message that stays in its stream.
-    Acknowledged { stream: Stream, message: Message },
+    Acknowledged {
+        stream: Stream,
+        message: Message,
+    },
     /// A message is back although it was acknowledged.
-    CameBack { stream: Stream, message: Message },
+    CameBack {
+        stream: Stream,
+        message: Message,
+    },
 }
 
 #[derive(Debug, Default)]
@@ -128,7 +150,7 @@ pub(super) struct Broker {
     /// Consumers that may have something.
     pub(super) changed: Vec<String>,
     /// Messages that are delivered no more, to be told of.
-    pub(super) exhausted: Vec<(String, u64)>,
+    pub(super) exhausted: Vec<u64>,
     /// What was taken out of the tasks last.
     last_answered: Option<Message>,
 }
@@ -277,7 +299,7 @@ impl Broker {
     pub(super) fn tick(&mut self) {
         let now = self.now;
         for (name, consumer) in &mut self.consumers {
-            if consumer.expire(now) {
+            if consumer.expire(now, &mut self.exhausted) {
                 self.changed.push(name.clone());
             }
         }

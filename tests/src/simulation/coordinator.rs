@@ -160,7 +160,9 @@ impl Session {
                 self.effect(async move { me.check(suspects).await });
             }
             Command::Repaired { .. } | Command::Alarm { .. } | Command::Recovered { .. } => {
-                self.effect(async move { me.tell_subscribers(super::broker::Body::Told, None).await });
+                self.effect(
+                    async move { me.tell_subscribers(super::broker::Body::Told, None).await },
+                );
             }
         }
     }

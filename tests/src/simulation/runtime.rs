@@ -89,12 +89,7 @@ impl Runtime {
     }
 
     /// Starts a task; it runs when its turn comes.
-    pub(super) fn spawn(
-        &self,
-        actor: Actor,
-        group: u64,
-        job: impl Future<Output = ()> + 'static,
-    ) {
+    pub(super) fn spawn(&self, actor: Actor, group: u64, job: impl Future<Output = ()> + 'static) {
         let mut slots = self.slots.borrow_mut();
         slots.push(Some(Slot { actor, group, job: Some(Box::pin(job)) }));
         self.arm(self.now(), slots.len() - 1);

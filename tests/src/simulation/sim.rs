@@ -9,8 +9,8 @@ use fastrand::Rng;
 
 use super::Breach;
 use super::audit::Audit;
-use super::coordinator::Session;
 use super::broker::{Answer, Body, Broker, Happening, Headers, Refused, Reply, Stream};
+use super::coordinator::Session;
 use super::plan::{Noise, World};
 use super::runtime::{Actor, Runtime, Time, Topic};
 
@@ -118,7 +118,7 @@ impl Sim {
         broker.now = self.rt.now();
         let result = act(&mut broker);
         let exhausted = std::mem::take(&mut broker.exhausted);
-        for (_, sequence) in exhausted {
+        for sequence in exhausted {
             self.advise(&mut broker, sequence);
         }
         let happenings = std::mem::take(&mut broker.happenings);

@@ -208,11 +208,7 @@ impl Attempt {
             Nature::Liar if storms && sim.chance(700) => return self.lie().await,
             Nature::Crashing if storms && sim.chance(300) => return worker.die(),
             Nature::Flooder if storms => self.flood().await,
-            Nature::Good
-            | Nature::Zombie
-            | Nature::Crashing
-            | Nature::Liar
-            | Nature::Flooder => {}
+            Nature::Good | Nature::Zombie | Nature::Crashing | Nature::Liar | Nature::Flooder => {}
         }
         self.settle(ended).await;
     }

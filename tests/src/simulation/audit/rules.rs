@@ -35,9 +35,10 @@ impl Audit {
         if !self.handed_in.contains(cid) {
             return Err(format!("{plugin} is to run on {cid}, which nobody handed in"));
         }
-        let twice = self.tasks.values().any(|(subject, other)| {
-            *subject == message.subject || other.task_id == task.task_id
-        });
+        let twice = self
+            .tasks
+            .values()
+            .any(|(subject, other)| *subject == message.subject || other.task_id == task.task_id);
         if twice {
             return Err(format!("the work of {plugin} on {cid} is queued twice"));
         }
@@ -200,7 +201,9 @@ impl Audit {
                     What::Failed { task, .. } => {
                         if self.revision(&task.cid, &plugin) == task.record_revision {
                             let cid = &task.cid;
-                            return Err(format!("the failure of {plugin} on {cid} is not recorded"));
+                            return Err(format!(
+                                "the failure of {plugin} on {cid} is not recorded"
+                            ));
                         }
                     }
                     What::Deferred { task, .. } => {

@@ -66,11 +66,19 @@ impl Consumer {
     }
 
     /// Takes back what was lent for long enough; says whether there is any.
-    pub(super) fn expire(&mut self, now: Time) -> bool {
+    ///
+    /// What may be delivered only once is given up on at once; anything else is found to be
+    /// exhausted when somebody pulls.
+    pub(super) fn expire(&mut self, now: Time, exhausted: &mut Vec<u64>) -> bool {
+        let due = self.pending.iter().filter(|(_, pending)| pending.due <= now);
+        let due: Vec<u64> = due.map(|(sequence, _)| *sequence).collect();
         let mut expired = false;
-        for (sequence, pending) in &self.pending {
-            if pending.due <= now && !self.again.contains(sequence) {
-                self.again.push_back(*sequence);
+        for sequence in due.into_iter().filter(|sequence| !self.again.contains(sequence)) {
+            if self.max_deliver == Some(1) {
+                self.pending.remove(&sequence);
+                exhausted.push(sequence);
+            } else {
+                self.again.push_back(sequence);
                 expired = true;
             }
         }
@@ -149,7 +157,7 @@ impl Broker {
             *count += 1;
             if consumer.max_deliver.is_some_and(|most| *count > most) {
                 if Some(*count - 1) == consumer.max_deliver {
-                    self.exhausted.push((name.to_owned(), sequence));
+                    self.exhausted.push(sequence);
                 }
                 consumer.pending.remove(&sequence);
                 continue;
@@ -207,8 +215,8 @@ impl Broker {
                 }
             }
             Answer::Nak(delay) => {
-                // Of a delivery behind the floor nothing is heard.
-                if reply.number <= consumer.floor.0 {
+                // Of a delivery behind the floor, or of another consumer, nothing is heard.
+                if reply.number <= consumer.floor.0 || reply.number > consumer.deliveries {
                     return;
                 }
                 if let Some(pending) = consumer.pending.get_mut(&sequence) {

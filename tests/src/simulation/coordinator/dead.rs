@@ -89,11 +89,10 @@ impl Session {
     async fn delete_letter(&self, sequence: u64, task: &Task) -> Result<(), Again> {
         let found = self.sim.call(|broker| broker.at(Stream::Dead, sequence)).await;
         let found = found.map_err(|_| Again)?;
-        let is_its = found.is_some_and(|found| match found.body {
-            Body::Letter(letter) => letter.cid == task.cid && letter.plugin_id == task.plugin_id,
-            _ => false,
-        });
-        if is_its {
+        let is_its = |letter: &Task| letter.cid == task.cid && letter.plugin_id == task.plugin_id;
+        if let Some(Message { body: Body::Letter(letter), .. }) = &found
+            && is_its(letter)
+        {
             let deleted = self.sim.call(|broker| broker.delete(Stream::Dead, sequence)).await;
             deleted.map_err(|_| Again)?;
         }

@@ -98,11 +98,13 @@ impl Session {
         if self.sim.breaks(Breach::AckSignalFirst) {
             self.sim.answer(&reply, Answer::Ack);
         }
-        let is_done = match &message.body {
-            Body::Signal(signal) => self.on_signal(signal, &message).await,
-            Body::Advisory(sequence) => self.on_advisory(*sequence).await,
+        let is_done = if let Body::Signal(signal) = &message.body {
+            self.on_signal(signal, &message).await
+        } else if let Body::Advisory(sequence) = &message.body {
+            self.on_advisory(*sequence).await
+        } else {
             // What cannot be read is done with.
-            _ => true,
+            true
         };
         if is_done {
             self.sim.answer(&reply, Answer::Ack);

@@ -41,11 +41,8 @@ impl Attempt {
                 let record = sim.names.record(&self.task.cid, &plugin);
                 let found = sim.call(|broker| broker.last_on(Stream::Records, &record)).await;
                 let revision = found.ok().flatten().map_or(0, |record| record.sequence);
-                let task = Task {
-                    plugin_id: plugin,
-                    record_revision: revision,
-                    ..(*self.task).clone()
-                };
+                let task =
+                    Task { plugin_id: plugin, record_revision: revision, ..(*self.task).clone() };
                 self.claim(task).await;
             }
             _ => {
