@@ -127,14 +127,11 @@ impl Feeder {
         while let Some(found) = names.next().await {
             let found = found.map_err(|error| error.to_string())?;
             let Some(epoch) = epoch_of(self.queue, &found) else { continue };
-            match standing(self.epoch, epoch, has_led) {
-                Standing::Own => {}
-                Standing::Later => {
-                    return Err(format!("there is a later leader, of epoch {epoch}"));
-                }
-                Standing::InTheWay => {
-                    handle.delete_consumer(&found).await.map_err(|error| error.to_string())?;
-                }
+            if is_of_later(self.epoch, epoch, has_led) {
+                return Err(format!("there is a later leader, of epoch {epoch}"));
+            }
+            if epoch != self.epoch {
+                handle.delete_consumer(&found).await.map_err(|error| error.to_string())?;
             }
         }
         let config = pull::Config {
@@ -192,28 +189,11 @@ impl Feeder {
     }
 }
 
-/// Whose a consumer of submissions is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// Ours.
-    Own,
-    /// That of a leader after us, which stays.
-    Later,
-    /// That of another leader, which goes.
-    InTheWay,
-}
-
-/// Judges the consumer of epoch `found` for the leader of epoch `own`, who had a consumer already
-/// if it `has_led`.
+/// Whether the consumer of epoch `found` is that of a leader after the one of epoch `own`, who had a
+/// consumer already if it `has_led`; any other consumer is in the way.
 #[must_use]
-pub const fn standing(own: u64, found: u64, has_led: bool) -> Standing {
-    if found == own {
-        Standing::Own
-    } else if found > own && has_led {
-        Standing::Later
-    } else {
-        Standing::InTheWay
-    }
+pub const fn is_of_later(own: u64, found: u64, has_led: bool) -> bool {
+    found > own && has_led
 }
 
 /// The name of a leader's consumer.

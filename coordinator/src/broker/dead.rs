@@ -69,7 +69,7 @@ impl GiveUp {
     /// The failed record. It keeps the metadata of an earlier success, and with it whose version
     /// wrote it.
     #[must_use]
-    pub fn record(&self, earlier: Option<Record>, finished_at: String) -> Record {
+    pub fn record(&self, earlier: Option<Record>) -> Record {
         let (plugin_version, meta) =
             earlier.map(|record| (record.plugin_version, record.meta)).unwrap_or_default();
         Record {
@@ -82,7 +82,7 @@ impl GiveUp {
             attempt: self.attempts,
             plugin_version,
             fingerprint: self.task.fingerprint.clone(),
-            finished_at,
+            finished_at: now(),
             instance: self.instance.clone(),
             error: Some(self.error.clone()),
             reason: None,
@@ -161,8 +161,7 @@ impl Broker {
         }
         let mut headers = trace_headers(&dead.trace);
         headers.insert(DEAD_LETTER, letter.to_string());
-        match self.put_record(&dead.record(present.record, now()), present.revision, headers).await
-        {
+        match self.put_record(&dead.record(present.record), present.revision, headers).await {
             Ok(_) => {
                 self.tell_dead(&dead).await?;
                 Ok(true)
@@ -182,7 +181,7 @@ impl Broker {
     async fn give_up_trial(&self, dead: &GiveUp) -> Result<bool, GiveUpError> {
         let subject = self.names.trial(&dead.task.cid, &dead.task.plugin_id);
         let version = dead.task.plugin_version.clone().unwrap_or_default();
-        let record = Record { plugin_version: version, ..dead.record(None, now()) };
+        let record = Record { plugin_version: version, ..dead.record(None) };
         let headers = trace_headers(&dead.trace);
         let revision = dead.task.record_revision;
         match self.publisher.publish_after(subject, revision, headers, json(&record)).await {

@@ -11,7 +11,7 @@ use crate::advisories::exhausted;
 use crate::dispatcher::{Event, Suspect};
 use crate::strays::behind;
 
-/// Subjects asked for in one request; two per task.
+/// Subjects asked for in one request; three per task.
 const BATCH: usize = 256;
 /// How long an acknowledged task may take to leave its stream.
 const LEAVING: Duration = Duration::from_millis(500);
@@ -25,14 +25,17 @@ impl Shared {
         let mut stuck: BTreeMap<(PluginId, Queue, Lane), Vec<&Stored>> = BTreeMap::new();
         for suspect in &suspects {
             let names = &self.broker.names;
-            let [task, later] = subjects_of(names, suspect).map(|subject| found.get(&subject));
-            match (task, later) {
-                (None, None) => missing.push(suspect),
-                (Some(task), _) => {
-                    let of = (suspect.plugin.clone(), suspect.queue, suspect.lane);
+            let tasks = Queue::ALL.map(|queue| (queue, found.get(&task_of(names, queue, suspect))));
+            let later = found.get(&later_of(names, suspect));
+            let is_gone = later.is_none() && tasks.iter().all(|(_, task)| task.is_none());
+            if is_gone {
+                missing.push(suspect);
+            }
+            for (queue, task) in tasks {
+                let of = (suspect.plugin.clone(), queue, suspect.lane);
+                if let Some(task) = task {
                     stuck.entry(of).or_default().push(task);
                 }
-                (None, Some(_)) => {}
             }
         }
         for ((plugin, queue, lane), tasks) in stuck {
@@ -62,8 +65,11 @@ impl Shared {
 
     async fn find(&self, suspects: &[Suspect]) -> Option<BTreeMap<String, Stored>> {
         let names = &self.broker.names;
-        let subjects: BTreeSet<String> =
-            suspects.iter().flat_map(|suspect| subjects_of(names, suspect)).collect();
+        let all = |suspect: &Suspect| {
+            let tasks = Queue::ALL.map(|queue| task_of(names, queue, suspect));
+            tasks.into_iter().chain([later_of(names, suspect)])
+        };
+        let subjects: BTreeSet<String> = suspects.iter().flat_map(all).collect();
         let subjects: Vec<String> = subjects.into_iter().collect();
         let mut found = BTreeMap::new();
         for batch in subjects.chunks(BATCH) {
@@ -102,8 +108,13 @@ impl Shared {
     }
 }
 
-/// Where a task waits, and where it waits for its time.
-fn subjects_of(names: &Names, suspect: &Suspect) -> [String; 2] {
-    let Suspect { queue, lane, plugin, cid, .. } = suspect;
-    [names.task_in(*lane, *queue, plugin, cid), names.later_in(*lane, plugin, cid)]
+/// Where a task waits in one of the queues. In which one it is, only the broker knows: the operator may have moved the
+/// plugin to the other one since, also while somebody else led.
+fn task_of(names: &Names, queue: Queue, suspect: &Suspect) -> String {
+    names.task_in(suspect.lane, queue, &suspect.plugin, &suspect.cid)
+}
+
+/// Where a task waits for its time.
+fn later_of(names: &Names, suspect: &Suspect) -> String {
+    names.later_in(suspect.lane, &suspect.plugin, &suspect.cid)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_config::publish::PublishError;
-use broker_config::read::last_messages;
+use broker_config::read::{Stored, last_messages};
 use broker_config::wire::dead::Cause;
 use broker_config::{Chain, Queue, RunId, Task};
 
@@ -44,7 +44,7 @@ impl Shared {
     ) {
         let (run, plugin) = (opening.id, task.plugin_id.clone());
         let fate = if inherited {
-            self.look_for(queue, &task).await
+            self.look_for(&task).await
         } else {
             self.publish_task(&opening, queue, &task).await
         };
@@ -87,7 +87,9 @@ impl Shared {
         let publisher = &self.broker.publisher;
         match publisher.publish_after(subject.clone(), 0, headers, json(task)).await {
             Ok(_) => Fate::Stored,
-            Err(PublishError::WrongLastSequence { .. }) => self.who_is_there(subject, task).await,
+            Err(PublishError::WrongLastSequence { .. }) => {
+                self.who_is_there(&[subject], task).await
+            }
             Err(error @ PublishError::TooLarge { .. }) => Fate::TooLarge(error.to_string()),
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), task.id = %task.task_id, "not published");
@@ -96,13 +98,14 @@ impl Shared {
         }
     }
 
-    /// An earlier leader has published a task for this work. When it is gone by now, it is settled,
-    /// and its record was there before it went: whoever has not heard of the record yet would have
-    /// it done again.
-    async fn look_for(&self, queue: Queue, task: &Task) -> Fate {
+    /// An earlier leader has published a task for this work, perhaps to the other queue. When it is
+    /// gone by now, it is settled, and its record was there before it went: whoever has not heard of
+    /// the record yet would have it done again.
+    async fn look_for(&self, task: &Task) -> Fate {
         let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
-        let subject = self.broker.names.task_in(task.lane, queue, &plugin, &cid);
-        let fate = self.who_is_there(subject, task).await;
+        let names = &self.broker.names;
+        let subjects = Queue::ALL.map(|queue| names.task_in(task.lane, queue, &plugin, &cid));
+        let fate = self.who_is_there(&subjects, task).await;
         if matches!(fate, Fate::Blocked) {
             let mut found = self.broker.records_of_patiently(std::slice::from_ref(&cid)).await;
             let record = found.get_mut(&cid).and_then(|of| of.remove(&plugin));
@@ -113,21 +116,20 @@ impl Shared {
         fate
     }
 
-    /// Who has the subject: this very task, published before a restart, or an older one, or nobody.
-    async fn who_is_there(&self, subject: String, task: &Task) -> Fate {
+    /// Who has the subjects: this very task, published before a restart, or an older one, or nobody.
+    async fn who_is_there(&self, subjects: &[String], task: &Task) -> Fate {
         let stream = self.broker.names.task_stream();
-        let Ok(found) = last_messages(&self.broker.client, &stream, &[subject]).await else {
+        let Ok(found) = last_messages(&self.broker.client, &stream, subjects).await else {
             return Fate::Failed;
         };
-        let there = found.first().and_then(|it| serde_json::from_slice::<Task>(&it.payload).ok());
-        match (occupant(task, there.as_ref()), found.first()) {
-            (Occupant::Itself, _) => return Fate::Stored,
-            (Occupant::Replaced, Some(found)) => {
-                let gone = self.broker.delete_message(&stream, found.sequence).await;
-                let gone = gone.is_ok();
-                tracing::debug!(task.id = %task.task_id, gone, "an outdated task goes");
-            }
-            (Occupant::Replaced | Occupant::Older, _) => {}
+        let judge =
+            |it: &Stored| occupant(task, serde_json::from_slice::<Task>(&it.payload).ok().as_ref());
+        if found.iter().any(|it| judge(it) == Occupant::Itself) {
+            return Fate::Stored;
+        }
+        for found in found.iter().filter(|it| judge(it) == Occupant::Replaced) {
+            let gone = self.broker.delete_message(&stream, found.sequence).await;
+            tracing::debug!(task.id = %task.task_id, gone = gone.is_ok(), "an outdated task goes");
         }
         Fate::Blocked
     }

@@ -20,6 +20,8 @@ pub struct Failure {
     pub wrong: String,
     /// The shortest world found in which anything goes wrong.
     pub world: World,
+    /// What goes wrong in that.
+    pub last: String,
 }
 
 impl Failure {
@@ -67,7 +69,7 @@ impl Report {
     pub fn text(&self, commit: &str) -> String {
         let mut text = self.figures();
         for failure in &self.failures {
-            let again = play(&failure.world, None, false).wrong.unwrap_or_default();
+            let again = &failure.last;
             write!(
                 text,
                 "\n\ncommit {commit}, {}\nwrong: {}\nthe shortest: {again}\n{}",
@@ -100,7 +102,8 @@ pub fn sweep(seeds: Range<u64>, threads: usize, breach: Option<Breach>) -> Repor
                     let played = play(&world, breach, false);
                     let failure = played.wrong.map(|wrong| {
                         let world = shortest(&world, breach);
-                        Failure { wrong, world }
+                        let last = play(&world, breach, false).wrong.unwrap_or_default();
+                        Failure { wrong, world, last }
                     });
                     let mut report = lock();
                     report.seeds += 1;

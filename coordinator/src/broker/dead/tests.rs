@@ -78,7 +78,7 @@ async fn only_the_letter_of_the_same_file_gives_way() -> anyhow::Result<()> {
     broker.give_up(dead(task("other", 0), "no")).await?;
     let of_other = store.dead_letters(None).await?[0].id;
     // As after the stream was made anew: the number is that of another letter by now.
-    let record = dead(task("film", 0), "old").record(None, now());
+    let record = dead(task("film", 0), "old").record(None);
     let mut headers = HeaderMap::new();
     headers.insert(DEAD_LETTER, of_other.to_string());
     let revision = broker.put_record(&record, 0, headers).await?;
@@ -95,7 +95,7 @@ async fn giving_up_again_changes_nothing_and_tells_what_may_not_have_been_told()
     let (_server, store, broker) = start().await?;
     // Whoever wrote this record died before anybody was told.
     let given_up = dead(task("film", 0), "broken");
-    broker.put_record(&given_up.record(None, now()), 0, HeaderMap::new()).await?;
+    broker.put_record(&given_up.record(None), 0, HeaderMap::new()).await?;
 
     assert!(broker.give_up(given_up.clone()).await?);
     assert!(broker.give_up(given_up).await?);
@@ -112,7 +112,7 @@ async fn giving_up_again_changes_nothing_and_tells_what_may_not_have_been_told()
 #[tokio::test]
 async fn a_task_that_a_worker_has_settled_is_not_given_up_on() -> anyhow::Result<()> {
     let (_server, store, broker) = start().await?;
-    let mut record = dead(task("film", 0), "").record(None, now());
+    let mut record = dead(task("film", 0), "").record(None);
     record.status = RecordStatus::Completed;
     broker.put_record(&record, 0, HeaderMap::new()).await?;
 

@@ -73,7 +73,10 @@ impl Consumer {
         let due = self.pending.iter().filter(|(_, pending)| pending.due <= now);
         let due: Vec<u64> = due.map(|(sequence, _)| *sequence).collect();
         let mut expired = false;
-        for sequence in due.into_iter().filter(|sequence| !self.again.contains(sequence)) {
+        for sequence in due {
+            if self.again.contains(&sequence) {
+                continue;
+            }
             if self.max_deliver == Some(1) {
                 self.pending.remove(&sequence);
                 exhausted.push(sequence);

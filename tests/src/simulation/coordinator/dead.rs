@@ -37,7 +37,7 @@ impl Session {
         let subject = self.sim.names.record(&dead.task.cid, &dead.task.plugin_id);
         let (expected, letter_of) = (Some(present.revision), Some(letter));
         let headers = Headers { expected, letter: letter_of, ..Headers::default() };
-        let record = Body::Record(Arc::new(dead.record(present.record, String::new())));
+        let record = Body::Record(Arc::new(dead.record(present.record)));
         match self.sim.publish(Stream::Records, &subject, headers, record).await {
             Ok(_) => {
                 self.tell_dead(&dead).await?;

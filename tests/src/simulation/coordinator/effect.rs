@@ -35,7 +35,7 @@ impl Session {
     ) {
         let (run, plugin) = (opening.id, task.plugin_id.clone());
         let fate = if inherited {
-            self.look_for(queue, &task).await
+            self.look_for(&task).await
         } else {
             self.publish_task(queue, &task).await
         };
@@ -54,15 +54,16 @@ impl Session {
         let body = Body::Task(Arc::new(task.clone()));
         match self.sim.publish(Stream::Tasks, &subject, headers, body).await {
             Ok(_) => Fate::Stored,
-            Err(PublishError::WrongLastSequence) => self.who_is_there(&subject, task).await,
+            Err(PublishError::WrongLastSequence) => self.who_is_there(&[subject], task).await,
             Err(PublishError::Full | PublishError::Unacknowledged) => Fate::Failed,
         }
     }
 
-    async fn look_for(self: &Rc<Self>, queue: Queue, task: &Task) -> Fate {
+    async fn look_for(self: &Rc<Self>, task: &Task) -> Fate {
         let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
-        let subject = self.sim.names.task_in(task.lane, queue, &plugin, &cid);
-        let fate = self.who_is_there(&subject, task).await;
+        let names = &self.sim.names;
+        let subjects = Queue::ALL.map(|queue| names.task_in(task.lane, queue, &plugin, &cid));
+        let fate = self.who_is_there(&subjects, task).await;
         if matches!(fate, Fate::Blocked) {
             let mut found = self.records_of_patiently(&cid).await;
             if let Some(record) = found.remove(&plugin) {
@@ -72,17 +73,18 @@ impl Session {
         fate
     }
 
-    async fn who_is_there(&self, subject: &str, task: &Task) -> Fate {
-        let found = self.sim.call(|broker| broker.last_on(Stream::Tasks, subject)).await;
-        let Ok(found) = found else { return Fate::Failed };
-        let there = found.as_ref().and_then(task_in);
-        match (occupant(task, there.map(Arc::as_ref)), &found) {
-            (Occupant::Itself, _) => return Fate::Stored,
-            (Occupant::Replaced, Some(found)) => {
-                let sequence = found.sequence;
-                self.sim.call(|broker| broker.delete(Stream::Tasks, sequence)).await.ok();
-            }
-            (Occupant::Replaced | Occupant::Older, _) => {}
+    async fn who_is_there(&self, subjects: &[String], task: &Task) -> Fate {
+        let found = self.sim.call(|broker| {
+            let last = subjects.iter().filter_map(|subject| broker.last_on(Stream::Tasks, subject));
+            last.collect::<Vec<_>>()
+        });
+        let Ok(found) = found.await else { return Fate::Failed };
+        let judge = |it: &Message| occupant(task, task_in(it).map(Arc::as_ref));
+        if found.iter().any(|it| judge(it) == Occupant::Itself) {
+            return Fate::Stored;
+        }
+        for found in found.iter().filter(|it| judge(it) == Occupant::Replaced) {
+            self.sim.call(|broker| broker.delete(Stream::Tasks, found.sequence)).await.ok();
         }
         Fate::Blocked
     }
@@ -152,27 +154,27 @@ impl Session {
         }
         let names = &self.sim.names;
         let found = self.sim.call(|broker| {
-            let last = |broker: &mut super::super::broker::Broker, subject: &str| {
-                broker.last_on(Stream::Tasks, subject)
-            };
-            let look = suspects.iter().map(|suspect| {
-                let [task, later] = subjects_of(names, suspect);
-                (last(broker, &task), last(broker, &later))
-            });
-            look.collect::<Vec<_>>()
+            let mut found = Vec::new();
+            for Suspect { lane, plugin, cid, .. } in &suspects {
+                let subjects = Queue::ALL.map(|queue| names.task_in(*lane, queue, plugin, cid));
+                let tasks = subjects.map(|subject| broker.last_on(Stream::Tasks, &subject));
+                let later = names.later_in(*lane, plugin, cid);
+                found.push((tasks, broker.last_on(Stream::Tasks, &later).is_some()));
+            }
+            found
         });
         let Ok(found) = found.await else { return };
         let mut missing = Vec::new();
         let mut stuck: BTreeMap<String, Vec<Message>> = BTreeMap::new();
-        for (suspect, found) in suspects.iter().zip(found) {
-            match found {
-                (None, None) => missing.push(suspect),
-                (Some(task), _) => {
-                    let Suspect { lane, plugin, queue, .. } = suspect;
-                    let consumer = Names::consumer_in(*lane, plugin, *queue);
+        for (suspect, (tasks, is_later)) in suspects.iter().zip(found) {
+            if !is_later && tasks.iter().all(Option::is_none) {
+                missing.push(suspect);
+            }
+            for (queue, task) in Queue::ALL.into_iter().zip(tasks) {
+                let consumer = Names::consumer_in(suspect.lane, &suspect.plugin, queue);
+                if let Some(task) = task {
                     stuck.entry(consumer).or_default().push(task);
                 }
-                (None, Some(_)) => {}
             }
         }
         for (consumer, tasks) in stuck {
@@ -208,10 +210,4 @@ impl Session {
 
 pub(super) fn task_in(message: &Message) -> Option<&Arc<Task>> {
     if let Body::Task(task) = &message.body { Some(task) } else { None }
-}
-
-/// Where a task waits, and where it waits for its time.
-fn subjects_of(names: &Names, suspect: &Suspect) -> [String; 2] {
-    let Suspect { queue, lane, plugin, cid, .. } = suspect;
-    [names.task_in(*lane, *queue, plugin, cid), names.later_in(*lane, plugin, cid)]
 }

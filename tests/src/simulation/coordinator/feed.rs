@@ -6,7 +6,7 @@ use std::sync::Arc;
 use broker_config::{Queue, RunId};
 use coordinator::dispatcher::Event;
 use coordinator::engine::SUBMISSION_LEASE;
-use coordinator::feeder::{Standing, standing};
+use coordinator::feeder::is_of_later;
 use coordinator::run::{Opening, Trace};
 
 use super::super::broker::{Answer, Body, Delivery, Stream};
@@ -39,12 +39,11 @@ impl Session {
             else {
                 continue;
             };
-            match standing(self.epoch, epoch, has_led) {
-                Standing::Own => {}
-                Standing::Later => return None,
-                Standing::InTheWay => {
-                    self.sim.call(|broker| broker.forget(&found)).await.ok()?;
-                }
+            if is_of_later(self.epoch, epoch, has_led) {
+                return None;
+            }
+            if epoch != self.epoch {
+                self.sim.call(|broker| broker.forget(&found)).await.ok()?;
             }
         }
         let lease = u64::try_from(SUBMISSION_LEASE.as_millis()).unwrap_or(u64::MAX);
