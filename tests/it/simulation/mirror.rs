@@ -15,7 +15,7 @@ use broker_config::publish::{PublishError, Publisher};
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use integration_tests::simulation::mirror::{
-    CONSUMERS, DELAY, LEASE, Operation, PAUSE, Place, Reply, operations,
+    CONSUMERS, DELAY, LEASE, Operation, PAUSE, Reply, operations,
 };
 use integration_tests::{Server, heavy};
 use tokio::time::{Instant, sleep, timeout};
@@ -228,7 +228,7 @@ impl Real {
             if message.status.is_some() {
                 break;
             }
-            let Some(reply) = message.reply.map(String::from) else { continue };
+            let Some(reply) = message.reply.map(|reply| reply.to_string()) else { continue };
             let Some(place) = Delivered::parse(&reply) else { continue };
             let (sequence, times) = (place.stream_sequence, place.delivered);
             let subject = message.subject.strip_prefix(&format!("{}.", self.name));

@@ -13,7 +13,7 @@ use broker_config::wire::signal::What;
 use broker_config::{Cid, Names, PluginId, RecordStatus, Submission, Task, TaskId};
 
 use super::broker::{Body, Gone, Happening, Message, Stream};
-use super::plan::{PluginPlan, World};
+use super::plan::{Noise, PluginPlan, World};
 
 /// A submission as the broker took it.
 #[derive(Debug)]
@@ -27,7 +27,6 @@ struct Accepted {
 /// A record as it was written once.
 #[derive(Debug)]
 struct Written {
-    revision: u64,
     stored_at: i64,
     status: RecordStatus,
 }
@@ -41,6 +40,8 @@ pub(super) struct Audit {
     handed_in: BTreeSet<Cid>,
     accepted: BTreeMap<u64, Accepted>,
     records: BTreeMap<(Cid, PluginId), Vec<Written>>,
+    /// The last one of each, whether or not it can be read.
+    revisions: BTreeMap<(Cid, PluginId), u64>,
     outcomes: BTreeSet<TaskId>,
     tasks: BTreeMap<u64, (String, Arc<Task>)>,
     published: BTreeMap<TaskId, u32>,
@@ -49,6 +50,8 @@ pub(super) struct Audit {
     failed: BTreeSet<(PluginId, TaskId)>,
     deferred: BTreeSet<TaskId>,
     scheduled: BTreeMap<TaskId, i64>,
+    /// Whether nothing can make a coordinator forget what it has published.
+    is_calm: bool,
 }
 
 type Checked = Result<(), String>;
@@ -56,7 +59,10 @@ type Checked = Result<(), String>;
 impl Audit {
     pub(super) fn new(world: &World, names: Names) -> Self {
         let plugins = world.plugins.iter().map(|plan| (plan.id(), plan.clone())).collect();
-        Self { names, plugins, ..Self::default() }
+        let lossy = [Noise::LostRequest, Noise::LostReply];
+        let is_lossy = lossy.iter().any(|noise| world.noise.contains_key(noise));
+        let is_calm = world.faults.is_empty() && world.coordinators == 1 && !is_lossy;
+        Self { names, plugins, is_calm, ..Self::default() }
     }
 
     /// Somebody is about to hand in a file.
@@ -74,8 +80,7 @@ impl Audit {
     }
 
     fn revision(&self, cid: &Cid, plugin: &PluginId) -> u64 {
-        let written = self.records.get(&(cid.clone(), plugin.clone()));
-        written.and_then(|all| all.last()).map_or(0, |last| last.revision)
+        self.revisions.get(&(cid.clone(), plugin.clone())).copied().unwrap_or(0)
     }
 
     /// Checks one thing that happened.
@@ -144,13 +149,18 @@ impl Audit {
         Ok(())
     }
 
+    /// Whether a task has an outcome, or somebody has reported what is to become of it.
+    fn is_done(&self, task: &Task, cid: &Cid, plugin: &PluginId) -> bool {
+        self.revision(cid, plugin) != task.record_revision
+            || self.deferred.contains(&task.task_id)
+            || self.failed.contains(&(plugin.clone(), task.task_id.clone()))
+    }
+
     fn on_task_gone(&mut self, message: &Message, why: Gone) -> Checked {
         let Some((_, task)) = self.tasks.remove(&message.sequence) else { return Ok(()) };
         let Some(address) = self.names.parse_task(&message.subject) else { return Ok(()) };
         let (cid, plugin) = (&address.cid, &address.plugin);
-        let is_done = self.revision(cid, plugin) != task.record_revision
-            || self.deferred.contains(&task.task_id)
-            || self.failed.contains(&(plugin.clone(), task.task_id.clone()));
+        let is_done = self.is_done(&task, cid, plugin);
         if why == Gone::Purged || is_done || self.can_lie(plugin) {
             return Ok(());
         }

@@ -65,6 +65,9 @@ pub fn play(world: &World, breach: Option<Breach>, traced: bool) -> Played {
     if wrong.is_none() && sim.rt.steps() > MOST_STEPS {
         wrong = Some("it goes round and round".to_owned());
     }
+    if wrong.is_none() && settled {
+        wrong = leftover(&sim);
+    }
     if wrong.is_none() && calms_down && !settled {
         wrong = left(&sim).map(|left| format!("it does not settle: {left}"));
     }
@@ -167,6 +170,20 @@ async fn strike(sim: &Rc<Sim>, blow: Blow) {
             spoilt.ok();
         }
     }
+}
+
+/// What is wrong with what is left for people: a failed record has its dead letter.
+fn leftover(sim: &Sim) -> Option<String> {
+    sim.broker(|broker| {
+        for subject in broker.subjects(Stream::Records, "") {
+            let Some(record) = broker.last_on(Stream::Records, &subject) else { continue };
+            let Some(letter) = record.headers.letter else { continue };
+            if broker.at(Stream::Dead, letter).is_none() {
+                return Some(format!("{subject} names a dead letter that is not there"));
+            }
+        }
+        None
+    })
 }
 
 /// What has not settled yet.

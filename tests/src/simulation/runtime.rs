@@ -9,6 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 /// Milliseconds since the world began.
@@ -53,6 +54,9 @@ pub(super) enum Turn {
     Task(usize),
 }
 
+/// A task that waits for a topic, and whether it was told.
+type Waiting = (usize, Rc<Cell<bool>>);
+
 struct Slot {
     actor: Actor,
     group: u64,
@@ -69,7 +73,7 @@ pub(super) struct Runtime {
     timers: RefCell<BinaryHeap<Reverse<(Time, u64, usize)>>>,
     slots: RefCell<Vec<Option<Slot>>>,
     paused: RefCell<BTreeMap<Actor, Time>>,
-    waiting: RefCell<BTreeMap<Topic, Vec<usize>>>,
+    waiting: RefCell<BTreeMap<Topic, Vec<Waiting>>>,
 }
 
 impl Runtime {
@@ -185,16 +189,19 @@ impl Runtime {
         Sleep { runtime: self, until: self.now() + duration, armed: false }
     }
 
-    /// Waits until one of the topics is told, but not longer than `at_most`; may end too early.
+    /// Waits until one of the topics is told, but not longer than `at_most`.
     pub(super) fn wait(&self, topics: Vec<Topic>, at_most: Time) -> Wait<'_> {
-        Wait { runtime: self, topics, until: self.now() + at_most }
+        Wait { runtime: self, topics, until: self.now() + at_most, told: Rc::default() }
     }
 
     /// Wakes whoever waits for something.
     pub(super) fn tell(&self, topic: &Topic) {
         let waiting = self.waiting.borrow_mut().remove(topic).unwrap_or_default();
-        for id in waiting {
-            self.arm(self.now(), id);
+        for (id, told) in waiting {
+            // It may wait for several, or have gone on since.
+            if !told.replace(true) {
+                self.arm(self.now(), id);
+            }
         }
     }
 }
@@ -223,19 +230,26 @@ pub(super) struct Wait<'a> {
     runtime: &'a Runtime,
     topics: Vec<Topic>,
     until: Time,
+    told: Rc<Cell<bool>>,
 }
 
 impl Future for Wait<'_> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if self.topics.is_empty() {
+        if self.told.get() || self.runtime.now() >= self.until {
+            // Who tells the other topics later need not wake anybody.
+            self.told.set(true);
             return Poll::Ready(());
         }
-        let id = self.runtime.current.get();
-        self.runtime.arm(self.until, id);
-        for topic in std::mem::take(&mut self.topics) {
-            self.runtime.waiting.borrow_mut().entry(topic).or_default().push(id);
+        let topics = std::mem::take(&mut self.topics);
+        if !topics.is_empty() {
+            let id = self.runtime.current.get();
+            self.runtime.arm(self.until, id);
+            for topic in topics {
+                let mut waiting = self.runtime.waiting.borrow_mut();
+                waiting.entry(topic).or_default().push((id, self.told.clone()));
+            }
         }
         Poll::Pending
     }

@@ -45,6 +45,20 @@ impl Audit {
         self.comes_after_its_needs(task, cid, plugin)?;
         *self.published.entry(task.task_id.clone()).or_default() += 1;
         self.tasks.insert(message.sequence, (message.subject.clone(), task.clone()));
+        self.is_within_limit(plugin)
+    }
+
+    /// No more tasks of a plugin are out than it may have, as long as the coordinator is sure what it
+    /// has published.
+    fn is_within_limit(&self, plugin: &PluginId) -> Checked {
+        let Some(most) = self.plugins.get(plugin).and_then(|plan| plan.most) else { return Ok(()) };
+        let is_out = |task: &Task| {
+            task.plugin_id == *plugin && !self.is_done(task, &task.cid, &task.plugin_id)
+        };
+        let out = self.tasks.values().filter(|(_, task)| is_out(task)).count();
+        if self.is_calm && !self.can_lie(plugin) && u32::try_from(out).is_ok_and(|out| out > most) {
+            return Err(format!("{out} tasks of {plugin} are out, which may have {most}"));
+        }
         Ok(())
     }
 
@@ -70,6 +84,7 @@ impl Audit {
     pub(super) fn on_record(&mut self, message: &Message) -> Checked {
         let Some(address) = self.names.parse_record(&message.subject) else { return Ok(()) };
         let (cid, plugin) = (address.cid, address.plugin);
+        self.revisions.insert((cid.clone(), plugin.clone()), message.sequence);
         let Body::Record(record) = &message.body else {
             return if self.can_lie(&plugin) { Ok(()) } else { Err("junk in a record".to_owned()) };
         };
@@ -85,11 +100,10 @@ impl Audit {
                 return Err(format!("{plugin} on {cid} has failed, and nobody said so"));
             }
         }
-        self.records.entry((cid, plugin)).or_default().push(Written {
-            revision: message.sequence,
-            stored_at: message.stored_at,
-            status: record.status,
-        });
+        self.records
+            .entry((cid, plugin))
+            .or_default()
+            .push(Written { stored_at: message.stored_at, status: record.status });
         Ok(())
     }
 
