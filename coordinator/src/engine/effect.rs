@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_config::header::EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT;
 use broker_config::publish::PublishError;
 use broker_config::read::{Stored, last_messages};
 use broker_config::wire::dead::Cause;
@@ -83,13 +84,15 @@ impl Shared {
     async fn publish_task(&self, opening: &Opening, queue: Queue, task: &Task) -> Fate {
         let names = &self.broker.names;
         let subject = names.task_in(task.lane, queue, &task.plugin_id, &task.cid);
-        let headers = of_dispatch(opening, queue, task, &subject);
+        let mut headers = of_dispatch(opening, queue, task, &subject);
+        // Also in the other queue: another submission of the file, or a leader that was deposed and
+        // does not know it yet, may have put it there.
+        let both = names.task_in_any_queue(task.lane, &task.plugin_id, &task.cid);
+        headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT, both);
         let publisher = &self.broker.publisher;
-        match publisher.publish_after(subject.clone(), 0, headers, json(task)).await {
+        match publisher.publish_after(subject, 0, headers, json(task)).await {
             Ok(_) => Fate::Stored,
-            Err(PublishError::WrongLastSequence { .. }) => {
-                self.who_is_there(&[subject], task).await
-            }
+            Err(PublishError::WrongLastSequence { .. }) => self.who_is_there(task).await,
             Err(error @ PublishError::TooLarge { .. }) => Fate::TooLarge(error.to_string()),
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), task.id = %task.task_id, "not published");
@@ -103,9 +106,7 @@ impl Shared {
     /// the record yet would have it done again.
     async fn look_for(&self, task: &Task) -> Fate {
         let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
-        let names = &self.broker.names;
-        let subjects = Queue::ALL.map(|queue| names.task_in(task.lane, queue, &plugin, &cid));
-        let fate = self.who_is_there(&subjects, task).await;
+        let fate = self.who_is_there(task).await;
         if matches!(fate, Fate::Blocked) {
             let mut found = self.broker.records_of_patiently(std::slice::from_ref(&cid)).await;
             let record = found.get_mut(&cid).and_then(|of| of.remove(&plugin));
@@ -116,10 +117,12 @@ impl Shared {
         fate
     }
 
-    /// Who has the subjects: this very task, published before a restart, or an older one, or nobody.
-    async fn who_is_there(&self, subjects: &[String], task: &Task) -> Fate {
-        let stream = self.broker.names.task_stream();
-        let Ok(found) = last_messages(&self.broker.client, &stream, subjects).await else {
+    /// Who is in either queue: this very task, published before a restart, or an older one, or nobody.
+    async fn who_is_there(&self, task: &Task) -> Fate {
+        let names = &self.broker.names;
+        let stream = names.task_stream();
+        let subjects = [names.task_in_any_queue(task.lane, &task.plugin_id, &task.cid)];
+        let Ok(found) = last_messages(&self.broker.client, &stream, &subjects).await else {
             return Fate::Failed;
         };
         let judge =

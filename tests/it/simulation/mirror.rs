@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use async_nats::jetstream::consumer::{AckPolicy, pull};
+use async_nats::jetstream::consumer::{self, AckPolicy, pull};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, RetentionPolicy};
 use async_nats::jetstream::{self, Context};
 use async_nats::{Client, HeaderMap, Subscriber};
 use broker_config::delivery::{Answer, Place as Delivered};
 use broker_config::header::{
-    EXPECTED_LAST_SUBJECT_SEQUENCE, MESSAGE_ID, SCHEDULE, SCHEDULE_TARGET,
+    EXPECTED_LAST_SUBJECT_SEQUENCE, EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT, MESSAGE_ID, SCHEDULE,
+    SCHEDULE_TARGET,
 };
 use broker_config::publish::{PublishError, Publisher};
 use bytes::Bytes;
@@ -143,10 +144,15 @@ impl Real {
 
     async fn see(&mut self, operation: &Operation) -> anyhow::Result<String> {
         match operation {
-            Operation::Publish { subject, expected, id, target, .. } => {
+            Operation::Publish { subject, expected, id, either, target, .. } => {
                 let mut headers = HeaderMap::new();
                 if let Some(expected) = expected {
                     headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE, expected.to_string());
+                }
+                if *either {
+                    let number = subject.rsplit('.').next().unwrap_or_default();
+                    let both = format!("{}.t.*.{number}", self.name);
+                    headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT, both);
                 }
                 if let Some(id) = id {
                     headers.insert(MESSAGE_ID, id.as_str());
@@ -201,6 +207,15 @@ impl Real {
             Operation::Count(place) => {
                 let stream = self.js.get_stream(format!("{}_{place:?}", self.name)).await?;
                 Ok(format!("{} messages", stream.cached_info().state.messages))
+            }
+            Operation::Look(at) => {
+                let stream = format!("{}_Tasks", self.name);
+                let consumer: consumer::Consumer<pull::Config> =
+                    self.js.get_consumer_from_stream(CONSUMERS[*at].0, stream).await?;
+                let info = consumer.cached_info();
+                let (held, delivered) = (info.num_ack_pending, info.delivered.stream_sequence);
+                let floor = info.ack_floor.stream_sequence;
+                Ok(format!("holds {held}, delivered {delivered}, done {floor}"))
             }
             Operation::Exhausted => {
                 let mut told = BTreeSet::new();

@@ -58,6 +58,8 @@ pub(super) enum Body {
 pub(super) struct Headers {
     /// Sequence that the last message on the subject must have.
     pub(super) expected: Option<u64>,
+    /// The subjects that is about, if it is not the message's own.
+    pub(super) expected_on: Vec<String>,
     /// By what a second publish of the same is recognised.
     pub(super) id: Option<String>,
     /// When, and where to, the message is to be published.
@@ -193,7 +195,8 @@ impl Broker {
             return Ok(sequence);
         }
         let last = store.last_on(subject);
-        if headers.expected.is_some_and(|expected| expected != last) {
+        let fenced = headers.expected_on.iter().map(|subject| store.last_on(subject)).max();
+        if headers.expected.is_some_and(|expected| expected != fenced.unwrap_or(last)) {
             return Err(Refused::WrongLastSequence);
         }
         let rolls_up = headers.schedule.is_some() || store.keeps_one();
@@ -270,6 +273,10 @@ impl Broker {
         let Some(message) = self.store(stream).remove(sequence) else { return false };
         if stream == Stream::Tasks && why == Gone::Answered {
             self.last_answered = Some(message.clone());
+        } else {
+            for consumer in self.consumers.values_mut().filter(|it| it.stream == stream) {
+                consumer.drop_held(sequence);
+            }
         }
         self.happenings.push(Happening::Removed { stream, message, why });
         true

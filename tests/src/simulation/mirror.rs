@@ -51,6 +51,8 @@ pub enum Operation {
         expected: Option<u64>,
         /// By what it is recognised.
         id: Option<String>,
+        /// Whether the expected sequence is that of either subject `t.*.<number>`.
+        either: bool,
         /// The subject on which it is to be published after [`DELAY`].
         target: Option<String>,
     },
@@ -78,6 +80,8 @@ pub enum Operation {
     Pause,
     /// Count the messages.
     Count(Place),
+    /// See what a consumer holds, has delivered, and is done with.
+    Look(usize),
     /// List what was told to be exhausted since the last time.
     Exhausted,
 }
@@ -112,6 +116,8 @@ pub fn operations(seed: u64, phases: usize, most: usize) -> Vec<(Operation, Stri
             Operation::Pull { consumer: 0, most: 50 },
             Operation::Pull { consumer: 1, most: 50 },
             Operation::Exhausted,
+            Operation::Look(0),
+            Operation::Look(1),
             Operation::Count(Place::Tasks),
             Operation::Count(Place::Keys),
             Operation::Count(Place::Events),
@@ -139,12 +145,26 @@ impl Mirror {
             8 => {
                 let (place, subject) = (Place::Events, "e.x".to_owned());
                 let id = Some(format!("id-{number}"));
-                Operation::Publish { place, subject, expected: None, id, target: None }
+                Operation::Publish {
+                    place,
+                    subject,
+                    expected: None,
+                    id,
+                    either: false,
+                    target: None,
+                }
             }
             9 => {
                 let (place, subject) = (Place::Tasks, format!("l.{number}"));
                 let target = Some(task);
-                Operation::Publish { place, subject, expected: None, id: None, target }
+                Operation::Publish {
+                    place,
+                    subject,
+                    expected: None,
+                    id: None,
+                    either: false,
+                    target,
+                }
             }
             10..=12 => Operation::Pull { consumer: rng.usize(0..2), most: rng.usize(1..3) },
             13..=17 if !self.deliveries.is_empty() => Operation::Answer {
@@ -174,15 +194,19 @@ impl Mirror {
             3 => Some(last + 1),
             _ => None,
         };
-        Operation::Publish { place, subject, expected, id: None, target: None }
+        let either = place == Place::Tasks && expected.is_some() && rng.bool();
+        Operation::Publish { place, subject, expected, id: None, either, target: None }
     }
 
     fn see(&mut self, operation: &Operation) -> String {
         let seen = match operation {
-            Operation::Publish { place, subject, expected, id, target } => {
+            Operation::Publish { place, subject, expected, id, either, target } => {
                 let at = self.broker.now + DELAY;
+                let number = subject.rsplit('.').next().unwrap_or_default();
+                let both = ["a", "b"].map(|queue| format!("t.{queue}.{number}"));
                 let headers = Headers {
                     expected: *expected,
+                    expected_on: if *either { both.to_vec() } else { Vec::new() },
                     id: id.clone(),
                     schedule: target.clone().map(|target| (at, target)),
                     ..Headers::default()
@@ -224,6 +248,15 @@ impl Mirror {
                 String::new()
             }
             Operation::Count(place) => format!("{} messages", self.broker.count(stream(*place))),
+            Operation::Look(at) => {
+                let info = CONSUMERS.get(*at).and_then(|(name, _, _)| self.broker.info(name));
+                info.map_or_else(String::new, |info| {
+                    format!(
+                        "holds {}, delivered {}, done {}",
+                        info.held, info.delivered, info.floor
+                    )
+                })
+            }
             Operation::Exhausted => {
                 self.told.append(&mut self.broker.exhausted);
                 self.told.sort_unstable();

@@ -88,6 +88,14 @@ impl Consumer {
         expired
     }
 
+    /// A message that is held has gone: that is as good as an answer.
+    pub(super) fn drop_held(&mut self, sequence: u64) {
+        if let Some(pending) = self.pending.get(&sequence) {
+            let number = pending.first;
+            self.done(sequence, number);
+        }
+    }
+
     fn done(&mut self, sequence: u64, number: u64) {
         let number = self.pending.remove(&sequence).map_or(number, |pending| pending.first);
         if self.pending.is_empty() {

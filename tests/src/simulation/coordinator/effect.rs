@@ -50,20 +50,18 @@ impl Session {
         let names = &self.sim.names;
         let subject = names.task_in(task.lane, queue, &task.plugin_id, &task.cid);
         let expected = (!self.sim.breaks(Breach::NoTaskFence)).then_some(0);
-        let headers = Headers { expected, ..Headers::default() };
+        let headers = Headers { expected, expected_on: self.subjects(task), ..Headers::default() };
         let body = Body::Task(Arc::new(task.clone()));
         match self.sim.publish(Stream::Tasks, &subject, headers, body).await {
             Ok(_) => Fate::Stored,
-            Err(PublishError::WrongLastSequence) => self.who_is_there(&[subject], task).await,
+            Err(PublishError::WrongLastSequence) => self.who_is_there(task).await,
             Err(PublishError::Full | PublishError::Unacknowledged) => Fate::Failed,
         }
     }
 
     async fn look_for(self: &Rc<Self>, task: &Task) -> Fate {
         let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
-        let names = &self.sim.names;
-        let subjects = Queue::ALL.map(|queue| names.task_in(task.lane, queue, &plugin, &cid));
-        let fate = self.who_is_there(&subjects, task).await;
+        let fate = self.who_is_there(task).await;
         if matches!(fate, Fate::Blocked) {
             let mut found = self.records_of_patiently(&cid).await;
             if let Some(record) = found.remove(&plugin) {
@@ -73,7 +71,14 @@ impl Session {
         fate
     }
 
-    async fn who_is_there(&self, subjects: &[String], task: &Task) -> Fate {
+    /// Where a task may be.
+    fn subjects(&self, task: &Task) -> Vec<String> {
+        let of = |queue| self.sim.names.task_in(task.lane, queue, &task.plugin_id, &task.cid);
+        Queue::ALL.map(of).to_vec()
+    }
+
+    async fn who_is_there(&self, task: &Task) -> Fate {
+        let subjects = self.subjects(task);
         let found = self.sim.call(|broker| {
             let last = subjects.iter().filter_map(|subject| broker.last_on(Stream::Tasks, subject));
             last.collect::<Vec<_>>()
@@ -170,7 +175,7 @@ impl Session {
             if !is_later && tasks.iter().all(Option::is_none) {
                 missing.push(suspect);
             }
-            for (queue, task) in Queue::ALL.into_iter().zip(tasks) {
+            for (queue, task) in Queue::ALL.into_iter().zip(tasks).filter(|_| !is_later) {
                 let consumer = Names::consumer_in(suspect.lane, &suspect.plugin, queue);
                 if let Some(task) = task {
                     stuck.entry(consumer).or_default().push(task);
