@@ -18,6 +18,9 @@ use crate::dispatcher::Event;
 use crate::run::Opening;
 use crate::spans::of_dispatch;
 
+#[cfg(test)]
+mod tests;
+
 /// Longest pause between two tries of something that must be done.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 

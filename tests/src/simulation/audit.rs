@@ -49,6 +49,8 @@ pub(super) struct Audit {
     /// Failures that were reported, by the plugin under whose subject.
     failed: BTreeSet<(PluginId, TaskId)>,
     deferred: BTreeSet<TaskId>,
+    /// Tasks that were there again after they had been acknowledged.
+    back: BTreeSet<TaskId>,
     scheduled: BTreeMap<TaskId, i64>,
     /// Whether nothing can make a coordinator forget what it has published.
     is_calm: bool,
@@ -75,7 +77,7 @@ impl Audit {
         self.accepted.values().filter(|accepted| !accepted.has_ended).count()
     }
 
-    fn can_lie(&self, plugin: &PluginId) -> bool {
+    pub(super) fn can_lie(&self, plugin: &PluginId) -> bool {
         self.plugins.get(plugin).is_none_or(PluginPlan::can_lie)
     }
 
@@ -117,6 +119,7 @@ impl Audit {
             Happening::Acknowledged { stream, message } => self.on_acknowledged(stream, &message),
             Happening::CameBack { stream, message } => {
                 if let (Stream::Tasks, Body::Task(task)) = (stream, &message.body) {
+                    self.back.insert(task.task_id.clone());
                     let entry = (message.subject.clone(), task.clone());
                     self.tasks.insert(message.sequence, entry);
                 }

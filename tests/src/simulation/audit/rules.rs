@@ -95,6 +95,9 @@ impl Audit {
             let id = &record.task_id;
             let has_reason = self.failed.contains(&(plugin.clone(), id.clone()))
                 || self.exhausted.contains(id)
+                // Put off while nobody led, and back before anybody could schedule it: it looks as
+                // if it had been delivered as often as it may be.
+                || self.back.contains(id) && self.deferred.contains(id)
                 || self.published.get(id).is_some_and(|times| *times >= 3);
             if record.status == RecordStatus::Failed && !has_reason {
                 return Err(format!("{plugin} on {cid} has failed, and nobody said so"));

@@ -120,6 +120,7 @@ impl Broker {
         lease: Time,
         max_deliver: Option<u32>,
     ) {
+        let next = self.store(stream).first();
         self.consumers.entry(name.to_owned()).or_insert_with(|| Consumer {
             stream,
             beginning,
@@ -128,9 +129,9 @@ impl Broker {
             pending: BTreeMap::new(),
             again: VecDeque::new(),
             delivered: BTreeMap::new(),
-            next: 1,
+            next,
             deliveries: 0,
-            floor: (0, 0),
+            floor: (0, next - 1),
         });
         self.changed.push(name.to_owned());
     }

@@ -40,6 +40,11 @@ impl Store {
         (now < at + WINDOW).then_some(*sequence)
     }
 
+    /// The sequence of the first message, or that of the next one if there is none.
+    pub(super) fn first(&self) -> u64 {
+        self.messages.keys().next().copied().unwrap_or(self.last + 1)
+    }
+
     /// The last sequence on a subject; 0 = none.
     pub(super) fn last_on(&self, subject: &str) -> u64 {
         self.by_subject.get(subject).and_then(BTreeSet::last).copied().unwrap_or(0)
