@@ -13,7 +13,7 @@ METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test test-docker lint fmt-check clippy doc deny bench chaos overhead throughput scaffolds
+.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test test-docker lint fmt-check clippy doc deny bench chaos simulate overhead throughput scaffolds
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -99,6 +99,10 @@ deny: needs ## licences, sources and who may lean on what
 chaos: run-tools ## the long chaos test: 10,000 files, 50 killed workers
 	cargo build --locked --package integration-tests --bin metafleet-chaos
 	@$(WITH_NATS) target/debug/metafleet-chaos run --files 10000 --worker-kills 50
+
+simulate: ## the core in 1,000,000 simulated worlds
+	cargo build --locked --package integration-tests --bin metafleet-chaos
+	target/debug/metafleet-chaos simulate --seeds 0..1000000 --commit "$$(git rev-parse HEAD)"
 
 bench: run-tools ## measure throughput and latency beside the raw ceiling
 	cargo build --release --locked --package coordinator

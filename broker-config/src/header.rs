@@ -2,6 +2,9 @@
 
 /// A publish succeeds only if this is the sequence of the last message on its subject; 0 = none.
 pub const EXPECTED_LAST_SUBJECT_SEQUENCE: &str = "Nats-Expected-Last-Subject-Sequence";
+/// Has the expected sequence be that of the last message on any subject that matches this one.
+pub const EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT: &str =
+    "Nats-Expected-Last-Subject-Sequence-Subject";
 /// Deduplicates within the stream's window.
 pub const MESSAGE_ID: &str = "Nats-Msg-Id";
 /// When the server is to publish a scheduled message: `@at <RFC 3339>`.

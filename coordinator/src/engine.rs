@@ -6,6 +6,8 @@
 
 mod check;
 mod effect;
+pub mod judge;
+mod replies;
 #[cfg(test)]
 mod tests;
 mod trial;
@@ -21,6 +23,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
+pub use self::replies::{Again, Replies};
 use crate::advisories::Witness;
 use crate::broker::Broker;
 use crate::broker::deliver::{Answer, answer};
@@ -76,7 +79,7 @@ pub struct Engine {
     inbox: mpsc::Receiver<Input>,
     shared: Arc<Shared>,
     effects: JoinSet<()>,
-    replies: BTreeMap<RunId, (Arc<Opening>, String)>,
+    replies: Replies<String>,
     slots: Arc<Slots>,
     numbers: watch::Sender<Numbers>,
     started: Instant,
@@ -123,7 +126,7 @@ impl Engine {
             inbox,
             shared,
             effects: JoinSet::new(),
-            replies: BTreeMap::new(),
+            replies: Replies::default(),
             slots,
             numbers,
             started: Instant::now(),
@@ -172,15 +175,16 @@ impl Engine {
         match input {
             Input::Event(event) => self.dispatcher.on_event(event, commands),
             Input::Opened { opening, records, reply } => {
-                // A second delivery of what is in hand already: only the reply subject is new.
-                let known = self.replies.insert(opening.id, (opening.clone(), reply));
-                if let Some((known, _)) = known {
-                    self.slots.release(known.queue);
-                    // One that is settled and not acknowledged yet must not be opened anew.
-                    if known.is_same(&opening) && !self.dispatcher.holds(opening.id) {
+                let holds = self.dispatcher.holds(opening.id);
+                match self.replies.take(opening.clone(), reply, holds) {
+                    Again::New => {}
+                    Again::Open => self.slots.release(opening.queue),
+                    Again::Closing => {
+                        self.slots.release(opening.queue);
                         self.dispatcher.pass_over(&opening.submission.cid);
                         return;
                     }
+                    Again::Other(queue) => self.slots.release(queue),
                 }
                 self.dispatcher.on_event(Event::Opened { opening, records }, commands);
             }
@@ -194,7 +198,7 @@ impl Engine {
                 self.dispatcher.on_event(Event::Record { cid, plugin, record }, commands);
             }
             Input::Closed(id) => {
-                if let Some((opening, _)) = self.replies.remove(&id) {
+                if let Some(opening) = self.replies.close(id) {
                     self.slots.release(opening.queue);
                 }
             }
@@ -219,7 +223,7 @@ impl Engine {
                     .spawn(async move { shared.give_up_missing(opening, queue, *task).await });
             }
             Command::Settle { opening, plugins, tasks, duration_ms } => {
-                let reply = self.replies.get(&opening.id).map(|(_, reply)| reply.clone());
+                let reply = self.replies.of(opening.id).cloned();
                 let fact = Fact::FileSettled {
                     cid: opening.submission.cid.clone(),
                     run_id: opening.id,
@@ -282,7 +286,7 @@ impl Engine {
     }
 
     fn renew(&mut self) {
-        let replies: Vec<String> = self.replies.values().map(|(_, reply)| reply.clone()).collect();
+        let replies: Vec<String> = self.replies.all().cloned().collect();
         let shared = self.shared.clone();
         self.effects.spawn(async move {
             for reply in replies {

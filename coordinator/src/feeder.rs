@@ -128,7 +128,7 @@ impl Feeder {
         while let Some(found) = names.next().await {
             let found = found.map_err(|error| error.to_string())?;
             let Some(epoch) = epoch_of(self.queue, &found) else { continue };
-            if epoch > self.epoch && has_led {
+            if is_of_later(self.epoch, epoch, has_led) {
                 return Err(format!("there is a later leader, of epoch {epoch}"));
             }
             if epoch != self.epoch {
@@ -194,6 +194,13 @@ impl Feeder {
         }
         opened
     }
+}
+
+/// Whether the consumer of epoch `found` is that of a leader after the one of epoch `own`, who had a
+/// consumer already if it `has_led`; any other consumer is in the way.
+#[must_use]
+pub const fn is_of_later(own: u64, found: u64, has_led: bool) -> bool {
+    found > own && has_led
 }
 
 /// The name of a leader's consumer.

@@ -45,13 +45,19 @@ pub struct Held {
 
 /// What a candidate does about what it sees; pure.
 #[derive(Debug, PartialEq, Eq)]
-enum Move {
-    Take { epoch: u64 },
+pub enum Move {
+    /// It tries to write the key, in its name and with this epoch.
+    Take {
+        /// One more than any before.
+        epoch: u64,
+    },
+    /// Somebody leads.
     Wait,
 }
 
 /// `revision` is that of what was found; 0 = nothing ever was there.
-fn decide(found: Option<&Lease>, revision: u64, node: &str, unchanged_for: Duration) -> Move {
+#[must_use]
+pub fn decide(found: Option<&Lease>, revision: u64, node: &str, unchanged_for: Duration) -> Move {
     match found {
         // Deleted or overwritten, perhaps. Each epoch was written, so none of them was higher.
         None => Move::Take { epoch: revision + 1 },

@@ -25,7 +25,7 @@ use crate::broker::dead::{GiveUp, GiveUpError};
 use crate::broker::{Broker, trace_of};
 use crate::registry::Roster;
 
-pub use settled::behind;
+pub use settled::{behind, done_up_to, is_outdone};
 
 /// Checks of the reconciler for one look for strays, which reads the subjects of all tasks.
 pub const CHECKS: u32 = 6;

@@ -34,6 +34,7 @@ mod route;
 mod sandbox;
 mod secrets;
 mod seed;
+mod simulation;
 mod standby;
 mod takeover;
 mod tidy;

@@ -24,6 +24,7 @@ pub mod lead;
 pub mod nats;
 pub mod plugin;
 pub mod read;
+pub mod simulation;
 pub mod submit;
 pub mod terminal;
 pub mod wire;

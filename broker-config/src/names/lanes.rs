@@ -129,6 +129,13 @@ impl Names {
         format!("{}{queue}.{}.{cid}", self.task_root, lane.token(plugin))
     }
 
+    /// The same task in whichever queue it is.
+    #[must_use]
+    pub fn task_in_any_queue(&self, lane: Lane, plugin: &PluginId, cid: &Cid) -> String {
+        let cid = codec::encode(cid.as_str().as_bytes());
+        format!("{}*.{}.{cid}", self.task_root, lane.token(plugin))
+    }
+
     /// The tasks of one plugin in one queue and lane.
     #[must_use]
     pub fn tasks_in(&self, lane: Lane, queue: Queue, plugin: &PluginId) -> String {

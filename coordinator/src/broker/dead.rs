@@ -17,6 +17,7 @@ use super::api::ApiError;
 use super::records::StoredRecord;
 use super::{Broker, json, now, trace_headers};
 use crate::run::Trace;
+use crate::strays::is_outdone;
 
 #[cfg(test)]
 mod tests;
@@ -67,7 +68,8 @@ impl GiveUp {
 
     /// The failed record. It keeps the metadata of an earlier success, and with it whose version
     /// wrote it.
-    fn record(&self, earlier: Option<Record>) -> Record {
+    #[must_use]
+    pub fn record(&self, earlier: Option<Record>) -> Record {
         let (plugin_version, meta) =
             earlier.map(|record| (record.plugin_version, record.meta)).unwrap_or_default();
         Record {
@@ -122,12 +124,17 @@ impl Present {
         Self { revision, record, letter }
     }
 
-    /// Whether it is the failed record of this very task: then somebody was here before.
     fn is_end_of(&self, task: &Task) -> bool {
-        self.record.as_ref().is_some_and(|record| {
-            record.status == RecordStatus::Failed && record.task_id == task.task_id
-        })
+        is_end_of(self.record.as_ref(), task)
     }
+}
+
+/// Whether it is the failed record of this very task: then somebody was here before.
+#[must_use]
+pub fn is_end_of(record: Option<&Record>, task: &Task) -> bool {
+    record.is_some_and(|record| {
+        record.status == RecordStatus::Failed && record.task_id == task.task_id
+    })
 }
 
 impl Broker {
@@ -145,7 +152,7 @@ impl Broker {
             return self.give_up_trial(&dead).await;
         }
         let present = self.present(&dead.task).await?;
-        if present.revision != dead.task.record_revision {
+        if is_outdone(&dead.task, present.revision) {
             return self.tell_if_ended(&present, &dead).await;
         }
         let letter = self.write_letter(&dead).await?;

@@ -31,7 +31,9 @@ impl Shared {
             if is_gone {
                 missing.push(suspect);
             }
-            for (queue, task) in tasks {
+            // What waits for its time has been put off and acknowledged. If it is there as well, a
+            // broker that was killed has lost the removal, and that is no reason to give it up.
+            for (queue, task) in tasks.into_iter().filter(|_| later.is_none()) {
                 let of = (suspect.plugin.clone(), queue, suspect.lane);
                 if let Some(task) = task {
                     stuck.entry(of).or_default().push(task);

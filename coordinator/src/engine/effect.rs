@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_config::header::EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT;
 use broker_config::publish::PublishError;
 use broker_config::read::{Stored, last_messages};
 use broker_config::wire::dead::Cause;
 use broker_config::{Chain, Queue, RunId, Task};
 
+use super::judge::{Occupant, occupant};
 use super::{Input, Shared};
 use crate::broker::dead::GiveUp;
 use crate::broker::deliver::{Answer, answer};
@@ -15,6 +17,9 @@ use crate::broker::{Telling, json};
 use crate::dispatcher::Event;
 use crate::run::Opening;
 use crate::spans::of_dispatch;
+
+#[cfg(test)]
+mod tests;
 
 /// Longest pause between two tries of something that must be done.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -82,13 +87,15 @@ impl Shared {
     async fn publish_task(&self, opening: &Opening, queue: Queue, task: &Task) -> Fate {
         let names = &self.broker.names;
         let subject = names.task_in(task.lane, queue, &task.plugin_id, &task.cid);
-        let headers = of_dispatch(opening, queue, task, &subject);
+        let mut headers = of_dispatch(opening, queue, task, &subject);
+        // Also in the other queue: another submission of the file, or a leader that was deposed and
+        // does not know it yet, may have put it there.
+        let both = names.task_in_any_queue(task.lane, &task.plugin_id, &task.cid);
+        headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT, both);
         let publisher = &self.broker.publisher;
-        match publisher.publish_after(subject.clone(), 0, headers, json(task)).await {
+        match publisher.publish_after(subject, 0, headers, json(task)).await {
             Ok(_) => Fate::Stored,
-            Err(PublishError::WrongLastSequence { .. }) => {
-                self.who_is_there(&[subject], task).await
-            }
+            Err(PublishError::WrongLastSequence { .. }) => self.who_is_there(task).await,
             Err(error @ PublishError::TooLarge { .. }) => Fate::TooLarge(error.to_string()),
             Err(error) => {
                 tracing::debug!(error = %Chain(&error), task.id = %task.task_id, "not published");
@@ -102,9 +109,7 @@ impl Shared {
     /// the record yet would have it done again.
     async fn look_for(&self, task: &Task) -> Fate {
         let (cid, plugin) = (task.cid.clone(), task.plugin_id.clone());
-        let names = &self.broker.names;
-        let subjects = Queue::ALL.map(|queue| names.task_in(task.lane, queue, &plugin, &cid));
-        let fate = self.who_is_there(&subjects, task).await;
+        let fate = self.who_is_there(task).await;
         if matches!(fate, Fate::Blocked) {
             let mut found = self.broker.records_of_patiently(std::slice::from_ref(&cid)).await;
             let record = found.get_mut(&cid).and_then(|of| of.remove(&plugin));
@@ -115,22 +120,20 @@ impl Shared {
         fate
     }
 
-    /// Who has the subjects: this very task, published before a restart, or an older one, or nobody.
-    async fn who_is_there(&self, subjects: &[String], task: &Task) -> Fate {
-        let stream = self.broker.names.task_stream();
-        let Ok(found) = last_messages(&self.broker.client, &stream, subjects).await else {
+    /// Who is in either queue: this very task, published before a restart, or an older one, or nobody.
+    async fn who_is_there(&self, task: &Task) -> Fate {
+        let names = &self.broker.names;
+        let stream = names.task_stream();
+        let subjects = [names.task_in_any_queue(task.lane, &task.plugin_id, &task.cid)];
+        let Ok(found) = last_messages(&self.broker.client, &stream, &subjects).await else {
             return Fate::Failed;
         };
-        let read = |it: &Stored| serde_json::from_slice::<Task>(&it.payload).ok();
-        if found.iter().filter_map(read).any(|there| there.task_id == task.task_id) {
+        let judge =
+            |it: &Stored| occupant(task, serde_json::from_slice::<Task>(&it.payload).ok().as_ref());
+        if found.iter().any(|it| judge(it) == Occupant::Itself) {
             return Fate::Stored;
         }
-        // Nobody has to do it any more, and nobody would: it is for a version that was replaced.
-        let is_replaced = |there: Task| {
-            let is_other = there.plugin_version != task.plugin_version;
-            there.trial || there.plugin_version.is_some() && is_other
-        };
-        for found in found.iter().filter(|found| read(found).is_some_and(is_replaced)) {
+        for found in found.iter().filter(|it| judge(it) == Occupant::Replaced) {
             let gone = self.broker.delete_message(&stream, found.sequence).await;
             tracing::debug!(task.id = %task.task_id, gone = gone.is_ok(), "an outdated task goes");
         }

@@ -19,11 +19,21 @@ use super::MOST;
 /// Its acknowledgement floor says so only once something behind it was acknowledged; where nothing
 /// is held at all, its last delivery does.
 pub fn behind(consumer: &Info) -> u64 {
-    if consumer.num_ack_pending == 0 {
-        consumer.delivered.stream_sequence
-    } else {
-        consumer.ack_floor.stream_sequence
-    }
+    let (delivered, floor) = (&consumer.delivered, &consumer.ack_floor);
+    done_up_to(consumer.num_ack_pending, delivered.stream_sequence, floor.stream_sequence)
+}
+
+/// The same from its numbers: how many deliveries are held, the last one, the floor.
+#[must_use]
+pub const fn done_up_to(held: usize, delivered: u64, floor: u64) -> u64 {
+    if held == 0 { delivered } else { floor }
+}
+
+/// Whether there is another record, of this revision, than the one that the task would replace:
+/// then it is settled, and a record that it would lead to is refused.
+#[must_use]
+pub const fn is_outdone(task: &Task, revision: u64) -> bool {
+    revision != task.record_revision
 }
 
 /// Takes out what is settled and will not be delivered again; what is not settled stays, for the
@@ -58,8 +68,6 @@ async fn consumers(broker: &Broker) -> Result<Vec<Info>, ApiError> {
     Ok(read.collect())
 }
 
-/// Whether there is another record than the one that the task would replace: then it is settled, and
-/// a record that it would lead to is refused.
 async fn is_settled(broker: &Broker, stored: &Stored) -> Result<bool, GiveUpError> {
     let Ok(task) = serde_json::from_slice::<Task>(&stored.payload) else { return Ok(false) };
     let names = &broker.names;
@@ -68,7 +76,7 @@ async fn is_settled(broker: &Broker, stored: &Stored) -> Result<bool, GiveUpErro
     let record = subject_of(names, &address.cid, &address.plugin);
     let found = last_messages(&broker.client, &names.record_stream(), &[record]).await?;
     let revision = found.first().map_or(0, |record| record.sequence);
-    Ok(revision != task.record_revision)
+    Ok(is_outdone(&task, revision))
 }
 
 #[cfg(test)]

@@ -213,6 +213,7 @@ fn headers_and_limits_are_those_of_the_code() -> anyhow::Result<()> {
     let headers = table("headers")?;
     for name in [
         header::EXPECTED_LAST_SUBJECT_SEQUENCE,
+        header::EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT,
         header::MESSAGE_ID,
         header::ATTEMPTS_USED,
         header::DEAD_LETTER,

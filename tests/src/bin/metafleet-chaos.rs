@@ -1,6 +1,8 @@
-//! Kills coordinator, workers and broker at random moments and checks that nothing is lost.
+//! Kills coordinator, workers and broker at random moments and checks that nothing is lost; and
+//! plays the same in a simulated world.
 
 use std::io::{self, Write as _};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,6 +15,7 @@ use integration_tests::chaos::Sabotage;
 use integration_tests::chaos::experiment::{self, Options};
 use integration_tests::chaos::noop::Noop;
 use integration_tests::chaos::plan::{Counts, Faults};
+use integration_tests::simulation::{Breach, Part, World, play, sweep};
 use tokio_util::sync::CancellationToken;
 
 /// Kills coordinator, workers and broker at random moments and checks that nothing is lost.
@@ -27,6 +30,8 @@ struct Cli {
 enum Role {
     /// Run an experiment; ends with 1 when something is wrong
     Run(RunArgs),
+    /// Play seeds of the simulated world; ends with 1 when one of them goes wrong
+    Simulate(SimulateArgs),
     /// Serve one plugin of the experiment
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -94,6 +99,33 @@ struct RunArgs {
     sabotage: Option<Sabotage>,
 }
 
+#[derive(Debug, Args)]
+struct SimulateArgs {
+    /// The seeds, the last one left out
+    #[arg(long, value_name = "A..B", value_parser = seeds)]
+    seeds: Range<u64>,
+    /// Threads
+    #[arg(long, default_value_t = 2)]
+    threads: usize,
+    /// What the program was built from; printed with a seed that goes wrong
+    #[arg(long, env = "METAFLEET_COMMIT", default_value = "unknown")]
+    commit: String,
+    /// Leave a part out, for example `fault-2`; plays the first seed only
+    #[arg(long, value_name = "PART")]
+    without: Vec<Part>,
+    /// Print all that happens; plays the first seed only
+    #[arg(long)]
+    trace: bool,
+    /// Break a rule, to see whether that is noticed
+    #[arg(long, hide = true, value_enum)]
+    breach: Option<Breach>,
+}
+
+fn seeds(text: &str) -> anyhow::Result<Range<u64>> {
+    let (from, to) = text.split_once("..").context("two numbers with `..` between them")?;
+    Ok(from.parse()?..to.parse()?)
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
     Table,
@@ -118,6 +150,7 @@ fn main() -> ExitCode {
     }
     let ended = match Cli::parse().role {
         Role::Run(args) => run(&args),
+        Role::Simulate(args) => simulate(args),
         Role::Coordinator(args) => coordinate(args),
         Role::Worker(WorkerArgs { plugin, ledgers, nats, sabotage }) => {
             Noop::new(&plugin, &ledgers, &nats, sabotage).map(worker_sdk::run)
@@ -177,6 +210,21 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
     }
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn simulate(args: SimulateArgs) -> anyhow::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    if args.trace || !args.without.is_empty() {
+        let world = World::without(args.seeds.start, args.without.into_iter().collect());
+        let played = play(&world, args.breach, args.trace);
+        writeln!(out, "{}\n{}", world.tell(), played.trace.join("\n"))?;
+        let wrong = played.wrong.as_deref().unwrap_or("nothing");
+        writeln!(out, "{} steps, {} ms, wrong: {wrong}", played.steps, played.lasted)?;
+        return Ok(if played.wrong.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
+    let report = sweep(args.seeds, args.threads, args.breach);
+    writeln!(out, "{}", report.text(&args.commit))?;
+    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn keep(temporary: tempfile::TempDir, folder: &Path) -> io::Result<()> {
