@@ -103,11 +103,11 @@ fn plugin_subjects(names: &Names) -> (Vec<String>, Vec<String>, Vec<String>) {
     (publish, denied, subscribe)
 }
 
-fn quote_all(subjects: &[String]) -> String {
+pub(super) fn quote_all(subjects: &[String]) -> String {
     subjects.iter().map(|subject| quote(subject)).collect::<Vec<_>>().join(", ")
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
