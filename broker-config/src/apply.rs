@@ -102,9 +102,7 @@ pub async fn check(
     let mut changes = Vec::new();
     for spec in &topology.streams {
         let change = match find(js, &spec.name).await? {
-            Some(found) => {
-                keepers::with_missing(js, spec, compare(spec, &found)).await?
-            }
+            Some(found) => keepers::with_missing(js, spec, compare(spec, &found)).await?,
             None => Change::Create,
         };
         changes.push((spec.name.clone(), change));

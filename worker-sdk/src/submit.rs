@@ -46,7 +46,10 @@ pub(crate) async fn forward(
         return Err(Failure::permanent(format!("forwarded {} times", submission.depth)));
     }
     let (subject, mut headers, body) = message(attempt.rim, attempt.queue, &submission)?;
-    headers.insert(MESSAGE_ID, format!("forward.{sequence}"));
+    // Nobody is to guess it, who would have it taken for a repetition. Another attempt may hand in once
+    // more; then nothing is left to do.
+    let secret = fastrand::u128(..);
+    headers.insert(MESSAGE_ID, format!("forward.{sequence}.{secret:032x}"));
     telemetry::inject(&Span::current(), attempt.headers, &mut headers);
     attempt.publish(subject, headers, body).await.map_err(|error| {
         if error.is_retryable() { Failure::retryable(error) } else { Failure::permanent(error) }

@@ -96,9 +96,13 @@ fn what_a_worker_publishes_reaches_the_fleet_and_what_it_must_not_does_not() {
 fn a_plugin_answers_the_fleet_and_nobody_else() {
     let accounts = accounts(&[("a", &[])]);
     let [of_all, of_one] = [0, 1].map(|n| accounts.plugins[0].account.exports[n].clone());
-    assert_eq!((of_all.subject.as_str(), of_one.subject.as_str()), ("mf.control.a", "mf.control.a.*"));
+    assert_eq!(
+        (of_all.subject.as_str(), of_one.subject.as_str()),
+        ("mf.control.a", "mf.control.a.*")
+    );
     assert!([&of_all, &of_one].iter().all(|export| export.only.as_deref() == Some("MF")));
-    let here: Vec<&str> = accounts.fleet.imports.iter().map(|import| import.here.as_str()).collect();
+    let here: Vec<&str> =
+        accounts.fleet.imports.iter().map(|import| import.here.as_str()).collect();
     assert_eq!(here, ["mf.control.a", "mf.control.a.*"]);
     assert_eq!(accounts.plugins[0].subscribe, ["_INBOX.>", "mf.control.a", "mf.control.a.*"]);
 }

@@ -57,9 +57,10 @@ fn export(export: &Export) -> String {
             format!(", response_type: stream, response_threshold: \"{within}s\"")
         }
     };
-    let only = export.only.as_ref().map_or_else(String::new, |account| {
-        format!(", accounts: [{}]", quote(account))
-    });
+    let only = export
+        .only
+        .as_ref()
+        .map_or_else(String::new, |account| format!(", accounts: [{}]", quote(account)));
     format!("{{ service: {}{answers}{only} }}", quote(&export.subject))
 }
 
