@@ -73,7 +73,8 @@ def permissions(plugin: str, prefix: str = "mf") -> tuple[list[str], list[str]]:
     tasks = prefix.upper().replace("-", "_") + "_TASKS"
     publish = [f"$JS.API.CONSUMER.{call}.{tasks}.{plugin}_{queue}"
                for call in ("MSG.NEXT", "INFO") for queue in ("fast", "background")]
-    publish += [f"$JS.ACK.{form}{tasks}.{plugin}_{queue}.>" for form in ("", "*.*.") for queue in ("fast", "background")]
+    # The longer form begins with the domain, of which there is none; a wildcard there would match answers to other plugins' tasks.
+    publish += [f"$JS.ACK.{form}{tasks}.{plugin}_{queue}.>" for form in ("", "_.*.") for queue in ("fast", "background")]
     publish += [f"$KV.{prefix}-records.*.{plugin}", f"$KV.{prefix}-artifacts.*.{plugin}.*", f"$KV.{prefix}-instances.{plugin}.*",
                 f"{prefix}.signal.{plugin}.>", f"{prefix}.submit.>", "_INBOX.>"]
     return publish, ["_INBOX.>", f"{prefix}.control.{plugin}", f"{prefix}.control.{plugin}.*"]

@@ -1,6 +1,8 @@
 //! Puts a topology on a server: creates what is missing, changes what differs, and refuses what
 //! would lose messages.
 
+mod keepers;
+
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, stream};
 
@@ -99,8 +101,11 @@ pub async fn check(
 ) -> Result<Vec<(String, Change)>, ApplyError> {
     let mut changes = Vec::new();
     for spec in &topology.streams {
-        let found = find(js, &spec.name).await?;
-        changes.push((spec.name.clone(), found.map_or(Change::Create, |f| compare(spec, &f))));
+        let change = match find(js, &spec.name).await? {
+            Some(found) => keepers::with_missing(js, spec, compare(spec, &found)).await?,
+            None => Change::Create,
+        };
+        changes.push((spec.name.clone(), change));
     }
     Ok(changes)
 }
@@ -118,7 +123,7 @@ pub async fn apply(
     let changes = check(js, topology).await?;
     for (spec, (name, change)) in topology.streams.iter().zip(&changes) {
         match change {
-            Change::Unchanged => {}
+            Change::Unchanged => continue,
             Change::Refuse { reasons } => {
                 return Err(ApplyError::WouldLose {
                     stream: name.clone(),
@@ -132,6 +137,7 @@ pub async fn apply(
                 js.update_stream(config(spec)).await.map_err(|e| refused("update", name, e))?;
             }
         }
+        keepers::apply(js, spec).await?;
     }
     Ok(changes)
 }
@@ -239,6 +245,9 @@ pub fn compare(spec: &StreamSpec, found: &stream::Config) -> Change {
     differ("max_consumers", found.max_consumers.to_string(), wanted.max_consumers.to_string());
     differ("allow_direct", found.allow_direct.to_string(), wanted.allow_direct.to_string());
     differ("deny_delete", found.deny_delete.to_string(), wanted.deny_delete.to_string());
+    differ("allow_rollup_hdrs", found.allow_rollup.to_string(), wanted.allow_rollup.to_string());
+    differ("no_ack", found.no_ack.to_string(), wanted.no_ack.to_string());
+    differ("republish", format!("{:?}", found.republish), format!("{:?}", wanted.republish));
     differ("deny_purge", found.deny_purge.to_string(), wanted.deny_purge.to_string());
     differ(
         "duplicate_window",
@@ -331,7 +340,7 @@ mod tests {
             .find(|s| s.name == "MF_EVENTS")
             .unwrap();
         type Edit = fn(&mut stream::Config);
-        let table: [(&str, Edit, &str); 8] = [
+        let table: [(&str, Edit, &str); 9] = [
             ("the same", |_| {}, "unchanged"),
             ("other retention", |c| c.retention = stream::RetentionPolicy::Interest, "refuse"),
             ("in memory", |c| c.storage = stream::StorageType::Memory, "refuse"),
@@ -339,6 +348,7 @@ mod tests {
             ("kept for longer", |c| c.max_age = std::time::Duration::ZERO, "refuse"),
             ("kept for shorter", |c| c.max_age = std::time::Duration::from_secs(5), "update"),
             ("fewer consumers", |c| c.max_consumers = 10, "update"),
+            ("one message may take the place of all", |c| c.allow_rollup = true, "update"),
             (
                 "repetitions known for shorter",
                 |c| c.duplicate_window = std::time::Duration::from_secs(1),

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 #![warn(missing_docs)]
 
+pub mod accounts;
 pub mod apply;
 pub mod chain;
 pub mod codec;
@@ -25,6 +26,7 @@ pub mod topology;
 pub mod warrant;
 pub mod wire;
 
+pub use accounts::Accounts;
 pub use apply::{ApplyError, apply};
 pub use chain::Chain;
 pub use filter::Filter;

@@ -6,9 +6,11 @@ use crate::codec;
 use crate::id::{Cid, InstanceId, PluginId, Prefix};
 use crate::queue::Queue;
 
+mod accounts;
 mod artifact;
 mod lanes;
 mod route;
+mod submit;
 
 pub use self::lanes::Lane;
 pub use self::route::RouteName;
@@ -162,27 +164,6 @@ impl Names {
     #[must_use]
     pub fn key_subject(bucket: &str, key: &str) -> String {
         format!("$KV.{bucket}.{key}")
-    }
-
-    // Submissions --------------------------------------------------------------------------
-
-    /// `mf.submit.<queue>`: where files are handed in.
-    #[must_use]
-    pub fn submit(&self, queue: Queue) -> String {
-        format!("{}.submit.{queue}", self.prefix)
-    }
-
-    /// Every submission.
-    #[must_use]
-    pub fn all_submits(&self) -> String {
-        format!("{}.submit.*", self.prefix)
-    }
-
-    /// Reads the queue from a submission's subject.
-    #[must_use]
-    pub fn parse_submit(&self, subject: &str) -> Option<Queue> {
-        let rest = subject.strip_prefix(self.prefix.as_str())?.strip_prefix(".submit.")?;
-        rest.parse().ok()
     }
 
     // Tasks --------------------------------------------------------------------------------

@@ -25,6 +25,9 @@ const MAX_WAITING: i64 = 16_384;
 /// Deliveries per consumer that may be held or delayed at once.
 const MAX_ACK_PENDING: i64 = 20_000;
 
+/// The consumer that keeps tasks which wait for their time.
+const LATER: &str = "later";
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// All streams of a fleet; buckets are streams too.
@@ -92,6 +95,22 @@ pub struct StreamSpec {
     pub replicas: usize,
     /// Consumers it may have.
     pub max_consumers: i32,
+    /// Consumers that belong to it and that nobody pulls from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub keepers: Vec<KeeperSpec>,
+}
+
+/// A consumer of a work queue that nobody pulls from.
+///
+/// An acknowledgement says which message it is for, and the server takes the word of any consumer
+/// for a message that no other consumer wants. What waits for its time is therefore wanted by one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeeperSpec {
+    /// Its durable name; no plugin's consumer is called so.
+    pub name: &'static str,
+    /// What it keeps.
+    pub filter: String,
 }
 
 fn seconds<S: serde::Serializer>(value: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -136,12 +155,13 @@ impl Topology {
             deny_purge: false,
             replicas,
             max_consumers: MAX_CONSUMERS,
+            keepers: Vec::new(),
         };
         let streams = vec![
             StreamSpec {
                 name: names.submit_stream(),
                 description: "files handed in, until every plugin is done with them",
-                subjects: vec![names.all_submits()],
+                subjects: vec![names.all_submits(), names.all_submits_by()],
                 retention: Retention::WorkQueue,
                 ..base.clone()
             },
@@ -153,6 +173,7 @@ impl Topology {
                 // The server refuses schedules on a stream that discards new messages.
                 allow_schedules: true,
                 allow_ttl: true,
+                keepers: vec![KeeperSpec { name: LATER, filter: names.all_later() }],
                 ..base.clone()
             },
             bucket(&base, &names.records_bucket(), "one record per file and plugin"),
@@ -261,6 +282,14 @@ mod tests {
         }
         let file = std::fs::read_to_string(path).unwrap_or_default();
         assert_eq!(file, now, "run the tests with UPDATE_FILES=1 and look at the difference");
+    }
+
+    #[test]
+    fn no_keeper_is_taken_for_a_consumer_of_a_plugin() {
+        let streams = Topology::of(&Names::default(), 1).streams;
+        let keepers: Vec<_> = streams.iter().flat_map(|stream| &stream.keepers).collect();
+        assert_eq!(keepers.len(), 1);
+        assert!(keepers.iter().all(|keeper| Names::parse_consumer(keeper.name).is_none()));
     }
 
     #[test]

@@ -138,7 +138,7 @@ impl Feeder {
         }
         let config = pull::Config {
             durable_name: Some(name.clone()),
-            filter_subject: self.broker.names.submit(self.queue),
+            filter_subjects: self.broker.names.submits_of(self.queue).to_vec(),
             deliver_policy: DeliverPolicy::All,
             ack_policy: AckPolicy::Explicit,
             ack_wait: SUBMISSION_LEASE,
@@ -168,7 +168,10 @@ impl Feeder {
             }
             self.slots.take(self.queue);
             match read(&message.payload) {
-                Ok(submission) => {
+                Ok(mut submission) => {
+                    // Whoever it is about, the subject says who it is from.
+                    let by = self.broker.names.submitter(&message.subject);
+                    submission.origin = by.or(submission.origin);
                     let id = RunId(place.stream_sequence);
                     let trace = trace_of(message.headers.as_ref());
                     let opening = Opening {

@@ -8,6 +8,7 @@
 //! `store.lock`, as its standard input: the operating system drops that lock when the child is
 //! gone and not before, and nobody starts a server without it.
 
+pub mod accounts;
 pub mod binary;
 mod child;
 mod disk;

@@ -13,6 +13,8 @@ const LONGEST: usize = 400;
 /// Modules that decide and so hold no clock, no connection and no runtime, whether or not they say
 /// so themselves.
 const PURE: &[&str] = &[
+    "broker-config/src/accounts.rs",
+    "broker-config/src/accounts/plugin.rs",
     "broker-config/src/codec.rs",
     "broker-config/src/delivery.rs",
     "broker-config/src/filter.rs",
@@ -126,6 +128,7 @@ const SPELLED: [(&str, &[&str]); 7] = [
     (
         "$JS.ACK",
         &[
+            "broker-config/src/accounts.rs",
             "broker-config/src/delivery.rs",
             "coordinator/src/conformance/stage/scene.rs",
             "coordinator/src/nats_server/render.rs",
@@ -134,6 +137,7 @@ const SPELLED: [(&str, &[&str]); 7] = [
     (
         "$JS.",
         &[
+            "broker-config/src/accounts.rs",
             "broker-config/src/delivery.rs",
             "broker-config/src/names.rs",
             "broker-config/src/pull.rs",

@@ -43,5 +43,5 @@ def submit(task: Task, path: str, message_id: str | None = None):
 
 def forward(task: Task, path: str):
     """Lets another file take the place of this one: the submission is stored before the record."""
-    submit(task, path, f"forward.{task.sequence}")
+    submit(task, path, f"forward.{task.sequence}.{task.worker.secret:x}")
     raise Skipped(f"forwarded to {path}")

@@ -44,7 +44,7 @@ class Worker:
         self.route = {"route": self.env["METAFLEET_ROUTE"]} if "METAFLEET_ROUTE" in self.env else {}
         self.tasks_stream = self.prefix.upper().replace("-", "_") + "_TASKS"
         self.grace = seconds(self.env.get("METAFLEET_GRACE", "30"))
-        self.started_at, self.totals = now(), Counter()
+        self.started_at, self.totals, self.secret = now(), Counter(), random.SystemRandom().getrandbits(128)
         self.settings, self.error, self.paused, self.lane = None, None, False, ""
         self.lease, self.heartbeat, self.max_payload, self.places = 9.0, 5.0, 1 << 20, 1
         self.running: dict[str, Task] = {}  # by subject
@@ -365,7 +365,7 @@ class Worker:
         subject = f"{self.prefix}.signal.{self.id}.{kind}"
         if kind == "progress":
             return await self.nc.publish(subject, dump(body))
-        await self.store(subject, body, {"Nats-Msg-Id": f"{kind}.{task.sequence}.{task.attempt}"}, task)
+        await self.store(subject, body, {"Nats-Msg-Id": f"{kind}.{task.sequence}.{task.attempt}.{self.secret:x}"}, task)
 
     def report(self, task: Task, fraction: float, note: str):
         signal = self.signal(task, "progress", fraction=fraction, note=short(note))

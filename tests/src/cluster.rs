@@ -74,7 +74,7 @@ impl Cluster {
                 route(None, number),
                 routes.join(", "),
             );
-            let server = Server::configured(home, client.port(), &config).await?;
+            let server = Server::at(home, client.port(), &config).await?;
             nodes.push(Arc::new(server));
         }
         let system = ConnectOptions::with_user_and_password("sys".to_owned(), "sys".to_owned())

@@ -56,6 +56,10 @@ impl Fleet {
             .name("test")
             .max_reconnects(None)
             .reconnect_delay_callback(|_| Duration::from_millis(50));
+        let options = match server.login() {
+            Some((user, password)) => options.user_and_password(user.into(), password.into()),
+            None => options,
+        };
         let addresses: Vec<&str> = url.split(',').collect();
         let client = options.connect(addresses.as_slice()).await?;
         let publisher = Publisher::open(client.clone()).await?;
@@ -91,7 +95,7 @@ impl Fleet {
             ..CoordinatorOptions::default()
         };
         change(&mut options);
-        Lead::start(self.server.url(), options).await
+        Lead::start(&self.server, options).await
     }
 
     /// Starts a worker with four permits and waits until it serves.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use coordinator::config::Secret;
 use coordinator::config::connection::{Connection, Login, Origin, Tls};
 use coordinator::dispatcher::Timing;
 use coordinator::service::{
@@ -14,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::LIMIT;
+use crate::{LIMIT, Server};
 
 /// Times that keep tests short: lost tasks are looked for every 200 ms once they are 1 s old.
 #[must_use]
@@ -39,13 +40,20 @@ pub struct Lead {
 }
 
 impl Lead {
-    pub(crate) async fn start(url: String, options: CoordinatorOptions) -> anyhow::Result<Self> {
+    pub(crate) async fn start(
+        server: &Server,
+        options: CoordinatorOptions,
+    ) -> anyhow::Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let drain = CancellationToken::new();
         let (sender, handle) = oneshot::channel();
-        let connection =
-            Connection { url, login: Login::Anonymous, tls: Tls::default(), origin: Origin::Flag };
+        let login = server.login().map_or(Login::Anonymous, |(name, password)| {
+            let (name, password) = (name.to_owned(), Secret::new(password));
+            Login::User { name, password }
+        });
+        let (url, tls) = (server.url(), Tls::default());
+        let connection = Connection { url, login, tls, origin: Origin::Flag };
         let connect = connection.connect_options(&options.node)?.retry_on_initial_connect();
         let stop = drain.clone();
         let task = runtime.spawn(async move {

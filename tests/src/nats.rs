@@ -1,5 +1,6 @@
 //! A private nats-server that dies with the test process, however that ends.
 
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -23,18 +24,8 @@ pub struct Server {
     keeper: Mutex<Option<Keeper>>,
     home: TempDir,
     port: u16,
-    how: How,
-}
-
-/// What a server is told.
-#[derive(Clone, Copy, Debug)]
-enum How {
-    /// To keep streams.
-    JetStream,
-    /// To pass messages on.
-    Plain,
-    /// What the file [`CONFIG`] in its folder says.
-    Configured,
+    arguments: Vec<OsString>,
+    login: Option<(String, String)>,
 }
 
 /// The configuration of a server, in its folder.
@@ -50,29 +41,52 @@ struct Keeper {
 impl Server {
     /// A server with JetStream.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::with(How::JetStream).await
+        Self::with(None, |home| {
+            Ok(vec!["--jetstream".into(), "--store_dir".into(), home.join("store").into()])
+        })
+        .await
     }
 
-    /// A server that only passes messages on.
-    pub async fn without_jetstream() -> anyhow::Result<Self> {
-        Self::with(How::Plain).await
+    /// A server with a configuration, which `write` makes for the folder of its store; `login` is the
+    /// user and the password of those who may do everything.
+    pub async fn configured(
+        login: (&str, &str),
+        write: impl FnOnce(&Path) -> String,
+    ) -> anyhow::Result<Self> {
+        let login = (login.0.to_owned(), login.1.to_owned());
+        Self::with(Some(login), |home| {
+            let file = home.join(CONFIG);
+            std::fs::write(&file, write(&home.join("store")))?;
+            Ok(vec!["--config".into(), file.into()])
+        })
+        .await
     }
 
     /// A server with a configuration of its own, in which `port` is where clients connect; `home`
     /// is its folder.
-    pub async fn configured(home: TempDir, port: u16, config: &str) -> anyhow::Result<Self> {
-        std::fs::write(home.path().join(CONFIG), config)?;
-        let how = How::Configured;
-        let keeper = launch(home.path(), Some(port), how)?;
-        let server = Self { keeper: Mutex::new(Some(keeper)), home, port, how };
+    pub async fn at(home: TempDir, port: u16, config: &str) -> anyhow::Result<Self> {
+        let file = home.path().join(CONFIG);
+        std::fs::write(&file, config)?;
+        let arguments = vec!["--config".into(), file.into()];
+        let keeper = Mutex::new(Some(launch(home.path(), Some(port), &arguments)?));
+        let server = Self { keeper, home, port, arguments, login: None };
         server.listening().await.with_context(|| server.last_words())?;
         Ok(server)
     }
 
-    async fn with(how: How) -> anyhow::Result<Self> {
+    /// A server that only passes messages on.
+    pub async fn without_jetstream() -> anyhow::Result<Self> {
+        Self::with(None, |_| Ok(Vec::new())).await
+    }
+
+    async fn with(
+        login: Option<(String, String)>,
+        arguments: impl FnOnce(&Path) -> anyhow::Result<Vec<OsString>>,
+    ) -> anyhow::Result<Self> {
         let home = TempDir::new()?;
-        let keeper = launch(home.path(), None, how)?;
-        let mut server = Self { keeper: Mutex::new(Some(keeper)), home, port: 0, how };
+        let arguments = arguments(home.path())?;
+        let keeper = Mutex::new(Some(launch(home.path(), None, &arguments)?));
+        let mut server = Self { keeper, home, port: 0, arguments, login };
         let port = eventually("nats-server to say its port", async || server.port_on_file()).await;
         server.port = port.with_context(|| server.last_words())?;
         server.listening().await?;
@@ -83,6 +97,12 @@ impl Server {
     #[must_use]
     pub fn url(&self) -> String {
         format!("nats://{}", self.address())
+    }
+
+    /// The user and the password of those who may do everything, where there are any.
+    #[must_use]
+    pub fn login(&self) -> Option<(&str, &str)> {
+        self.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
     }
 
     /// The same as a socket address.
@@ -121,7 +141,7 @@ impl Server {
 
     /// Starts it again on the same port and store.
     pub async fn restart(&self) -> anyhow::Result<()> {
-        *self.keeper() = Some(launch(self.home.path(), Some(self.port), self.how)?);
+        *self.keeper() = Some(launch(self.home.path(), Some(self.port), &self.arguments)?);
         self.listening().await.with_context(|| self.last_words())
     }
 
@@ -162,23 +182,14 @@ impl Drop for Server {
     }
 }
 
-fn launch(home: &Path, port: Option<u16>, how: How) -> anyhow::Result<Keeper> {
+fn launch(home: &Path, port: Option<u16>, arguments: &[OsString]) -> anyhow::Result<Keeper> {
     let binary = binary()?;
     let log = std::fs::File::options().create(true).append(true).open(home.join("log"))?;
     let port = port.map_or_else(|| "-1".to_owned(), |port| port.to_string());
     let mut command = Command::new("sh");
     command.args(["-c", KEEPER, "sh"]).arg(&binary);
-    match how {
-        How::Configured => {
-            command.arg("--config").arg(home.join(CONFIG));
-        }
-        How::JetStream | How::Plain => {
-            command.args(["--addr", "127.0.0.1", "--port", &port, "--ports_file_dir"]).arg(home);
-        }
-    }
-    if matches!(how, How::JetStream) {
-        command.arg("--jetstream").arg("--store_dir").arg(home.join("store"));
-    }
+    command.args(["--addr", "127.0.0.1", "--port", &port, "--ports_file_dir"]).arg(home);
+    command.args(arguments);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(log);
     let mut shell = command.spawn().with_context(|| format!("start {}", binary.display()))?;
     let mut line = String::new();

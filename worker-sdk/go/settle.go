@@ -149,7 +149,7 @@ func (j *job) report(kind string, signal func(task json.RawMessage) any, then fu
 			return err
 		}
 		message := j.carrying(j.w.names.Signal(j.task.PluginID, kind), body)
-		message.Header["Nats-Msg-Id"] = []string{fmt.Sprintf("%s.%d.%d", kind, j.held.message.sequence, j.attemptNumber())}
+		message.Header["Nats-Msg-Id"] = []string{fmt.Sprintf("%s.%d.%d.%s", kind, j.held.message.sequence, j.attemptNumber(), secret)}
 		return j.store(message)
 	}
 	asItCame := json.RawMessage(j.message.Data)

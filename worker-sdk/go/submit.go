@@ -2,6 +2,7 @@ package metafleet
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -79,7 +80,7 @@ func (j *job) submit(ctx context.Context, _ *Task, path string) error {
 		return err
 	}
 	message := j.carrying(j.w.names.Submit(j.address.Queue), body)
-	message.Header["Nats-Msg-Id"] = []string{fmt.Sprintf("submit.%d.%x", j.held.message.sequence, sha256.Sum256(body))}
+	message.Header["Nats-Msg-Id"] = []string{fmt.Sprintf("submit.%d.%x.%s", j.held.message.sequence, sha256.Sum256(body), secret)}
 	switch err := j.w.publisher.store(ctx, message); {
 	case err == nil:
 		return nil
@@ -89,6 +90,9 @@ func (j *job) submit(ctx context.Context, _ *Task, path string) error {
 		return fmt.Errorf("the broker did not take %q: %w", path, err)
 	}
 }
+
+// secret is in the ids of messages: whoever could guess one could have the message taken for a repetition.
+var secret = rand.Text()
 
 // errNotHandedOn is why a forward is neither carried out nor failed: it is left to the lease.
 var errNotHandedOn = errors.New("the submission could not be stored")
@@ -121,7 +125,7 @@ func (j *job) handOn(outcome Outcome) (string, error) {
 		return "", Permanent(err)
 	}
 	message := j.carrying(j.w.names.Submit(j.address.Queue), body)
-	message.Header["Nats-Msg-Id"] = []string{fmt.Sprintf("forward.%d", j.held.message.sequence)}
+	message.Header["Nats-Msg-Id"] = []string{fmt.Sprintf("forward.%d.%s", j.held.message.sequence, secret)}
 	switch err := j.store(message); {
 	case errors.Is(err, errTooLarge):
 		return "", Permanentf("the submission is %w", err)

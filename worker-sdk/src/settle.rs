@@ -246,8 +246,11 @@ impl Attempt<'_> {
         let mut signal = self.about(delivery, what);
         let mut headers = HeaderMap::new();
         let attempt = signal.attempt;
-        // The sequence makes it unique also when the same task is published anew.
-        headers.insert(MESSAGE_ID, format!("{kind}.{}.{attempt}", delivery.sequence));
+        // The sequence makes it unique also when the same task is published anew; the rest nobody
+        // can guess who would have it taken for a repetition.
+        let secret = fastrand::u128(..);
+        let id = format!("{kind}.{}.{attempt}.{secret:032x}", delivery.sequence);
+        headers.insert(MESSAGE_ID, id);
         telemetry::inject(&Span::current(), self.headers, &mut headers);
         let subject = self.rim.names.signal(&self.rim.manifest.id, kind);
         match self.publish(subject.clone(), headers.clone(), body(&signal)).await {

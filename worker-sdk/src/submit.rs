@@ -74,7 +74,10 @@ pub(crate) async fn forward(
         return Err(Failure::permanent(format!("forwarded {} times", submission.depth)).into());
     }
     let (subject, mut headers, body) = message(attempt.rim, attempt.queue, &submission)?;
-    headers.insert(MESSAGE_ID, format!("forward.{sequence}"));
+    // Nobody is to guess it, who would have it taken for a repetition. Another attempt may hand in once
+    // more; then nothing is left to do.
+    let secret = fastrand::u128(..);
+    headers.insert(MESSAGE_ID, format!("forward.{sequence}.{secret:032x}"));
     telemetry::inject(&Span::current(), attempt.headers, &mut headers);
     attempt.publish(subject, headers, body).await?;
     Ok(reason)

@@ -4,10 +4,13 @@ mod apply;
 mod check;
 mod render;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use broker_config::Names;
+use broker_config::id::InvalidId;
 use broker_config::topology::Topology;
+use broker_config::{Names, PluginId, RouteName};
 use clap::{Args, Subcommand};
 
 use super::App;
@@ -40,6 +43,37 @@ pub(crate) struct RenderArgs {
     /// Where that server keeps its data
     #[arg(long, value_name = "DIR", default_value = "/var/lib/nats", requires = "server")]
     store_dir: PathBuf,
+    /// With an account for each plugin
+    #[arg(long, requires = "server")]
+    accounts: bool,
+    /// A plugin that gets an account, and its routes; may be repeated
+    #[arg(long = "plugin", value_name = "ID[:ROUTE,…]", requires = "accounts")]
+    plugins: Vec<PluginArg>,
+    /// Users log in by keys: their public parts are `coordinator.pub` and `<plugin>.pub` in this folder
+    #[arg(long, value_name = "DIR", requires = "accounts")]
+    keys: Option<PathBuf>,
+}
+
+/// A plugin and the names of its routes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PluginArg {
+    id: PluginId,
+    routes: BTreeSet<RouteName>,
+}
+
+impl FromStr for PluginArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (id, routes) = text.split_once(':').unwrap_or((text, ""));
+        let id: PluginId = id.parse().map_err(|error: InvalidId| error.to_string())?;
+        if id.is_user() {
+            return Err(format!("`{id}` is a person's layer of metadata, not a plugin"));
+        }
+        let routes = routes.split(',').filter(|route| !route.is_empty());
+        let routes = routes.map(str::parse).collect::<Result<_, InvalidId>>();
+        Ok(Self { id, routes: routes.map_err(|error| error.to_string())? })
+    }
 }
 
 /// How many copies a cluster can keep.
@@ -61,5 +95,29 @@ pub(crate) async fn run(app: &App, command: BrokerCommand) -> Result<Exit, Failu
 impl TopologyArgs {
     fn topology(&self, names: &Names) -> Topology {
         Topology::of(names, self.replicas)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plugin_is_named_with_its_routes() {
+        for (text, routes) in [
+            ("ffmpeg", Some(vec![])),
+            ("ffmpeg:gpu", Some(vec!["gpu"])),
+            ("ffmpeg:gpu,big-files", Some(vec!["big-files", "gpu"])),
+            ("ffmpeg:main", None),
+            ("FFmpeg", None),
+            ("user", None),
+            ("", None),
+        ] {
+            let read: Option<PluginArg> = text.parse().ok();
+            let read = read.map(|arg| arg.routes.iter().map(ToString::to_string).collect());
+            let expected: Option<Vec<String>> =
+                routes.map(|routes| routes.into_iter().map(str::to_owned).collect());
+            assert_eq!(read, expected, "{text}");
+        }
     }
 }

@@ -87,8 +87,8 @@ fn plugin_subjects(names: &Names) -> (Vec<String>, Vec<String>, Vec<String>) {
         format!("$JS.API.CONSUMER.MSG.NEXT.{tasks}.>"),
         format!("$JS.API.CONSUMER.INFO.{tasks}.>"),
         format!("$JS.ACK.{tasks}.>"),
-        // The longer form of the same: with domain and account in front.
-        format!("$JS.ACK.*.*.{tasks}.>"),
+        // The longer form of the same: with a domain, of which there is none, and an account in front.
+        format!("$JS.ACK._.*.{tasks}.>"),
         names.all_records(),
         Names::key_subject(&names.artifacts_bucket(), ">"),
         Names::key_subject(&names.instances_bucket(), ">"),
@@ -103,11 +103,11 @@ fn plugin_subjects(names: &Names) -> (Vec<String>, Vec<String>, Vec<String>) {
     (publish, denied, subscribe)
 }
 
-fn quote_all(subjects: &[String]) -> String {
+pub(super) fn quote_all(subjects: &[String]) -> String {
     subjects.iter().map(|subject| quote(subject)).collect::<Vec<_>>().join(", ")
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len() + 2);
     quoted.push('"');
     for c in text.chars() {
@@ -160,7 +160,7 @@ authorization {
     { user: coordinator, password: "one" }
     { user: plugin, password: "two", permissions: {
       publish: {
-        allow: ["$JS.API.CONSUMER.MSG.NEXT.MY_FLEET_TASKS.>", "$JS.API.CONSUMER.INFO.MY_FLEET_TASKS.>", "$JS.ACK.MY_FLEET_TASKS.>", "$JS.ACK.*.*.MY_FLEET_TASKS.>", "$KV.my-fleet-records.>", "$KV.my-fleet-artifacts.>", "$KV.my-fleet-instances.>", "my-fleet.signal.>", "my-fleet.submit.>", "_INBOX.>"]
+        allow: ["$JS.API.CONSUMER.MSG.NEXT.MY_FLEET_TASKS.>", "$JS.API.CONSUMER.INFO.MY_FLEET_TASKS.>", "$JS.ACK.MY_FLEET_TASKS.>", "$JS.ACK._.*.MY_FLEET_TASKS.>", "$KV.my-fleet-records.>", "$KV.my-fleet-artifacts.>", "$KV.my-fleet-instances.>", "my-fleet.signal.>", "my-fleet.submit.>", "_INBOX.>"]
         deny: ["$KV.my-fleet-records.*.user"]
       }
       subscribe: { allow: ["_INBOX.>", "my-fleet.control.>"] }

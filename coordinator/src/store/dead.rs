@@ -5,6 +5,7 @@ use broker_config::header::MESSAGE_ID;
 use broker_config::read::{Stored, message_at};
 use broker_config::{DeadLetter, PluginId, Queue, Submission};
 use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
 use tracing::warn;
 
 use super::{Store, StoreError};
@@ -78,7 +79,11 @@ impl Store {
         let body = serde_json::to_vec(&submission)
             .map_err(|cause| StoreError::Unreadable { what: what.clone(), cause })?;
         let mut headers = HeaderMap::new();
-        headers.insert(MESSAGE_ID, format!("requeue-{}-{}", entry.id, letter.task.task_id));
+        // Plugins must not know it beforehand; they do not see the letter.
+        let whole = serde_json::to_vec(letter)
+            .map_err(|cause| StoreError::Unreadable { what: what.clone(), cause })?;
+        let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(whole));
+        headers.insert(MESSAGE_ID, format!("requeue-{}-{hash}", entry.id));
         self.publisher
             .publish(self.names.submit(letter.queue), headers, Bytes::from(body))
             .await

@@ -15,6 +15,7 @@ use worker_sdk::telemetry;
 use super::copies::{Copies, Retired};
 use super::patience::Patience;
 use super::{Store, StoreError};
+use crate::config::private_file::random_hex;
 use crate::source::{Change, FoundFile, PortError, Sink, Why};
 
 impl Store {
@@ -55,6 +56,9 @@ pub struct BrokerSink {
     store: Store,
     patience: Patience,
     options: SubmitOptions,
+    /// In the ids of messages; who knew it could have files taken for repetitions, and plugins are told the
+    /// scan's own name.
+    secret: String,
     /// Numbers the submissions, for their message ids.
     next: AtomicU64,
     /// Is told the run that each submission opened.
@@ -79,6 +83,7 @@ impl BrokerSink {
             store,
             patience,
             options,
+            secret: random_hex(16).unwrap_or_else(|_| format!("{:032x}", fastrand::u128(..))),
             next: AtomicU64::new(0),
             runs,
             copies: Copies::default(),
@@ -146,7 +151,7 @@ impl BrokerSink {
         telemetry::inject(&span, None, &mut headers);
         // What was stored without our hearing of it is not stored again.
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        headers.insert(MESSAGE_ID, format!("{}-{number}", self.options.scan_id));
+        headers.insert(MESSAGE_ID, format!("{}-{number}", self.secret));
         let subject = self.store.names().submit(self.options.queue.unwrap_or_default());
         let run = self.patience.publish(&self.store, &subject, &headers, &body).await?;
         if let Some(runs) = &self.runs {

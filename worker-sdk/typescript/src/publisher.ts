@@ -1,4 +1,6 @@
 /** Publishes what must not be lost: waits for the stream's answer, and tries again until it has it. */
+import { randomUUID } from "node:crypto";
+
 import { headers as newHeaders } from "@nats-io/nats-core";
 import type { Msg, Subscription } from "@nats-io/nats-core";
 
@@ -9,6 +11,8 @@ import type { Logger } from "./log.js";
 /** How long the stream may take to answer. */
 const ANSWER_MS = 5000;
 const SWEEP_MS = 250;
+/** In the ids of messages: whoever could guess one could have the message taken for a repetition. */
+export const SECRET = randomUUID();
 const WRONG_LAST_SEQUENCE = 10071;
 /** What headers take beside their names and values: their first line and their end, and the rest of each line. */
 const HEADER_HEAD = "NATS/1.0\r\n\r\n".length;

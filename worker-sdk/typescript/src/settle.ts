@@ -8,7 +8,7 @@ import { now, timestamp } from "./clock.js";
 import { ack, nak, term } from "./delivery.js";
 import { attemptOf, type Held } from "./held.js";
 import { failed, type Ended } from "./outcome.js";
-import type { Message, Stored } from "./publisher.js";
+import { SECRET, type Message, type Stored } from "./publisher.js";
 import { isLast, verdict } from "./retry.js";
 import { hide, type Rim } from "./rim.js";
 import { short } from "./text.js";
@@ -116,7 +116,7 @@ export class Settler {
   #forward(over: Over, forward: Extract<Ended, { is: "forward" }>): void {
     const { rim } = this;
     const { held } = over;
-    const headers = { "Nats-Msg-Id": `forward.${held.sequence}`, ...over.trace };
+    const headers = { "Nats-Msg-Id": `forward.${held.sequence}.${SECRET}`, ...over.trace };
     this.#firmly(held, { subject: rim.names.submission(held.queue), body: forward.submission, headers }, (stored) => {
       if (stored.is === "unsure") return this.#leave(held, stored.error);
       if (stored.is !== "stored") return this.settle(over, failed("the submission is too large", true));
@@ -165,7 +165,7 @@ export class Settler {
     const { held } = over;
     held.until = Math.max(held.until, now() + PATIENCE_MS);
     const subject = rim.names.signal(rim.plugin, what.kind);
-    const headers = { "Nats-Msg-Id": `${what.kind}.${held.sequence}.${attemptOf(held)}`, ...over.trace };
+    const headers = { "Nats-Msg-Id": `${what.kind}.${held.sequence}.${attemptOf(held)}.${SECRET}`, ...over.trace };
     const publish = (body: string, done: (stored: Stored) => void): void => this.#firmly(held, { subject, body, headers }, done);
     publish(this.#signal(held, what), (stored) => {
       if (stored.is === "stored") return then();

@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 
 import type { ToBroker, ToStore } from "./bridge.js";
 import type { Held } from "./held.js";
-import type { Message, Stored } from "./publisher.js";
+import { SECRET, type Message, type Stored } from "./publisher.js";
 import type { Rim } from "./rim.js";
 
 export type Store = Extract<ToBroker, { is: "store" }>;
@@ -40,7 +40,7 @@ function messageOf({ names, plugin }: Rim, { queue, sequence, address, task }: H
     case "submission": {
       // A repeated try is stored once.
       const hash = createHash("sha256").update(what.body).digest("hex").slice(0, 32);
-      return { subject: names.submission(queue), body: what.body, headers: { "Nats-Msg-Id": `submit.${sequence}.${hash}` } };
+      return { subject: names.submission(queue), body: what.body, headers: { "Nats-Msg-Id": `submit.${sequence}.${hash}.${SECRET}` } };
     }
     case "artifact": {
       const { artifact, mediaType } = what.artifact;

@@ -50,7 +50,7 @@ test("a failure without a further attempt says so", async () => {
   const failed = await until("the signal", () => signals.find(({ kind }) => kind === "failed"));
   assert.equal(failed.body["permanent"], false);
   assert.equal(failed.body["attempt"], 3);
-  assert.match(failed.message.headers?.get("Nats-Msg-Id") ?? "", /^failed\.[0-9]+\.3$/);
+  assert.match(failed.message.headers?.get("Nats-Msg-Id") ?? "", /^failed\.[0-9]+\.3\.[0-9a-f-]{36}$/);
   assert.equal(signals.filter(({ kind }) => kind === "retrying").length, 2);
 });
 

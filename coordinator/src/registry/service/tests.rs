@@ -100,7 +100,8 @@ impl Fleet {
     }
 
     async fn consumers(&self) -> anyhow::Result<usize> {
-        Ok(self.store.consumers(&self.names.task_stream()).await?.len())
+        let all = self.store.consumers(&self.names.task_stream()).await?;
+        Ok(all.keys().filter(|name| Names::parse_consumer(name).is_some()).count())
     }
 }
 

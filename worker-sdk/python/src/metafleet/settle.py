@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from typing import Any
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 # How long settling may take, a restart of the broker included; the lease is renewed so long.
 _PATIENCE = 600.0
 _GIVE_BACK_MS = 100
+# In the ids of messages: whoever could guess one could have the message taken for a repetition.
+_SECRET = secrets.token_hex(16)
 _OTHER_VERSION_MS = 1000
 
 
@@ -166,7 +169,7 @@ class Attempt:
 
     async def hand_in(self, submission: Submission, message_id: str) -> None:
         """Stores a submission; the id lets it be repeated without harm."""
-        headers = {"Nats-Msg-Id": message_id}
+        headers = {"Nats-Msg-Id": f"{message_id}.{_SECRET}"}
         self._rim.tracing.inject(self._span, headers)
         await self._rim.publisher.store(self._rim.names.submit(self._address.queue), dump(submission), headers)
 
@@ -175,7 +178,7 @@ class Attempt:
 
         Where the task makes it too large, what others wrote about the file is left out; the coordinator has that.
         """
-        headers = {"Nats-Msg-Id": f"{kind}.{self._held.sequence}.{self.number}"}
+        headers = {"Nats-Msg-Id": f"{kind}.{self._held.sequence}.{self.number}.{_SECRET}"}
         self._rim.tracing.inject(self._span, headers)
         subject = self._rim.names.signal(self._rim.plugin_id, kind)
         try:

@@ -1,0 +1,236 @@
+//! A fleet with a victim and a hostile plugin, each with a login of its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use async_nats::{Client, ConnectOptions};
+use broker_config::accounts::Accounts;
+use broker_config::wire::event::{Fact, Outcome as Ended};
+use broker_config::{Manifest, Names, Queue, RunId};
+use coordinator::config::Secret;
+use coordinator::nats_server::accounts::{Proof, render_accounts};
+use futures_util::StreamExt as _;
+use integration_tests::{
+    Call, Fleet, Lead, Running, Script, Server, done, eventually, file, manifest,
+};
+use serde_json::json;
+use tokio::task::JoinSet;
+use worker_sdk::{Credentials, Failure, Outcome};
+
+pub(super) const VICTIM: &str = "victim";
+pub(super) const HOSTILE: &str = "hostile";
+/// What only the victim and the fleet know.
+pub(super) const SECRET: &str = "known-to-the-victim-only";
+/// Connections that a plugin may have at once.
+pub(super) const CONNECTIONS: u32 = 8;
+const FLEET: &str = "coordinator";
+
+/// What stands between plugins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Walls {
+    /// Accounts as they are rendered.
+    Rendered,
+    /// The same, but each user may do everything in its account.
+    AccountsAlone,
+    /// Nothing: everybody is in one account.
+    None,
+}
+
+/// What an attempt must know to hit.
+#[derive(Debug)]
+pub(super) struct Targets {
+    /// Where the victim answers the delivery that it holds.
+    pub(super) held: String,
+    pub(super) held_sequence: u64,
+    /// The last sequence in the stream of tasks.
+    pub(super) last_task: u64,
+}
+
+/// Messages that somebody heard.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ear(Arc<Mutex<Vec<(String, String)>>>);
+
+impl Ear {
+    fn all(&self) -> MutexGuard<'_, Vec<(String, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Subject and body of what was heard since the last time.
+    pub(super) fn take(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut *self.all())
+    }
+}
+
+/// The fleet, and who is on it.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) fleet: Fleet,
+    pub(super) victim: Client,
+    pub(super) hostile: Client,
+    /// Files that only the victim is to do, once it is there again.
+    pub(super) waiting: Vec<RunId>,
+    pub(super) script: Script,
+    _lead: Lead,
+    ears: JoinSet<()>,
+}
+
+impl Stage {
+    pub(super) async fn start(walls: Walls) -> anyhow::Result<Self> {
+        let logins = logins(walls)?;
+        let server = Server::configured((FLEET, FLEET), |store| {
+            let store = store.display();
+            format!("max_payload: 4194304\njetstream {{ store_dir: \"{store}\" }}\n{logins}")
+        });
+        let fleet = Fleet::on(&Arc::new(server.await?), Names::default()).await?;
+        let lead = fleet.coordinator(|_| {}).await?;
+        lead.leading().await?;
+        let (victim, hostile) = (login(&fleet, VICTIM).await?, login(&fleet, HOSTILE).await?);
+        let script = Script::new(|call: Call| async move {
+            match call.cid.as_str() {
+                "fails" | "fails-later" => Err(Failure::permanent(SECRET)),
+                "retries" if call.attempt == 1 => Err(Failure::retryable("busy")),
+                "waits" => Ok(Outcome::retry_later(Duration::from_secs(3_600), SECRET)),
+                _ => Ok(done(&call.plugin, SECRET)),
+            }
+        });
+        let (waiting, ears) = (Vec::new(), JoinSet::new());
+        let mut stage = Self { fleet, victim, hostile, waiting, script, _lead: lead, ears };
+        stage.play().await?;
+        Ok(stage)
+    }
+
+    /// Both plugins do their part, through the SDK and with their own logins; then they leave, and
+    /// some of what is theirs stays.
+    async fn play(&mut self) -> anyhow::Result<()> {
+        let fleet = &self.fleet;
+        let worker = self.worker(VICTIM).await?;
+        let plain = manifest(HOSTILE, &json!({}))?;
+        let other = self.worker_of(&plain, &Script::completes()).await?;
+        for cid in ["film", "retries"] {
+            let settled = fleet.run(cid).await?;
+            for plugin in [VICTIM, HOSTILE] {
+                anyhow::ensure!(
+                    settled.of(plugin) == Some(Ended::Completed),
+                    "{plugin}: {settled:?}"
+                );
+            }
+        }
+        anyhow::ensure!(fleet.run("fails").await?.of(VICTIM) == Some(Ended::Failed));
+        fleet.submit("waits").await?;
+        let deferred = |fact: &Fact| matches!(fact, Fact::TaskDeferred { .. }).then_some(());
+        fleet.fact("a deferral", deferred).await?;
+        worker.stop().await?;
+        other.stop().await?;
+        for cid in ["later-1", "later-2", "later-3", "fails-later"] {
+            let mut submission = file(cid)?;
+            submission.only = vec![VICTIM.parse()?];
+            let run = fleet.hand_in(Queue::Fast, &submission).await?;
+            fleet.task_waits(VICTIM, cid).await?;
+            self.waiting.push(run);
+        }
+        let mut own = file("own")?;
+        own.only = vec![HOSTILE.parse()?];
+        fleet.hand_in(Queue::Fast, &own).await?;
+        fleet.task_waits(HOSTILE, "own").await?;
+        let user = json!({
+            "type": "metafleet.record.v1", "taskId": "0b6f8a52-6c1d-8e0f-9a53-1f2d7c3b4a59",
+            "pluginId": "user", "cid": "film", "status": "completed", "meta": {"user/note": SECRET},
+        });
+        let person = fleet.names.record(&"film".parse()?, &broker_config::PluginId::user());
+        fleet.put(person, Default::default(), user.to_string().into()).await?;
+        let kept = self.victim.request("$KV.mf-artifacts.film.victim.still", SECRET.into()).await?;
+        anyhow::ensure!(kept.payload.starts_with(b"{\"stream\""), "{kept:?}");
+        self.live().await
+    }
+
+    /// The victim gives a sign of life.
+    pub(super) async fn live(&self) -> anyhow::Result<()> {
+        let sign = json!({
+            "type": "metafleet.instance.v1", "pluginId": VICTIM, "instance": "w9",
+            "state": "paused", "version": "1.0.0", "host": SECRET,
+        });
+        let subject = "$KV.mf-instances.victim.w9";
+        self.victim.request(subject, sign.to_string().into()).await?;
+        Ok(())
+    }
+
+    /// A worker of the victim, through the SDK.
+    pub(super) async fn worker(&self, id: &str) -> anyhow::Result<Running> {
+        let schema = json!({ "configSchema": {"note": {"default": SECRET}} });
+        self.worker_of(&manifest(id, &schema)?, &self.script).await
+    }
+
+    async fn worker_of(&self, manifest: &Manifest, script: &Script) -> anyhow::Result<Running> {
+        let id = manifest.id.to_string();
+        let login = Credentials::User { name: id.clone(), password: id };
+        self.fleet.worker_with(manifest, script, |options| options.credentials = login).await
+    }
+
+    /// The victim takes a task and holds it; says what a hostile plugin would have to know.
+    pub(super) async fn hold(&self) -> anyhow::Result<Targets> {
+        let next = "$JS.API.CONSUMER.MSG.NEXT.MF_TASKS.victim_fast";
+        let delivery = self.victim.request(next, r#"{"batch": 1, "no_wait": true}"#.into()).await?;
+        let held = delivery.reply.context("a delivery")?.to_string();
+        let held_sequence = held.split('.').nth(5).context("a sequence")?.parse()?;
+        let last_task = self.fleet.state(&self.fleet.names.task_stream()).await?.1;
+        Ok(Targets { held, held_sequence, last_task })
+    }
+
+    /// Has a client listen; where it may not, nothing is ever heard.
+    pub(super) async fn listen(
+        &mut self,
+        client: &Client,
+        subjects: &[&'static str],
+    ) -> anyhow::Result<Ear> {
+        let ear = Ear::default();
+        for subject in subjects {
+            let (mut messages, ear) = (client.subscribe(*subject).await?, ear.clone());
+            self.ears.spawn(async move {
+                while let Some(message) = messages.next().await {
+                    let body = String::from_utf8_lossy(&message.payload).into_owned();
+                    ear.all().push((message.subject.to_string(), body));
+                }
+            });
+        }
+        client.flush().await?;
+        Ok(ear)
+    }
+
+    /// Waits until the victim's worker has left for good: no request of it waits any more.
+    pub(super) async fn quiet(&self) -> anyhow::Result<()> {
+        eventually("requests of the victim to be over", async || {
+            let info = "CONSUMER.INFO.MF_TASKS.victim_fast";
+            let info = self.fleet.api(info, &json!({})).await?;
+            Ok((info["num_waiting"] == 0).then_some(()))
+        })
+        .await
+    }
+}
+
+/// Another connection of a plugin.
+pub(super) async fn login(fleet: &Fleet, id: &str) -> anyhow::Result<Client> {
+    let options = ConnectOptions::with_user_and_password(id.to_owned(), id.to_owned());
+    Ok(options.name(id).connect(fleet.server.url()).await?)
+}
+
+fn logins(walls: Walls) -> anyhow::Result<String> {
+    if walls == Walls::None {
+        let users = [FLEET, VICTIM, HOSTILE].map(|id| format!("{{ user: {id}, password: {id} }}"));
+        return Ok(format!("authorization {{ users: [ {} ] }}\n", users.join(", ")));
+    }
+    let plugins =
+        BTreeMap::from([(VICTIM.parse()?, BTreeSet::new()), (HOSTILE.parse()?, BTreeSet::new())]);
+    let mut accounts = Accounts::of(&Names::default(), &plugins);
+    for plugin in &mut accounts.plugins {
+        plugin.limits.connections = CONNECTIONS;
+        if walls == Walls::AccountsAlone {
+            plugin.publish = vec![">".to_owned()];
+            plugin.subscribe = vec![">".to_owned()];
+        }
+    }
+    Ok(render_accounts(&accounts, |plugin| {
+        Proof::Password(Secret::new(plugin.map_or(FLEET, |id| id.as_str())))
+    }))
+}
