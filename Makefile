@@ -5,6 +5,7 @@ DEMO := demo
 DEMO_FILE := $(DEMO)/library/Movies/The Quiet Harbour (2019)/The Quiet Harbour (2019).mkv
 # Evaluated in the recipe: the server is looked for, or fetched, when it is needed.
 WITH_PYTHON := METAFLEET_TEST_PYTHON="$$(deploy/tools/python-venv.sh)" && export METAFLEET_TEST_PYTHON &&
+WITH_OPENAPI := METAFLEET_TEST_OPENAPI="$$(deploy/tools/schemathesis.sh)" && export METAFLEET_TEST_OPENAPI &&
 WITH_HTTP := METAFLEET_TEST_HTTP="$$(deploy/tools/http-plugins.sh)" && export METAFLEET_TEST_HTTP && PATH="$$METAFLEET_TEST_HTTP/bin:$$PATH" && export PATH &&
 WITH_LANGUAGES := PATH="$$(deploy/tools/go.sh):$$(deploy/tools/node.sh):$$PATH" && export PATH &&
 WITH_CLI := NATS_CLI="$$(deploy/tools/nats-cli.sh)" && export NATS_CLI &&
@@ -13,7 +14,7 @@ METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test test-docker lint fmt-check clippy doc deny bench chaos simulate overhead throughput scaffolds
+.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test schemathesis fuzz test-docker lint fmt-check clippy doc deny bench chaos simulate overhead throughput scaffolds
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -30,8 +31,9 @@ run-tools: needs ## get what running needs: nats-server and ffmpeg
 	@deploy/tools/nats-server.sh >/dev/null
 	@deploy/tools/ffmpeg.sh
 
-tools: run-tools ## get what testing needs: the same, Python with nats-py, Node, Go, the nats tool, what HTTP plugins import
+tools: run-tools ## get what testing needs: the same, Python with nats-py, schemathesis, Node, Go, the nats tool, what HTTP plugins import
 	@deploy/tools/python-venv.sh >/dev/null
+	@deploy/tools/schemathesis.sh >/dev/null
 	@deploy/tools/node.sh >/dev/null
 	@deploy/tools/http-plugins.sh >/dev/null
 	@deploy/tools/go.sh >/dev/null
@@ -72,7 +74,14 @@ clean-demo: ## remove the demo's library and data
 	rm -rf $(DEMO)
 
 test: tools build other-plugins ## run every test of every language
-	@$(WITH_NATS) $(WITH_CLI) $(WITH_PYTHON) $(WITH_HTTP) $(WITH_LANGUAGES) python3 deploy/tools/run_tests.py
+	@$(WITH_NATS) $(WITH_CLI) $(WITH_PYTHON) $(WITH_OPENAPI) $(WITH_HTTP) $(WITH_LANGUAGES) python3 deploy/tools/run_tests.py
+
+schemathesis: run-tools build ## make up requests from the document of the API and hold the answers of a real fleet against it
+	@$(WITH_NATS) $(WITH_OPENAPI) "$$METAFLEET_TEST_OPENAPI" tests/openapi/contract.py
+
+SECONDS := 30
+fuzz: needs ## drive each fuzz target of tests/fuzz with libFuzzer: make fuzz SECONDS=600
+	@deploy/tools/fuzz.sh $(SECONDS)
 
 docker-tools: needs ## get what tests of containers need: a Docker engine, docker-compose, debootstrap, a registry
 	timeout 300 deploy/tools/docker-engine.sh

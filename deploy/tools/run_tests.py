@@ -157,6 +157,12 @@ def plugin_tests() -> Counts:
     return counts
 
 
+def api_tests() -> Counts:
+    """Made-up requests to the API of a real fleet; an operation of its document counts as a test."""
+    python = os.environ.get("METAFLEET_TEST_OPENAPI", sys.executable)
+    return run([python, "contract.py"], ROOT / "tests/openapi", read_script)
+
+
 def main() -> int:
     by_language = {"rust": Counts(), "python": Counts()}
     DOCKER_NOTES.unlink(missing_ok=True)
@@ -170,6 +176,7 @@ def main() -> int:
     for language, counts in sdk_tests().items():
         by_language.setdefault(language, Counts()).add(counts)
     by_language["plugins in other languages"] = plugin_tests()
+    by_language["operations of the API by schemathesis"] = api_tests()
 
     total = Counts()
     print()
