@@ -131,9 +131,9 @@ fn leaves(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::String(text) => {
             // A setting of several parts can only be given as the text of JSON.
-            match serde_json::from_str(text) {
-                Ok(inner @ (Value::Array(_) | Value::Object(_))) => leaves(&inner, found),
-                Ok(_) | Err(_) => {}
+            let inner = serde_json::from_str(text);
+            if let Ok(inner @ (Value::Array(_) | Value::Object(_))) = inner {
+                leaves(&inner, found);
             }
             found.push(text.clone());
         }
@@ -179,6 +179,9 @@ fn cover(text: &[u8], hidden: &[Range<usize>]) -> String {
     String::from_utf8_lossy(&covered).into_owned()
 }
 
+/// What a text begins with, and how long that is there; `None` = a byte that stands for itself.
+type Unit = fn(&[u8]) -> Option<(Vec<u8>, usize)>;
+
 /// A text read in some way, and which bytes of the text as it is make up each byte of it.
 struct View {
     bytes: Vec<u8>,
@@ -190,12 +193,12 @@ impl View {
         Self { bytes: text.to_vec(), from: (0..text.len()).map(|at| at..at + 1).collect() }
     }
 
-    fn of(text: &[u8], unit: fn(&[u8]) -> Option<(Vec<u8>, usize)>) -> Self {
+    fn of(text: &[u8], unit: Unit) -> Self {
         Self::plain(text).again(unit)
     }
 
     /// The same, read once more: `unit` says what the text begins with, and how long that is.
-    fn again(&self, unit: fn(&[u8]) -> Option<(Vec<u8>, usize)>) -> Self {
+    fn again(&self, unit: Unit) -> Self {
         let (mut bytes, mut from) = (Vec::with_capacity(self.bytes.len()), Vec::new());
         let mut at = 0;
         while let Some((&byte, rest)) = self.bytes.get(at..).and_then(<[u8]>::split_first) {

@@ -226,8 +226,8 @@ mod tests {
                     Backlog { broker: broker.clone(), stream: stream.clone(), epoch, caught_up };
                 let (stop, seen) = (CancellationToken::new(), Arc::new(Mutex::new(Vec::new())));
                 let mut working = JoinSet::new();
-                let (told, until) = (seen.clone(), stop.clone());
-                working.spawn(work(backlog, until, move |message| {
+                let told = seen.clone();
+                working.spawn(work(backlog, stop, move |message| {
                     let text = String::from_utf8_lossy(&message.payload).into_owned();
                     told.lock().unwrap().push(text.clone());
                     async move {

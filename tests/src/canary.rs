@@ -18,12 +18,15 @@ pub struct Canary {
     pub value: String,
 }
 
+/// One form of a canary: how it is written, the canary's number, and what the form is called.
+type Needle = (Vec<u8>, usize, &'static str);
+
 /// All that is looked for.
 #[derive(Debug, Default)]
 pub struct Canaries {
     all: Vec<Canary>,
     /// What is looked for by its first bytes: form, then the canary that it is of.
-    needles: BTreeMap<[u8; 4], Vec<(Vec<u8>, usize, &'static str)>>,
+    needles: BTreeMap<[u8; 4], Vec<Needle>>,
     /// Bytes that were looked through.
     looked_at: u64,
     /// What was found where.

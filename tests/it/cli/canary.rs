@@ -145,7 +145,7 @@ impl Stage {
             }
         }
         let letters: Value = home.json(&["dead", "list"]).await?;
-        let letters = letters.as_array().or(letters["letters"].as_array()).cloned();
+        let letters = letters.as_array().or_else(|| letters["letters"].as_array()).cloned();
         let letters = letters.unwrap_or_default();
         anyhow::ensure!(!letters.is_empty(), "no dead letter");
         for letter in letters {
