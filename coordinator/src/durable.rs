@@ -20,7 +20,7 @@ const AGAIN: Duration = Duration::from_secs(15);
 /// Pause before trying again what the server refused.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The name of the consumer on every stream.
-const NAME: &str = "coordinator";
+pub const NAME: &str = "coordinator";
 
 /// Handles every message of `stream` until `stop`; a handler that returns `false` gets its
 /// message again.

@@ -41,7 +41,9 @@ mod streams;
 mod told;
 
 pub use self::options::{CoordinatorError, CoordinatorOptions, Phase};
-use self::streams::{records_until, subjects_of_tasks, told, watch_advisories, watch_signals};
+use self::streams::{
+    records_until, signals_worked_off, subjects_of_tasks, told, watch_advisories, watch_signals,
+};
 use self::told::Told;
 
 /// Pause before leading is begun anew when a part of it has failed.
@@ -235,6 +237,7 @@ impl Coordinator {
         let every = Duration::from_millis(options.timing.check_every) * strays::CHECKS;
         services.spawn(strays::watch(broker.clone(), roster_seen, every, stop.clone()));
         self.wait_for_plugins(&mut heard_seen, &stop).await;
+        stop.run_until_cancelled(signals_worked_off(broker)).await;
         // Before any record is read: what is in neither of the two is not out.
         let tasks = stop.run_until_cancelled(subjects_of_tasks(broker)).await;
         let (scheduled, inherited) = tasks.unwrap_or_default();

@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::jetstream::consumer::pull;
 use broker_config::read::last_messages;
 use broker_config::wire::event::{Event, Fact};
 use broker_config::{Cid, Lane, PluginId};
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::told::Told;
@@ -24,6 +26,13 @@ use crate::{advisories, durable, signals};
 
 /// Pause before the broker is asked again.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// How long signals of before are waited for.
+const SIGNALS: Duration = Duration::from_secs(2);
+/// How long those that are in somebody's hands are.
+const IN_HAND: Duration = Duration::from_millis(300);
+/// How often is looked whether they are worked off.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Asks the broker until it answers.
 async fn patiently<T, E, F>(broker: &Broker, what: &str, ask: impl Fn() -> F) -> T
@@ -81,6 +90,35 @@ pub(super) async fn subjects_of_tasks(broker: &Broker) -> (Tasks, Tasks) {
     (scheduled.iter().filter_map(of_later).collect(), waiting.iter().filter_map(of_task).collect())
 }
 
+/// Waits until what workers reported while nobody led is worked off: a task that was put off or has
+/// failed for good would otherwise be published again. Not for longer than [`SIGNALS`]: one that
+/// cannot be handled holds up nobody.
+pub(super) async fn signals_worked_off(broker: &Broker) {
+    let until = Instant::now() + SIGNALS;
+    let mut delivered = None;
+    while Instant::now() < until {
+        match backlog(broker).await {
+            Some((0, 0)) => return,
+            // What the leader before was at comes to us only later.
+            Some((0, _)) if delivered.is_some_and(|at: Instant| at.elapsed() > IN_HAND) => return,
+            Some((0, _)) => drop(delivered.get_or_insert_with(Instant::now)),
+            Some(_) | None => delivered = None,
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    tracing::warn!("opening files before all that workers have reported is worked off");
+}
+
+/// Signals that were not delivered, and those that were and are not acknowledged; `None` = nobody
+/// knows.
+async fn backlog(broker: &Broker) -> Option<(u64, usize)> {
+    let stream = broker.names.signal_stream();
+    let consumer = broker.js.get_consumer_from_stream::<pull::Config, _, _>(durable::NAME, stream);
+    let consumer = timeout(SIGNALS, consumer).await.ok()?.ok()?;
+    let info = consumer.cached_info();
+    Some((info.num_pending, info.num_ack_pending))
+}
+
 pub(super) fn watch_signals(
     broker: &Broker,
     engine: &EngineHandle,
@@ -115,4 +153,63 @@ pub(super) fn watch_advisories(
         let (broker, witness) = (broker.clone(), witness.clone());
         async move { advisories::handle(&broker, &witness, &message.payload).await }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use async_nats::HeaderMap;
+    use async_nats::jetstream::consumer::AckPolicy;
+    use broker_config::Names;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::testing::TestBroker;
+
+    #[tokio::test]
+    async fn what_was_reported_while_nobody_led_is_worked_off_first() -> anyhow::Result<()> {
+        let (server, store) = TestBroker::start().await?;
+        let broker = Broker::open(server.client().await?, Names::default()).await?;
+        let stream = broker.names.signal_stream();
+        let config = pull::Config {
+            durable_name: Some(durable::NAME.to_owned()),
+            ack_policy: AckPolicy::Explicit,
+            ..pull::Config::default()
+        };
+        broker.js.create_consumer_on_stream(config, stream.clone()).await?;
+        let begun = Instant::now();
+        signals_worked_off(&broker).await;
+        assert!(begun.elapsed() < SIGNALS, "there is nothing");
+
+        let signal = broker.names.signal(&"p".parse()?, "failed");
+        let body = Bytes::from_static(b"{}");
+        store.publisher().publish(signal, HeaderMap::new(), body).await?;
+        let waiting = signals_worked_off(&broker);
+        tokio::pin!(waiting);
+        let early = timeout(SIGNALS / 4, waiting.as_mut()).await;
+        assert!(early.is_err(), "nobody has handled it");
+
+        let stop = CancellationToken::new();
+        let work = durable::work(broker.clone(), stream, stop.clone(), |_| async { true });
+        tokio::select! {
+            () = work => anyhow::bail!("the stream is not followed any more"),
+            () = waiting => {}
+        }
+        assert_eq!(backlog(&broker).await, Some((0, 0)));
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_signal_that_cannot_be_handled_holds_nobody_up() -> anyhow::Result<()> {
+        let (server, store) = TestBroker::start().await?;
+        let broker = Broker::open(server.client().await?, Names::default()).await?;
+        let signal = broker.names.signal(&"p".parse()?, "failed");
+        let body = Bytes::from_static(b"{}");
+        store.publisher().publish(signal, HeaderMap::new(), body).await?;
+
+        let waited = timeout(SIGNALS * 5, signals_worked_off(&broker)).await;
+
+        assert!(waited.is_ok());
+        assert_eq!(backlog(&broker).await, None, "there is no consumer yet");
+        Ok(())
+    }
 }
