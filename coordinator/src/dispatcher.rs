@@ -18,8 +18,9 @@ mod clock;
 mod event;
 #[cfg(test)]
 mod tests;
+mod turns;
 
-pub use self::event::{Command, Event, Numbers, Suspect, Tallies, Timing};
+pub use self::event::{Command, Event, Numbers, Parked, Suspect, Tallies, Timing};
 
 /// The runs of one file, one at a time: two runs of the same content would fence each other off.
 #[derive(Debug)]
@@ -95,7 +96,9 @@ impl Dispatcher {
         let tallies = self.tallies.clone();
         let mut numbers = Numbers { open: self.open(), tallies, ..Numbers::default() };
         for run in self.runs.values() {
-            numbers.parked += usize::from(run.is_parked());
+            if run.is_parked() {
+                numbers.parked.count(run.opening().queue);
+            }
             for plugin in run.waits_for() {
                 *numbers.waiting_for.entry(plugin.clone()).or_default() += 1;
             }
@@ -141,44 +144,18 @@ impl Dispatcher {
                 self.limits.inherit(tasks);
                 self.inherited = Some(self.now);
             }
+            Event::Reread { run, plugin, since, record } => {
+                if let Some(run) = self.runs.get_mut(&run)
+                    && run.published_since(&plugin) == Some(since)
+                {
+                    run.on_reread(&plugin, record);
+                }
+            }
             Event::Missing { run, plugin, since } => self.on_missing(run, &plugin, since, commands),
             Event::GraphChanged(graph) => self.on_graph(graph, commands),
             Event::Busy => self.progress(commands),
             Event::Tick { now } => self.on_tick(now, commands),
         }
-    }
-
-    fn on_opened(
-        &mut self,
-        opening: Arc<Opening>,
-        mut records: BTreeMap<PluginId, KnownRecord>,
-        commands: &mut Vec<Command>,
-    ) {
-        for (plugin, record) in self.opening.remove(&opening.submission.cid).unwrap_or_default() {
-            if records.get(&plugin).is_none_or(|read| read.revision < record.revision) {
-                records.insert(plugin, record);
-            }
-        }
-        let id = opening.id;
-        let cid = &opening.submission.cid;
-        match self.files.get_mut(cid) {
-            Some(file) if file.open == id && self.runs.contains_key(&id) => return,
-            // Its turn has come: `Reopen` put it here.
-            Some(file) if file.open == id => {}
-            Some(file) => {
-                if !file.waiting.iter().any(|waiting| waiting.id == id) {
-                    file.waiting.push_back(opening);
-                    self.waiting += 1;
-                }
-                return;
-            }
-            None => {
-                self.files.insert(cid.clone(), PerFile { open: id, waiting: VecDeque::new() });
-            }
-        }
-        self.progress(commands);
-        self.runs.insert(id, Run::open(opening, records, &self.graph, self.now));
-        self.advance(id, commands);
     }
 
     fn on_record(
@@ -367,17 +344,6 @@ impl Dispatcher {
         let (plugins, tasks) = run.outcomes();
         let duration_ms = self.now.saturating_sub(run.opened_at());
         commands.push(Command::Settle { opening, plugins, tasks, duration_ms });
-        let next = self.files.get_mut(&cid).and_then(|file| {
-            let next = file.waiting.pop_front()?;
-            file.open = next.id;
-            Some(next)
-        });
-        match next {
-            Some(opening) => {
-                self.waiting -= 1;
-                commands.push(Command::Reopen { opening });
-            }
-            None => drop(self.files.remove(&cid)),
-        }
+        self.open_next(&cid, commands);
     }
 }

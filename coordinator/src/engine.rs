@@ -8,6 +8,8 @@ mod check;
 mod effect;
 pub mod judge;
 mod replies;
+#[cfg(test)]
+mod tests;
 mod trial;
 
 use std::collections::BTreeMap;
@@ -174,12 +176,14 @@ impl Engine {
             Input::Event(event) => self.dispatcher.on_event(event, commands),
             Input::Opened { opening, records, reply } => {
                 let holds = self.dispatcher.holds(opening.id);
-                let again = self.replies.take(opening.clone(), reply, holds);
-                if again != Again::New {
-                    self.slots.release(opening.queue);
-                }
-                if again == Again::Closing {
-                    return;
+                match self.replies.take(opening.clone(), reply, holds) {
+                    Again::New => {}
+                    Again::Open { place } => self.slots.release(place),
+                    Again::Closing { place } => {
+                        self.slots.release(place);
+                        self.dispatcher.pass_over(&opening.submission.cid);
+                        return;
+                    }
                 }
                 self.dispatcher.on_event(Event::Opened { opening, records }, commands);
             }
@@ -276,7 +280,7 @@ impl Engine {
     fn count(&self) {
         let numbers = self.dispatcher.numbers();
         self.slots.set_parked(numbers.parked);
-        self.shared.metrics.open_files(numbers.open, numbers.parked);
+        self.shared.metrics.open_files(numbers.open, numbers.parked.all());
         self.numbers.send_replace(numbers);
     }
 

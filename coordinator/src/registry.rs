@@ -207,13 +207,14 @@ fn entry_for(
     if known.keeps {
         return present.clone();
     }
-    let changed = *manifest != present.manifest;
+    // Files were settled without one that was switched off: for a scan it is new.
+    let is_new = *manifest != present.manifest || !present.enabled;
     PluginEntry {
         manifest: manifest.clone(),
         managed,
         enabled: true,
         settings_hash,
-        registered_at: if changed { now.to_owned() } else { present.registered_at.clone() },
+        registered_at: if is_new { now.to_owned() } else { present.registered_at.clone() },
         ..present.clone()
     }
 }

@@ -234,6 +234,19 @@ impl Run {
         left
     }
 
+    /// Takes what the broker holds for the truth, also where it is older than what is known: one that
+    /// lost its last moments lost records, too, and a task is fenced against the one that is there.
+    pub fn on_reread(&mut self, id: &PluginId, record: Option<KnownRecord>) {
+        let revision = |record: Option<&KnownRecord>| record.map_or(0, |record| record.revision);
+        if revision(record.as_ref()) >= revision(self.records.get(id)) {
+            return;
+        }
+        match record {
+            Some(record) => drop(self.records.insert(id.clone(), record)),
+            None => drop(self.records.remove(id)),
+        }
+    }
+
     /// Counts a publish that an older task of the same work was in the way of; says how often that
     /// was so before.
     pub fn on_blocked(&mut self, id: &PluginId) -> u32 {

@@ -4,7 +4,7 @@ use async_nats::{HeaderMap, Message};
 use broker_config::header::{ATTEMPTS_USED, SCHEDULE, SCHEDULE_TARGET};
 use broker_config::wire::dead::Cause;
 use broker_config::wire::event::Fact;
-use broker_config::wire::signal::{Signal, What};
+use broker_config::wire::signal::{MAX_TEXT_BYTES, Signal, What};
 use broker_config::{Chain, PluginId, Queue, Task};
 
 use crate::broker::dead::GiveUp;
@@ -62,7 +62,8 @@ pub async fn handle(
                 |_| true,
             )
         }
-        What::Retrying { error, delay_ms, duration_ms } => {
+        What::Retrying { mut error, delay_ms, duration_ms } => {
+            cut(&mut error);
             metrics.retried(&plugin);
             metrics.duration(&plugin, duration_ms);
             metrics.erred(&plugin, &cid, &error, &at);
@@ -72,7 +73,8 @@ pub async fn handle(
             let fact = Fact::TaskRetrying { cid, plugin_id, task_id, attempt, delay_ms, error };
             broker.tell(fact, Some(id)).await.is_ok()
         }
-        What::Deferred { reason, delay_ms, attempts_used, task } => {
+        What::Deferred { mut reason, delay_ms, attempts_used, task } => {
+            cut(&mut reason);
             metrics.deferred(&plugin);
             let deferred = Deferred { plugin, queue, delay_ms, attempts_used, task: *task, trace };
             if !schedule(broker, &deferred).await {
@@ -92,6 +94,12 @@ pub async fn handle(
         }
         What::Progress { .. } => true,
     }
+}
+
+/// Senders cut their texts themselves; what one says that does not is kept for thousands of tasks.
+fn cut(text: &mut String) {
+    text.truncate(text.floor_char_boundary(MAX_TEXT_BYTES));
+    text.shrink_to_fit();
 }
 
 struct Deferred {
@@ -165,6 +173,42 @@ mod tests {
         assert_eq!(text(SCHEDULE), "@at 2026-01-02T03:05:06.500Z");
         assert_eq!(text(SCHEDULE_TARGET), "mf.task.fast.p.c");
         assert_eq!(text(ATTEMPTS_USED), "2");
+    }
+
+    #[tokio::test]
+    async fn an_error_that_its_sender_has_not_cut_is_kept_cut() -> anyhow::Result<()> {
+        let (server, _store) = TestBroker::start().await?;
+        let broker = Broker::open(server.client().await?, Names::default()).await?;
+        let (metrics, journal) = (Arc::new(Metrics::default()), Journal::default());
+        let witness = Witness {
+            presence: PresenceHandle::default(),
+            journal: journal.clone(),
+            lease: Duration::from_secs(9),
+        };
+        let slots = Arc::new(Slots::new(8, false));
+        let (_engine, engine) =
+            Engine::new(broker.clone(), slots, metrics.clone(), witness, Timing::default());
+        let id = TaskId::derive(&"film".parse()?, &"p".parse()?, "f", 0);
+        let signal = json!({
+            "type": "metafleet.signal.v1", "taskId": id, "cid": "film", "queue": "fast",
+            "attempt": 1, "instance": "i", "at": "2026-01-01T00:00:00Z", "kind": "retrying",
+            "error": "é".repeat(MAX_TEXT_BYTES), "delayMs": 1, "durationMs": 1,
+        });
+        let payload = Bytes::from(signal.to_string());
+        let message = Message {
+            subject: broker.names.signal(&"p".parse()?, "retrying").into(),
+            reply: None,
+            length: payload.len(),
+            payload,
+            headers: None,
+            status: None,
+            description: None,
+        };
+
+        assert!(handle(&broker, &engine, &metrics, &journal, &message).await);
+
+        assert_eq!(journal.last(&id).map(|(_, error)| error.len()), Some(MAX_TEXT_BYTES));
+        Ok(())
     }
 
     #[tokio::test]

@@ -5,6 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use broker_config::Queue;
 use tokio::sync::Notify;
 
+use crate::dispatcher::Parked;
+
+/// Files that only wait for a time may be so many times what their queue has places: all that is in
+/// hand is kept in memory, and a plugin that asks every file to wait would have the whole backlog
+/// opened.
+const PARKED_PER_PLACE: usize = 16;
+
 /// The split of `total` places between fast and background: three quarters and one quarter, at
 /// least one each. Fixed, so that neither queue can fill the other's places.
 #[must_use]
@@ -21,7 +28,8 @@ pub struct Slots {
     strict: bool,
     fast: AtomicUsize,
     background: AtomicUsize,
-    parked: AtomicUsize,
+    parked_fast: AtomicUsize,
+    parked_background: AtomicUsize,
     freed: Notify,
 }
 
@@ -34,7 +42,8 @@ impl Slots {
             strict,
             fast: AtomicUsize::new(0),
             background: AtomicUsize::new(0),
-            parked: AtomicUsize::new(0),
+            parked_fast: AtomicUsize::new(0),
+            parked_background: AtomicUsize::new(0),
             freed: Notify::new(),
         }
     }
@@ -46,14 +55,22 @@ impl Slots {
         }
     }
 
-    /// Free places of a queue. Files that only wait for a time take none.
+    fn parked(&self, queue: Queue) -> &AtomicUsize {
+        match queue {
+            Queue::Fast => &self.parked_fast,
+            Queue::Background => &self.parked_background,
+        }
+    }
+
+    /// Free places of a queue. Files that only wait for a time take none, up to a limit.
     #[must_use]
     pub fn room(&self, queue: Queue) -> usize {
         let (taken, most) = self.of(queue);
         if self.is_held_back(queue) {
             return 0;
         }
-        let parked = self.parked.load(Ordering::Relaxed);
+        let parked = self.parked(queue).load(Ordering::Relaxed);
+        let parked = parked.min(most.saturating_mul(PARKED_PER_PLACE));
         (most + parked).saturating_sub(taken.load(Ordering::Relaxed))
     }
 
@@ -78,8 +95,10 @@ impl Slots {
     }
 
     /// Says how many files only wait for a time.
-    pub fn set_parked(&self, parked: usize) {
-        self.parked.store(parked, Ordering::Relaxed);
+    pub fn set_parked(&self, parked: Parked) {
+        for queue in Queue::ALL {
+            self.parked(queue).store(parked.of(queue), Ordering::Relaxed);
+        }
     }
 
     /// Waits until a place is given back.
@@ -104,8 +123,30 @@ mod tests {
             slots.take(Queue::Fast);
         }
         assert_eq!((slots.room(Queue::Fast), slots.room(Queue::Background)), (0, 2));
-        slots.set_parked(3);
-        assert_eq!(slots.room(Queue::Fast), 3);
+        slots.set_parked(Parked { fast: 3, background: 0 });
+        assert_eq!((slots.room(Queue::Fast), slots.room(Queue::Background)), (3, 2));
+    }
+
+    #[test]
+    fn what_waits_for_a_time_gives_its_places_to_its_own_queue_and_not_without_end() {
+        let slots = Slots::new(8, false);
+        for _ in 0..6 {
+            slots.take(Queue::Fast);
+        }
+        let many = 50_000;
+        for _ in 0..many {
+            slots.take(Queue::Background);
+        }
+
+        slots.set_parked(Parked { fast: 0, background: many });
+
+        assert_eq!((slots.room(Queue::Fast), slots.room(Queue::Background)), (0, 0));
+        let allowed = 2 * PARKED_PER_PLACE;
+        for _ in allowed..many {
+            slots.release(Queue::Background);
+        }
+        slots.set_parked(Parked { fast: 0, background: allowed });
+        assert_eq!((slots.room(Queue::Fast), slots.room(Queue::Background)), (0, 2));
     }
 
     #[test]

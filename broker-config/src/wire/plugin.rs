@@ -32,7 +32,7 @@ pub struct PluginEntry {
     /// files that have not changed must be looked at again.
     #[serde(default)]
     pub settings_hash: String,
-    /// First announcement of this version, RFC 3339.
+    /// First announcement of this version, or since it was switched off, RFC 3339.
     #[serde(default)]
     pub registered_at: String,
 }

@@ -161,7 +161,7 @@ impl Broker {
         }
         let mut headers = trace_headers(&dead.trace);
         headers.insert(DEAD_LETTER, letter.to_string());
-        match self.put_record(&dead.record(present.record), present.revision, headers).await {
+        match self.put_failed(&dead, present, headers).await {
             Ok(_) => {
                 self.tell_dead(&dead).await?;
                 Ok(true)
@@ -174,6 +174,23 @@ impl Broker {
                 self.tell_if_ended(&present, &dead).await
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the failed record; where the metadata of an earlier success makes it too large, that goes: the
+    /// task could be tried and given up on for ever.
+    async fn put_failed(
+        &self,
+        dead: &GiveUp,
+        present: Present,
+        headers: HeaderMap,
+    ) -> Result<u64, PublishError> {
+        let record = dead.record(present.record);
+        match self.put_record(&record, present.revision, headers.clone()).await {
+            Err(PublishError::TooLarge { .. }) => {
+                self.put_record(&dead.record(None), present.revision, headers).await
+            }
+            stored => stored,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_nats::HeaderMap;
 use broker_config::publish::PublishError;
-use broker_config::read::{ReadError, Stored, last_messages};
+use broker_config::read::{ReadError, Stored, answers, last_messages};
 use broker_config::{Cid, PluginId, Record, RecordStatus};
 
 use super::{Broker, json};
@@ -14,6 +14,9 @@ use crate::run::KnownRecord;
 
 /// Files whose records are read in one request.
 pub const READ_BATCH: usize = 64;
+
+/// Messages of one request where all of a stream are read.
+const PAGE: u64 = 1_000;
 
 /// A record as its bucket holds it.
 #[derive(Clone, Debug)]
@@ -133,6 +136,27 @@ impl Broker {
                 }
             }
         }
+    }
+
+    /// The last message of every subject under a filter, deletions included, however many there
+    /// are; by sequence.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`]
+    pub async fn all_messages(&self, stream: &str, filter: &str) -> Result<Vec<Stored>, ReadError> {
+        let mut all: BTreeMap<String, Stored> = BTreeMap::new();
+        let mut next = 1;
+        loop {
+            let from = serde_json::json!({ "batch": PAGE, "next_by_subj": filter, "seq": next });
+            let page = answers(&self.client, stream, &from).await?;
+            let Some(last) = page.last() else { break };
+            next = last.sequence + 1;
+            all.extend(page.into_iter().map(|stored| (stored.subject.clone(), stored)));
+        }
+        let mut all: Vec<Stored> = all.into_values().collect();
+        all.sort_by_key(|stored| stored.sequence);
+        Ok(all)
     }
 
     /// The record of one plugin on one file as it is stored.

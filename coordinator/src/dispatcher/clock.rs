@@ -28,7 +28,7 @@ impl Dispatcher {
             self.progress(commands);
         } else if !self.alarmed && now >= self.moved + self.timing.stall_after {
             let numbers = self.numbers();
-            if numbers.parked < self.runs.len() {
+            if numbers.parked.all() < self.runs.len() {
                 self.alarmed = true;
                 commands.push(Command::Alarm {
                     open_files: numbers.open as u64,

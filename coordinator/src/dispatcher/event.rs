@@ -71,6 +71,8 @@ pub enum Event {
     Scheduled { tasks: BTreeMap<(PluginId, Cid), Lane> },
     /// An earlier leader has published these tasks; they count against their plugins' limits.
     Inherited { tasks: BTreeMap<(PluginId, Cid), Lane> },
+    /// What is recorded of a published task that is not in the stream; told before it is missing.
+    Reread { run: RunId, plugin: PluginId, since: u64, record: Option<KnownRecord> },
     /// A published task is neither in the stream nor answered by a record.
     Missing { run: RunId, plugin: PluginId, since: u64 },
     /// Plugins came, changed or left.
@@ -129,13 +131,46 @@ pub struct Suspect {
 /// Settled tasks by plugin and version.
 pub type Tallies = BTreeMap<(PluginId, Version), Tally>;
 
+/// Files that only wait for a time, by queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parked {
+    /// In the queue `fast`.
+    pub fast: usize,
+    /// In the queue `background`.
+    pub background: usize,
+}
+
+impl Parked {
+    /// Those of one queue.
+    #[must_use]
+    pub const fn of(self, queue: Queue) -> usize {
+        match queue {
+            Queue::Fast => self.fast,
+            Queue::Background => self.background,
+        }
+    }
+
+    /// All of them.
+    #[must_use]
+    pub const fn all(self) -> usize {
+        self.fast + self.background
+    }
+
+    pub(super) const fn count(&mut self, queue: Queue) {
+        match queue {
+            Queue::Fast => self.fast += 1,
+            Queue::Background => self.background += 1,
+        }
+    }
+}
+
 /// Numbers for status and admission.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Numbers {
     /// Submissions in hand.
     pub open: usize,
     /// Those of them that only wait for a time.
-    pub parked: usize,
+    pub parked: Parked,
     /// Tasks published or wanted, by plugin.
     pub waiting_for: BTreeMap<PluginId, u64>,
     /// How tasks ended of plugins that have two versions at work.

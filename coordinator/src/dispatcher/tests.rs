@@ -6,6 +6,8 @@ use super::*;
 use crate::graph::tests::spec;
 use crate::run::Trace;
 
+mod anew;
+mod graph;
 mod routes;
 
 fn opening(id: u64, cid: &str) -> Arc<Opening> {
@@ -146,7 +148,7 @@ fn a_deferred_task_gives_its_place_to_another() {
     let commands = bench.tell(deferred.clone());
     assert_eq!(tasks(&commands)[0].cid.as_str(), "y");
     assert!(bench.tell(deferred).is_empty(), "told twice");
-    assert_eq!(bench.dispatcher.numbers().parked, 1);
+    assert_eq!(bench.dispatcher.numbers().parked, Parked { fast: 1, background: 0 });
 }
 
 #[test]
@@ -276,7 +278,7 @@ fn a_task_that_the_broker_will_publish_itself_is_not_published_again() {
     let tasks_known = [(("a".parse().unwrap(), "x".parse().unwrap()), Lane::Main)];
     bench.tell(Event::Scheduled { tasks: tasks_known.into() });
     assert!(bench.open(1, "x").is_empty());
-    assert_eq!(bench.dispatcher.numbers().parked, 1);
+    assert_eq!(bench.dispatcher.numbers().parked, Parked { fast: 1, background: 0 });
     assert_eq!(tasks(&bench.open(2, "y")).len(), 1, "it takes no place");
 }
 

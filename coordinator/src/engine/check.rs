@@ -55,7 +55,9 @@ impl Shared {
             if let Some(record) = record.cloned() {
                 self.send(Event::Record { cid, plugin: plugin.clone(), record }).await;
             }
-            self.send(Event::Missing { run: suspect.run, plugin, since: suspect.since }).await;
+            let (run, since, record) = (suspect.run, suspect.since, record.cloned());
+            self.send(Event::Reread { run, plugin: plugin.clone(), since, record }).await;
+            self.send(Event::Missing { run, plugin, since }).await;
         }
     }
 

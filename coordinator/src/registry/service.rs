@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::{HeaderMap, Message, Subscriber};
-use broker_config::read::{Stored, last_messages};
+use async_nats::{Message, Subscriber};
+use broker_config::read::Stored;
 use broker_config::wire::event::Fact;
 use broker_config::wire::instance::HEARTBEAT_MS;
 use broker_config::wire::plugin::PluginEntry;
@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::declared::{Arriving, Taken};
+use self::declared::{Arriving, NotTaken, Taken};
 use self::transition::{Counted, Kept};
 use super::removed::{Process, Removed};
 use super::{Granted, Roster, Word, graph, may_still_come};
@@ -32,6 +32,7 @@ use crate::route::seat;
 
 mod consumers;
 mod declared;
+mod keep;
 mod lanes;
 #[cfg(test)]
 mod tests;
@@ -40,6 +41,9 @@ mod word;
 
 /// Pause before the bucket is read again.
 const PAUSE: Duration = Duration::from_millis(300);
+
+/// How often something is decided anew because somebody else has changed what it was decided by.
+const TRIES: u32 = 5;
 
 /// What the registry needs.
 #[derive(Debug)]
@@ -75,6 +79,8 @@ struct State {
     /// The operator's word that was acted on last.
     word: Arc<Word>,
     entries: BTreeMap<PluginId, PluginEntry>,
+    /// The sequences of the keys of plugins, as they were read or written last; of removed ones, too.
+    revisions: BTreeMap<PluginId, u64>,
     refused: BTreeMap<PluginId, Refusal>,
     ready: BTreeSet<PluginId>,
     removed: Removed,
@@ -134,10 +140,10 @@ impl Registry {
     /// A file that is opened before would be settled without the plugins that were not read yet.
     async fn load(&self, state: &mut State) -> u64 {
         let bucket = self.broker.names.plugins_bucket();
-        let filters = [Names::key_subject(&bucket, ">")];
+        let keys = Names::key_subject(&bucket, ">");
         let stream = Names::bucket_stream(&bucket);
         let found = loop {
-            let read = || last_messages(&self.broker.client, &stream, &filters);
+            let read = || self.broker.all_messages(&stream, &keys);
             match self.broker.through(read).await {
                 Ok(found) => break found,
                 Err(error) => {
@@ -152,7 +158,11 @@ impl Registry {
             if self.read_versions(state, stored).is_some() {
                 continue;
             }
-            match self.read_entry(stored) {
+            let read = self.read_entry(stored);
+            if let Some((id, _)) = &read {
+                state.revisions.insert(id.clone(), stored.sequence);
+            }
+            match read {
                 Some((id, Found::Known(mut entry))) => {
                     self.switch_off(state, &mut entry).await;
                     self.make_ready(state, &entry).await;
@@ -202,14 +212,32 @@ impl Registry {
             return;
         }
         let Some((id, found)) = self.read_entry(stored) else { return };
+        // What we have written ourselves, or what that took the place of, is acted on already.
+        if state.revisions.get(&id).is_some_and(|known| *known >= stored.sequence) {
+            return;
+        }
+        self.take_note(state, id, found, stored.sequence).await;
+    }
+
+    /// Acts on what a key of the bucket says now.
+    async fn take_note(&self, state: &mut State, id: PluginId, found: Found, sequence: u64) {
+        state.revisions.insert(id.clone(), sequence);
         match found {
             Found::Known(mut entry) => {
                 self.switch_off(state, &mut entry).await;
-                if state.entries.get(&id) == Some(&*entry) {
+                let before = state.entries.get(&id);
+                if before == Some(&*entry) {
                     return;
                 }
+                let version = &entry.manifest.version;
+                let is_moved = before.is_some_and(|before| before.manifest.version != *version);
                 self.make_ready(state, &entry).await;
-                state.entries.insert(id, *entry);
+                state.entries.insert(id.clone(), *entry);
+                if is_moved {
+                    // Who serves the version before would give all tasks back.
+                    self.publish_graph(state).await;
+                    return self.ask_all(&id).await;
+                }
             }
             Found::Removed => {
                 if state.entries.remove(&id).is_none() {
@@ -217,21 +245,9 @@ impl Registry {
                 }
                 self.take_out(state, &id).await;
             }
-            Found::Unreadable => return self.mend(state, &id, stored.sequence).await,
+            Found::Unreadable => return self.mend(state, &id).await,
         }
         self.publish_graph(state).await;
-    }
-
-    /// Somebody has overwritten an entry with what is none: what we know takes its place again.
-    async fn mend(&self, state: &State, id: &PluginId, spoiled: u64) {
-        tracing::warn!(plugin.id = %id, "the entry of a plugin cannot be read");
-        let Some(entry) = state.entries.get(id) else { return };
-        let subject = Names::key_subject(&self.broker.names.plugins_bucket(), id.as_str());
-        let publisher = &self.broker.publisher;
-        let mended = publisher.publish_after(subject, spoiled, HeaderMap::new(), json(entry)).await;
-        if let Err(error) = mended {
-            tracing::warn!(plugin.id = %id, error = %Chain(&error), "the entry is left as it is");
-        }
     }
 
     async fn on_announcement(&self, state: &mut State, message: &Message) {
@@ -270,13 +286,7 @@ impl Registry {
         plugin: &PluginId,
         announce: Announce,
     ) -> Result<AnnounceReply, Vec<String>> {
-        let managed = state.word.expected.contains(plugin);
-        let process = Process::that_announces(&announce);
-        if let Some(reason) = state.removed.refusal(plugin, &process, managed) {
-            return Err(vec![reason]);
-        }
-        let arriving = Arriving::of(&announce);
-        let Taken { granted, lane, serves } = self.take_in(state, plugin, arriving).await?;
+        let Taken { granted, lane, serves } = self.admit(state, plugin, &announce).await?;
         let routes = state.word.routes_of(plugin);
         let (lane, serves) = seat(announce.route, routes, lane, serves);
         let Granted { settings, concurrency, paused, .. } = granted;
@@ -297,40 +307,25 @@ impl Registry {
         })
     }
 
-    /// Keeps a new or changed entry, makes its consumers and tells everybody.
-    async fn keep(
+    /// Takes in the plugin of a worker, unless a person has removed it meanwhile.
+    async fn admit(
         &self,
         state: &mut State,
-        entry: PluginEntry,
-        settings: &serde_json::Map<String, serde_json::Value>,
-        previous: Option<String>,
-    ) -> Result<(), String> {
-        let id = entry.manifest.id.clone();
-        let names = &self.broker.names;
-        let publisher = &self.broker.publisher;
-        let masked = entry.manifest.masked(settings);
-        let subject = Names::key_subject(&names.config_bucket(), id.as_str());
-        publisher
-            .publish(subject, HeaderMap::new(), json(&masked))
-            .await
-            .map_err(|error| Chain(&error).to_string())?;
-        let subject = Names::key_subject(&names.plugins_bucket(), id.as_str());
-        publisher
-            .publish(subject, HeaderMap::new(), json(&entry))
-            .await
-            .map_err(|error| Chain(&error).to_string())?;
-        self.make_ready(state, &entry).await;
-        let version = entry.manifest.version.to_string();
-        state.entries.insert(id.clone(), entry);
-        self.publish_graph(state).await;
-        if previous.as_ref() != Some(&version) {
-            tracing::info!(plugin.id = %id, version, "plugin registered");
-            if previous.is_some() {
-                self.version_changed(state, &id).await;
+        plugin: &PluginId,
+        announce: &Announce,
+    ) -> Result<Taken, Vec<String>> {
+        let managed = state.word.expected.contains(plugin);
+        let process = Process::that_announces(announce);
+        let mut tries = 1..TRIES;
+        loop {
+            if let Some(reason) = state.removed.refusal(plugin, &process, managed) {
+                return Err(vec![reason]);
             }
-            self.tell(Fact::PluginRegistered { plugin_id: id, version, previous }).await;
+            match self.take_in(state, plugin, Arriving::of(announce)).await {
+                Err(NotTaken::Changed) if tries.next().is_some() => {}
+                taken => return taken.map_err(NotTaken::reasons),
+            }
         }
-        Ok(())
     }
 
     async fn publish_graph(&self, state: &mut State) {

@@ -97,6 +97,28 @@ fn which_version_is_on_record() {
 }
 
 #[test]
+fn a_plugin_that_takes_part_again_is_registered_anew() {
+    for (case, enabled, version, expected) in [
+        ("the same", true, "1.0.0", None),
+        ("another version", true, "2.0.0", Some("now")),
+        ("was switched off", false, "1.0.0", Some("now")),
+    ] {
+        let present = PluginEntry { enabled, ..entry(manifest("p", "1.0.0", &[])) };
+        let entries = BTreeMap::from([(id("p"), present)]);
+        let (policies, expected_plugins) = (Policies::new(), BTreeSet::new());
+        let known = Known {
+            entries: &entries,
+            policies: &policies,
+            expected: &expected_plugins,
+            keeps: false,
+        };
+        let granted = decide(&id("p"), &manifest("p", version, &[]), known, "now").unwrap();
+        let registered = granted.entry.map(|entry| entry.registered_at);
+        assert_eq!(registered.as_deref(), expected, "{case}");
+    }
+}
+
+#[test]
 fn settings_change_the_hash_and_limits_do_not() {
     let manifest = manifest("p", "1.0.0", &[]);
     let hash = |policy: PluginPolicy| spec(&manifest, &policy).settings_hash;

@@ -1,5 +1,6 @@
 //! Which version of each plugin a run has to do with, when it begins and when plugins change.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use broker_config::wire::event::Outcome;
@@ -66,9 +67,25 @@ impl Part {
         record.version.as_ref().is_none_or(|version| *version == self.spec.manifest.version)
     }
 
+    /// Whether it was done with only because a plugin had left: this one, or one that it needs.
+    fn is_done_without_plugin(&self) -> bool {
+        match self.state {
+            State::Settled { outcome: Outcome::Gone, .. }
+            | State::Settled { outcome: Outcome::Skipped, failed: true } => true,
+            State::Settled { .. }
+            | State::Waiting
+            | State::Wanted { .. }
+            | State::Published { .. } => false,
+        }
+    }
+
     /// Goes over to the version that does the work on this file. A task that is out stays with its
     /// version as long as that serves; whose version is gone is published anew.
     fn adopt(&mut self, node: &Node, spec: &Arc<PluginSpec>, lane: Lane) {
+        if self.is_done_without_plugin() {
+            // It is back; where it is not, that is found anew.
+            self.state = State::Waiting;
+        }
         let is_out = matches!(self.state, State::Published { .. });
         let version = &self.spec.manifest.version;
         if is_out && !node.serves(version, self.lane) {
@@ -122,6 +139,11 @@ impl Run {
             part.shadow.adopt(node.shadow().filter(wants));
             self.has_shadows |= matches!(part.shadow, Shadow::Due(_));
         }
+        // Nothing moves a part on that is not in the order, and nobody wants it any more: it is out of scope by now,
+        // or the version that would do it does not want the file.
+        let order: BTreeSet<&PluginId> = self.order.iter().collect();
+        self.parts
+            .retain(|id, part| matches!(part.state, State::Settled { .. }) || order.contains(id));
     }
 
     /// Where a task of the plugin goes.

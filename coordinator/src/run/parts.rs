@@ -20,6 +20,17 @@ pub struct Opening {
     pub trace: Trace,
 }
 
+impl Opening {
+    /// Whether it is this very submission. A broker that lost its last moments numbers anew, so that
+    /// the number alone does not say.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.submitted_at == other.submitted_at
+            && self.submission.cid == other.submission.cid
+    }
+}
+
 /// W3C trace context as it travels in headers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Trace {

@@ -5,6 +5,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::graph::tests::spec;
 
+mod adopt;
+
 /// `a` feeds `b` and `c`, which both feed `d`.
 fn diamond() -> Graph {
     let specs = vec![

@@ -127,6 +127,8 @@ impl Store {
             part(id.as_str().as_bytes());
             part(&serde_json::to_vec(&known.entry.manifest).unwrap_or_default());
             part(known.entry.settings_hash.as_bytes());
+            // Files that were settled while it was away were settled without it.
+            part(known.entry.registered_at.as_bytes());
             // Who runs on which file; and after a roll back, what the other version has done.
             if let Some(kept) = versions.get(&id) {
                 part(kept.versions.mark().as_bytes());

@@ -142,6 +142,11 @@ async fn the_registry_is_read_changed_and_thinned() -> anyhow::Result<()> {
 
     let known = store.plugin(&id).await?.unwrap();
     assert!(known.entry.paused);
+    let anew = PluginEntry { registered_at: "later".into(), ..known.entry.clone() };
+    store.put_plugin(&KnownPlugin { entry: anew, revision: known.revision }).await?;
+    assert_ne!(store.graph_mark().await?, mark, "it was away, and files were settled without it");
+
+    let known = store.plugin(&id).await?.unwrap();
     store.remove_plugin(&id, known.revision).await?;
     assert!(store.plugin(&id).await?.is_none());
     assert!(store.plugins().await?.is_empty());

@@ -113,11 +113,14 @@ impl Session {
             Input::Opened { opening, records, reply } => {
                 let holds = dispatcher.holds(opening.id);
                 let again = self.replies.borrow_mut().take(opening.clone(), reply, holds);
-                if again != Again::New {
-                    self.release(&opening);
-                }
-                if again == Again::Closing {
-                    return;
+                match again {
+                    Again::New => {}
+                    Again::Open { place } => self.release(place),
+                    Again::Closing { place } => {
+                        self.release(place);
+                        dispatcher.pass_over(&opening.submission.cid);
+                        return;
+                    }
                 }
                 dispatcher.on_event(Event::Opened { opening, records }, commands);
             }
@@ -127,14 +130,14 @@ impl Session {
             Input::Closed(id) => {
                 let closed = self.replies.borrow_mut().close(id);
                 if let Some(opening) = closed {
-                    self.release(&opening);
+                    self.release(opening.queue);
                 }
             }
         }
     }
 
-    fn release(&self, opening: &Opening) {
-        self.slots.release(opening.queue);
+    fn release(&self, place: Queue) {
+        self.slots.release(place);
         self.sim.rt.tell(&Topic::Places(self.at));
     }
 

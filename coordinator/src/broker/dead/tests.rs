@@ -139,3 +139,22 @@ async fn a_letter_that_is_too_large_goes_without_metadata_and_a_long_error_is_cu
     assert_eq!(letters[0].letter.error.len(), MAX_TEXT_BYTES);
     Ok(())
 }
+
+#[tokio::test]
+async fn a_failed_record_that_is_too_large_goes_without_the_metadata_of_an_earlier_success()
+-> anyhow::Result<()> {
+    let (_server, store, broker) = start().await?;
+    let mut large = dead(task("film", 0), "").record(None);
+    large.status = RecordStatus::Completed;
+    let text = "x".repeat(broker.client.max_payload() - 2 * 1024);
+    large.meta.insert("p/k".parse()?, text.as_str().into());
+    let revision = broker.put_record(&large, 0, HeaderMap::new()).await?;
+
+    assert!(broker.give_up(dead(task("film", revision), &"e".repeat(MAX_TEXT_BYTES))).await?);
+
+    let record = broker.record(&"film".parse()?, &"p".parse()?).await?.unwrap().record.unwrap();
+    assert_eq!(record.status, RecordStatus::Failed);
+    assert!(record.meta.is_empty());
+    assert_eq!(store.dead_letters(None).await?.len(), 1);
+    Ok(())
+}

@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use broker_config::wire::event::Fact;
 use broker_config::{Announce, InstanceId, Lane, Manifest, PluginId};
 
-use super::{Registry, State};
+use super::keep::NotKept;
+use super::{Registry, State, TRIES};
 use crate::broker::now;
 use crate::registry::{Granted, Known, decide};
 use crate::transition::admit::Place;
@@ -45,6 +46,37 @@ pub(super) struct Taken {
     pub(super) serves: bool,
 }
 
+/// It was not taken in.
+#[derive(Debug)]
+pub(super) enum NotTaken {
+    /// What it was decided by has changed meanwhile: to be decided anew.
+    Changed,
+    /// It may not serve, for these reasons.
+    Refused(Vec<String>),
+}
+
+impl NotTaken {
+    /// What is said where it changes all the time.
+    const CHANGED: &str = "its entry is changed by others all the time; try again";
+
+    /// Why, for its author and the operator.
+    pub(super) fn reasons(self) -> Vec<String> {
+        match self {
+            Self::Changed => vec![Self::CHANGED.to_owned()],
+            Self::Refused(reasons) => reasons,
+        }
+    }
+}
+
+impl From<NotKept> for NotTaken {
+    fn from(error: NotKept) -> Self {
+        match error {
+            NotKept::Changed => Self::Changed,
+            NotKept::Failed(reason) => Self::Refused(vec![reason]),
+        }
+    }
+}
+
 impl Registry {
     /// Keeps what a manifest says of a plugin, if it may serve, and makes its consumers.
     pub(super) async fn take_in(
@@ -52,7 +84,7 @@ impl Registry {
         state: &mut State,
         plugin: &PluginId,
         arriving: Arriving<'_>,
-    ) -> Result<Taken, Vec<String>> {
+    ) -> Result<Taken, NotTaken> {
         let manifest = arriving.manifest;
         let present = state.entries.get(plugin).map(|entry| entry.manifest.version.to_string());
         let mut place = self.place(state, plugin, arriving);
@@ -61,26 +93,26 @@ impl Registry {
             place = self.place(state, plugin, arriving);
         }
         if let Place::Refuse(reason) = place {
-            return Err(vec![reason]);
+            return Err(NotTaken::Refused(vec![reason]));
         }
         let (lane, serves) = place.lane();
         let keeps = place != Place::Current;
         let (policies, expected) = (&state.word.policies, &state.word.expected);
         let known = Known { entries: &state.entries, policies, expected, keeps };
-        let mut granted = decide(plugin, manifest, known, &now())?;
+        let mut granted = decide(plugin, manifest, known, &now()).map_err(NotTaken::Refused)?;
         let kept = self.keep_candidate(state, plugin, manifest, lane).await;
-        let is_kept = kept.map_err(|reason| vec![reason])?;
+        let is_kept = kept.map_err(|reason| NotTaken::Refused(vec![reason]))?;
         let serves = serves && (is_kept || lane == Lane::Main);
         if let Some(entry) = granted.entry.take() {
-            let kept = self.keep(state, entry, &granted.settings, present).await;
-            kept.map_err(|error| vec![error])?;
+            self.keep(state, entry, &granted.settings, present).await?;
         } else if let Some(entry) = state.entries.get(plugin).cloned() {
             // Perhaps it announces itself because somebody has deleted them.
             state.ready.remove(plugin);
             self.make_ready(state, &entry).await;
         }
         if !state.ready.contains(plugin) {
-            return Err(vec!["its consumers could not be made; try again".to_owned()]);
+            let reason = "its consumers could not be made; try again".to_owned();
+            return Err(NotTaken::Refused(vec![reason]));
         }
         state.removed.forget(plugin);
         Ok(Taken { granted, lane, serves })
@@ -91,7 +123,15 @@ impl Registry {
     pub(super) async fn declare(&self, state: &mut State, plugins: &BTreeSet<PluginId>) {
         for id in plugins {
             let Some(manifest) = state.word.declared.get(id).cloned() else { continue };
-            if let Err(reasons) = self.take_in(state, id, Arriving::on_disk(&manifest)).await {
+            let mut tries = 1..TRIES;
+            let taken = loop {
+                match self.take_in(state, id, Arriving::on_disk(&manifest)).await {
+                    Err(NotTaken::Changed) if tries.next().is_some() => {}
+                    taken => break taken,
+                }
+            };
+            if let Err(error) = taken {
+                let reasons = error.reasons();
                 tracing::warn!(plugin.id = %id, ?reasons, "a plugin may not serve");
                 self.tell(Fact::PluginRejected { plugin_id: id.clone(), reasons }).await;
             }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, HeaderMap};
+use broker_config::read::last_messages;
 use broker_config::wire::event::Event as Told;
 use broker_config::{Cid, Manifest};
 use bytes::Bytes;
@@ -14,6 +15,8 @@ use super::*;
 use crate::service::{Coordinator, CoordinatorOptions, Phase};
 use crate::store::Store;
 use crate::store::testing::TestBroker;
+
+mod keep;
 
 const LIMIT: Duration = Duration::from_secs(20);
 

@@ -10,8 +10,8 @@ use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::{Chain, InstanceId, Lane, Manifest, Names, PluginId};
 use tokio::time::Instant;
 
-use super::declared::Arriving;
-use super::{Registry, State};
+use super::declared::{Arriving, NotTaken};
+use super::{Registry, State, TRIES};
 use crate::broker::json;
 use crate::dispatcher::Tallies;
 use crate::graph::{Candidate, Graph, Tries};
@@ -295,18 +295,25 @@ impl Registry {
         id: &PluginId,
         manifest: &Manifest,
     ) -> Result<(), Vec<String>> {
-        let known = Known {
-            entries: &state.entries,
-            policies: &state.word.policies,
-            expected: &state.word.expected,
-            keeps: false,
-        };
-        let Granted { entry, settings, .. } = decide(id, manifest, known, &crate::broker::now())?;
-        let previous = state.entries.get(id).map(|entry| entry.manifest.version.to_string());
-        if let Some(entry) = entry {
-            self.keep(state, entry, &settings, previous).await.map_err(|error| vec![error])?;
+        let mut tries = 1..TRIES;
+        loop {
+            let known = Known {
+                entries: &state.entries,
+                policies: &state.word.policies,
+                expected: &state.word.expected,
+                keeps: false,
+            };
+            let granted = decide(id, manifest, known, &crate::broker::now())?;
+            let Granted { entry: Some(entry), settings, .. } = granted else { return Ok(()) };
+            let Some(present) = state.entries.get(id) else {
+                return Err(vec![format!("{id} was removed")]);
+            };
+            let previous = Some(present.manifest.version.to_string());
+            match self.keep(state, entry, &settings, previous).await.map_err(NotTaken::from) {
+                Err(NotTaken::Changed) if tries.next().is_some() => {}
+                kept => return kept.map_err(NotTaken::reasons),
+            }
         }
-        Ok(())
     }
 
     /// What follows from a step that is stored.

@@ -3,12 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use async_nats::HeaderMap;
 use broker_config::wire::plugin::PluginEntry;
-use broker_config::{Chain, Names, PluginId, RouteName};
+use broker_config::{PluginId, RouteName};
 
 use super::{Registry, State};
-use crate::broker::json;
 use crate::registry::{PluginPolicy, Word, spec};
 use crate::route::Route;
 
@@ -43,23 +41,8 @@ impl Registry {
         self.ask_again(state, &differs, &moved).await;
     }
 
-    /// Keeps a plugin that takes no part any more as switched off; it is switched on again when it
-    /// announces itself. The bucket must say so: by it a scan knows for which plugins it was.
-    pub(super) async fn switch_off(&self, state: &State, entry: &mut PluginEntry) {
-        let id = &entry.manifest.id;
-        if !entry.enabled || !self.is_off(state, entry) {
-            return;
-        }
-        entry.enabled = false;
-        let subject = Names::key_subject(&self.broker.names.plugins_bucket(), id.as_str());
-        let publisher = &self.broker.publisher;
-        if let Err(error) = publisher.publish(subject, HeaderMap::new(), json(&*entry)).await {
-            tracing::warn!(plugin.id = %id, error = %Chain(&error), "not kept as switched off");
-        }
-    }
-
     /// Whether the operator does not want it, or it was of an earlier fleet on this machine.
-    fn is_off(&self, state: &State, entry: &PluginEntry) -> bool {
+    pub(super) fn is_off(&self, state: &State, entry: &PluginEntry) -> bool {
         let (id, word) = (&entry.manifest.id, &state.word);
         let is_disabled = word.policies.get(id).is_some_and(|policy| policy.disabled);
         is_disabled || entry.managed && !word.expected.contains(id) && self.drop_unexpected
