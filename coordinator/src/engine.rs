@@ -178,13 +178,12 @@ impl Engine {
                 let holds = self.dispatcher.holds(opening.id);
                 match self.replies.take(opening.clone(), reply, holds) {
                     Again::New => {}
-                    Again::Open => self.slots.release(opening.queue),
-                    Again::Closing => {
-                        self.slots.release(opening.queue);
+                    Again::Open { place } => self.slots.release(place),
+                    Again::Closing { place } => {
+                        self.slots.release(place);
                         self.dispatcher.pass_over(&opening.submission.cid);
                         return;
                     }
-                    Again::Other(queue) => self.slots.release(queue),
                 }
                 self.dispatcher.on_event(Event::Opened { opening, records }, commands);
             }

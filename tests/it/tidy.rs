@@ -50,6 +50,8 @@ const PURE: &[&str] = &[
     "coordinator/src/docker/naming.rs",
     "coordinator/src/docker/reconcile.rs",
     "coordinator/src/docker/wanted.rs",
+    "coordinator/src/engine/judge.rs",
+    "coordinator/src/engine/replies.rs",
     "coordinator/src/fingerprint.rs",
     "coordinator/src/fleet/scaling/mind.rs",
     "coordinator/src/fleet/scaling/pools.rs",

@@ -12,14 +12,18 @@ use crate::run::Opening;
 pub enum Again {
     /// The first one.
     New,
-    /// Another one of a submission that is open.
-    Open,
+    /// Another one of a submission that is open, or the first one of another submission with the
+    /// same number.
+    Open {
+        /// The queue in which the delivery before has a place, which is to be given back.
+        place: Queue,
+    },
     /// Another one of a submission that waits for its turn, or that is settled and not acknowledged
     /// yet; it must not be opened anew.
-    Closing,
-    /// The first one of a submission that has the number of another one, of this queue: a broker that
-    /// lost its last moments gave it anew.
-    Other(Queue),
+    Closing {
+        /// As above.
+        place: Queue,
+    },
 }
 
 /// The submissions in hand; `R` is where to answer a delivery.
@@ -39,11 +43,13 @@ impl<R> Replies<R> {
     /// `holds` = a run of it is open.
     #[must_use]
     pub fn take(&mut self, opening: Arc<Opening>, reply: R, holds: bool) -> Again {
-        match self.in_hand.insert(opening.id, (opening.clone(), reply)) {
-            None => Again::New,
-            Some((known, _)) if !known.is_same(&opening) => Again::Other(known.queue),
-            Some(_) if holds => Again::Open,
-            Some(_) => Again::Closing,
+        let known = self.in_hand.insert(opening.id, (opening.clone(), reply));
+        let Some((known, _)) = known else { return Again::New };
+        let place = known.queue;
+        if known.is_same(&opening) && !holds {
+            Again::Closing { place }
+        } else {
+            Again::Open { place }
         }
     }
 

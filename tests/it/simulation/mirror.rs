@@ -235,8 +235,8 @@ impl Real {
         let next = format!("$JS.API.CONSUMER.MSG.NEXT.{}_Tasks.{consumer}", self.name);
         let body = serde_json::json!({ "batch": most, "no_wait": true }).to_string();
         self.client.publish_with_reply(next, inbox, body.into()).await?;
-        let mut seen = Vec::new();
-        while seen.len() < most {
+        let mut pulled = Vec::new();
+        while pulled.len() < most {
             let Some(message) = timeout(Duration::from_secs(2), answers.next()).await? else {
                 break;
             };
@@ -245,11 +245,15 @@ impl Real {
             }
             let Some(reply) = message.reply.map(|reply| reply.to_string()) else { continue };
             let Some(place) = Delivered::parse(&reply) else { continue };
-            let (sequence, times) = (place.stream_sequence, place.delivered);
             let subject = message.subject.strip_prefix(&format!("{}.", self.name));
-            seen.push(format!("{} #{sequence} x{times}", subject.unwrap_or_default()));
-            self.deliveries.push(reply);
+            let (sequence, times) = (place.stream_sequence, place.delivered);
+            let seen = format!("{} #{sequence} x{times}", subject.unwrap_or_default());
+            pulled.push((sequence, seen, reply));
         }
-        Ok(seen.join(", "))
+        pulled.sort();
+        let seen: Vec<&str> = pulled.iter().map(|(_, seen, _)| seen.as_str()).collect();
+        let seen = seen.join(", ");
+        self.deliveries.extend(pulled.into_iter().map(|(_, _, reply)| reply));
+        Ok(seen)
     }
 }

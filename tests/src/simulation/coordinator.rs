@@ -115,13 +115,12 @@ impl Session {
                 let again = self.replies.borrow_mut().take(opening.clone(), reply, holds);
                 match again {
                     Again::New => {}
-                    Again::Open => self.release(opening.queue),
-                    Again::Closing => {
-                        self.release(opening.queue);
+                    Again::Open { place } => self.release(place),
+                    Again::Closing { place } => {
+                        self.release(place);
                         dispatcher.pass_over(&opening.submission.cid);
                         return;
                     }
-                    Again::Other(queue) => self.release(queue),
                 }
                 dispatcher.on_event(Event::Opened { opening, records }, commands);
             }
@@ -137,8 +136,8 @@ impl Session {
         }
     }
 
-    fn release(&self, queue: Queue) {
-        self.slots.release(queue);
+    fn release(&self, place: Queue) {
+        self.slots.release(place);
         self.sim.rt.tell(&Topic::Places(self.at));
     }
 

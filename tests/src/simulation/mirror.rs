@@ -282,14 +282,19 @@ impl Mirror {
 
     fn pull(&mut self, consumer: usize, most: usize) -> String {
         let Some((name, _, _)) = CONSUMERS.get(consumer) else { return String::new() };
-        let mut seen = Vec::new();
-        while seen.len() < most {
+        let mut pulled = Vec::new();
+        while pulled.len() < most {
             let Some(Some(delivery)) = self.broker.pull(name) else { break };
-            let (message, times) = (&delivery.message, delivery.delivered);
-            seen.push(format!("{} #{} x{times}", message.subject, message.sequence));
-            self.deliveries.push(delivery);
+            pulled.push(delivery);
         }
-        seen.join(", ")
+        // Which lease a server notices first when several have run out, it does not promise.
+        pulled.sort_by_key(|delivery| delivery.message.sequence);
+        let seen = pulled.iter().map(|Delivery { message, delivered, .. }| {
+            format!("{} #{} x{delivered}", message.subject, message.sequence)
+        });
+        let seen = seen.collect::<Vec<_>>().join(", ");
+        self.deliveries.append(&mut pulled);
+        seen
     }
 }
 

@@ -188,11 +188,11 @@ impl Session {
         for suspect in missing {
             let Ok(records) = self.records_of(&suspect.cid).await else { return };
             let (cid, plugin) = (suspect.cid.clone(), suspect.plugin.clone());
-            if let Some(record) = records.get(&plugin).cloned() {
+            let record = records.get(&plugin).cloned();
+            if let Some(record) = record.clone() {
                 self.report(Event::Record { cid, plugin: plugin.clone(), record });
             }
             let (run, since) = (suspect.run, suspect.since);
-            let record = records.get(&plugin).cloned();
             self.report(Event::Reread { run, plugin: plugin.clone(), since, record });
             self.report(Event::Missing { run, plugin, since });
         }
