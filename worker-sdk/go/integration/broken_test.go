@@ -132,20 +132,20 @@ func TestATaskThatAnOldInboxStillBringsIsRun(t *testing.T) {
 	var inbox, number string
 	cut, brought := false, false
 	// It is on its way when the worker gives the inbox of before up.
-	proxy := shared.Proxy(t, func(line string) string {
+	proxy := shared.Proxy(t, func(line string) (string, bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		words := strings.Fields(line)
 		switch {
 		case cut && !brought && len(words) > 1 && words[0] == "UNSUB" && words[1] == number:
 			brought = true
-			return fmt.Sprintf("MSG mf.task.fast.%s.%s %s $JS.ACK.MF_TASKS.%s_fast.1.1000000.1.1.0 %d\r\n%s\r\n", id, id, number, id, len(task), task)
+			return fmt.Sprintf("MSG mf.task.fast.%s.%s %s $JS.ACK.MF_TASKS.%s_fast.1.1000000.1.1.0 %d\r\n%s\r\n", id, id, number, id, len(task), task), false
 		case !cut && len(words) > 2 && words[0] == "PUB" && strings.HasSuffix(words[1], "."+id+"_fast"):
 			inbox = words[2][:strings.LastIndexByte(words[2], '.')]
 		case cut && len(words) == 3 && words[0] == "SUB" && words[1] == inbox+".*":
 			number = words[2]
 		}
-		return ""
+		return "", false
 	})
 	worker := serve(t, shared, &plugin{manifest: manifest(id, ""), process: func(context.Context, *metafleet.Task) (metafleet.Outcome, error) {
 		return completed()
@@ -162,4 +162,34 @@ func TestATaskThatAnOldInboxStillBringsIsRun(t *testing.T) {
 	if record := shared.Record(t, id, id); record["status"] != "completed" {
 		t.Errorf("%v", record)
 	}
+}
+
+func TestRequestsThatGetLostAreAskedAgain(t *testing.T) {
+	t.Parallel()
+	const id, both = "go-lost", 2
+	var losing atomic.Bool
+	var lost atomic.Int64
+	body := false
+	proxy := shared.Proxy(t, func(line string) (string, bool) {
+		if body {
+			body = false
+			return "", true
+		}
+		body = losing.Load() && strings.HasPrefix(line, "PUB $JS.API.CONSUMER.MSG.NEXT.")
+		if body {
+			lost.Add(1)
+		}
+		return "", body
+	})
+	worker := serve(t, shared, &plugin{manifest: manifest(id, ""), process: func(context.Context, *metafleet.Task) (metafleet.Outcome, error) {
+		return completed()
+	}}, "ready", "NATS_URL", proxy.URL())
+	losing.Store(true)
+	fleet.Eventually(t, "requests of both queues to get lost", func() bool { return lost.Load() >= both })
+	losing.Store(false)
+	shared.Submit(t, id, id, nil, nil)
+	if record := shared.Record(t, id, id); record["status"] != "completed" || record["attempt"] != 1.0 {
+		t.Errorf("%v", record)
+	}
+	fleet.Eventually(t, "it to say so", func() bool { return worker.log.count("the broker forgot a pull request") > 0 })
 }

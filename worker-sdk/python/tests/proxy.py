@@ -15,6 +15,9 @@ class Proxy:
         self._writers: list[asyncio.StreamWriter] = []
         self._server: asyncio.Server | None = None
         self.url = ""
+        self.lost = ""
+        """What the client publishes on subjects that hold this does not arrive."""
+        self.swallowed = 0
 
     async def open(self) -> None:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -41,8 +44,22 @@ class Proxy:
             return to_client.close()
         broker, to_broker = await asyncio.open_connection("127.0.0.1", self._to)
         self._writers += [to_client, to_broker]
-        await asyncio.gather(_pass(client, to_broker), _pass(broker, to_client))
+        await asyncio.gather(self._pass_lines(client, to_broker), _pass(broker, to_client))
         return None
+
+    async def _pass_lines(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carries what the client says, but for what gets lost."""
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            while line := await reader.readline():
+                words = line.split()
+                if words and words[0].upper() in (b"PUB", b"HPUB"):
+                    line += await reader.readexactly(int(words[-1]) + 2)
+                    if self.lost and self.lost in words[1].decode():
+                        self.swallowed += 1
+                        continue
+                writer.write(line)
+                await writer.drain()
+        writer.close()
 
 
 async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

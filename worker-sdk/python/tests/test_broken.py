@@ -46,6 +46,17 @@ class Cut(OnFleet):
         self.assertEqual((record["status"], record["attempt"], record["instance"]), ("completed", 2, "c-2"), record)
 
 
+    async def test_requests_that_get_lost_are_asked_again(self) -> None:
+        worker = await self.script(settings={"NATS_URL": self.proxy.url})
+        self.proxy.lost = "$JS.API.CONSUMER.MSG.NEXT."
+        await until("requests of both queues to get lost", lambda: self.proxy.swallowed >= 2)
+        self.proxy.lost = ""
+        cid = await self.file("complete")
+        record = await self.fleet.record(self.plugin, cid)
+        self.assertEqual((record["status"], record["attempt"]), ("completed", 1), record)
+        await until("it to say so", lambda: "the broker forgot a pull request" in worker.said())
+
+
 class Stall(OnFleet):
     async def asyncSetUp(self) -> None:
         own = fleet()

@@ -12,17 +12,16 @@ import (
 type Proxy struct {
 	listener net.Listener
 	to       string
-	// hear is told each line that the client says, before the broker is; what it returns is said to the client.
-	hear func(line string) string
+	hear     func(line string) (said string, lost bool)
 
 	mu    sync.Mutex
 	cut   bool
 	conns []net.Conn
 }
 
-// Proxy opens a way to the broker that ends with the test. What hear returns for a line of the client is said to the
-// client before the broker hears of the line; nil: nothing.
-func (f *Fleet) Proxy(t testing.TB, hear func(line string) string) *Proxy {
+// Proxy opens a way to the broker that ends with the test. hear is told each line that the client says: what it returns is
+// said to the client before the broker hears of the line, which may get lost; nil: nothing, none.
+func (f *Fleet) Proxy(t testing.TB, hear func(line string) (said string, lost bool)) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -90,7 +89,11 @@ func (p *Proxy) passOn(client, broker net.Conn) {
 	}
 	for lines := bufio.NewReader(client); ; {
 		line, err := lines.ReadString('\n')
-		if said := p.hear(line); said != "" {
+		said, lost := p.hear(line)
+		if lost {
+			line = ""
+		}
+		if said != "" {
 			// A broker that says something at the same time says it in whole messages.
 			_, _ = io.WriteString(client, said) // a client that has gone hears nothing
 		}

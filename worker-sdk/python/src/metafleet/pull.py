@@ -186,6 +186,7 @@ class Puller:
         """Takes new inboxes, because the server may still answer the requests of the old ones."""
         for queue in QUEUES:
             if queue in self._doubting:
+                self._doubting.discard(queue)
                 self._renewing.pop(queue).cancel()
             if queue not in self._renewing:
                 self._renew(queue, doubting=False)
@@ -193,6 +194,8 @@ class Puller:
     def _renew(self, queue: Queue, *, doubting: bool) -> None:
         task = asyncio.get_running_loop().create_task(self._renewed(queue, doubting=doubting))
         self._renewing[queue] = task
+        if doubting:
+            self._doubting.add(queue)
 
         def ended(_: asyncio.Task[None]) -> None:
             if self._renewing.get(queue) is task:
@@ -208,11 +211,8 @@ class Puller:
         a ping, and if that has not ended them, until it has confirmed that it knows the inbox no more.
         """
         if doubting:
-            self._doubting.add(queue)
-            try:
-                await self._link.heard()
-            finally:
-                self._doubting.discard(queue)
+            await self._link.heard()
+            self._doubting.discard(queue)
             if not self._link.is_up or not self._in_doubt(queue):
                 return
             log.warning("the broker forgot a pull request, asking again")
