@@ -2,6 +2,7 @@
 
 mod attempts;
 mod digest;
+mod live;
 mod stage;
 
 use std::time::Duration;
@@ -18,6 +19,9 @@ use tokio::time::timeout;
 const INBOX: &str = "_INBOX.hostile";
 /// How long it waits for the broker to have taken what it sent.
 const TAKEN: Duration = Duration::from_millis(300);
+
+/// Most effects of one attempt that are shown.
+const SHOWN: usize = 4;
 
 /// What came of all attempts.
 struct Outcome {
@@ -55,9 +59,10 @@ async fn attack(stage: &mut Stage) -> anyhow::Result<Outcome> {
         effect.extend(heard("the fleet", &of_fleet));
         effect.extend(told(&answers));
         if !effect.is_empty() {
+            effect.truncate(SHOWN);
             effects.push(format!("{}\n    {}", attempt.what, effect.join("\n    ")));
         }
-        leaks.extend(overheard.take().into_iter().filter(is_anothers));
+        leaks.extend(overheard.take().into_iter().filter(is_victims));
         before = after;
     }
     // What takes its time.
@@ -75,7 +80,9 @@ async fn settled(stage: &Stage, events: u64) -> anyhow::Result<digest::Digest> {
         stage.live().await?;
         let first = look(&stage.fleet, events).await;
         tokio::time::sleep(Duration::from_secs(1)).await;
-        Ok((look(&stage.fleet, events).await == first).then_some(first))
+        let changed = differences(&first, &look(&stage.fleet, events).await);
+        anyhow::ensure!(changed.is_empty(), "{changed:?}");
+        Ok(Some(first))
     })
     .await
 }
@@ -102,9 +109,10 @@ fn heard(who: &str, ear: &Ear) -> Vec<String> {
 /// Answers that tell the hostile plugin of what is not its own.
 fn told(answers: &Ear) -> Vec<String> {
     let messages = answers.take().into_iter();
-    let is_leak = |(subject, body): &(String, String)| {
+    let is_leak = |message: &(String, String)| {
+        let body = &message.1;
         let is_done = body.contains("io.nats.jetstream.api") && !body.contains("\"error\"");
-        is_done || is_anothers(&(subject.clone(), body.clone()))
+        is_done || body.contains(VICTIM) || is_victims(message)
     };
     let shown = |(subject, body): (String, String)| {
         format!("it was told {subject}: {}", body.chars().take(160).collect::<String>())
@@ -113,8 +121,8 @@ fn told(answers: &Ear) -> Vec<String> {
 }
 
 /// No attempt has such a body.
-fn is_anothers((_, body): &(String, String)) -> bool {
-    body.contains(SECRET) || body.contains(VICTIM)
+fn is_victims((_, body): &(String, String)) -> bool {
+    body.contains(SECRET) || body.contains("\"pluginId\":\"victim\"")
 }
 
 /// After all of it the victim does its work, exactly once, and its failure is told.

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::eventually;
@@ -57,7 +58,7 @@ impl Server {
         Self::with(Some(login), |home| {
             let file = home.join(CONFIG);
             std::fs::write(&file, write(&home.join("store")))?;
-            Ok(vec!["--config".into(), file.into()])
+            Ok(vec!["--config".into(), file.into(), "--http_port".into(), "-1".into()])
         })
         .await
     }
@@ -72,6 +73,36 @@ impl Server {
         let server = Self { keeper, home, port, arguments, login: None };
         server.listening().await.with_context(|| server.last_words())?;
         Ok(server)
+    }
+
+    /// Has a server with a configuration take another one while it runs. What accounts take from each
+    /// other works after it was read twice.
+    pub async fn reconfigure(&self, write: impl FnOnce(&Path) -> String) -> anyhow::Result<()> {
+        let home = self.home.path();
+        std::fs::write(home.join(CONFIG), write(&home.join("store")))?;
+        for _ in 0..2 {
+            let before = self.config_load_time().await?;
+            let server = self.keeper().as_ref().context("it does not run")?.server;
+            kill_process(server, Signal::HUP)?;
+            eventually("the configuration to be read", async || {
+                Ok((self.config_load_time().await? != before).then_some(()))
+            })
+            .await
+            .with_context(|| self.last_words())?;
+        }
+        Ok(())
+    }
+
+    async fn config_load_time(&self) -> anyhow::Result<String> {
+        let ports = self.ports_on_file()?.context("its ports")?;
+        let monitoring = ports["monitoring"][0].as_str().context("where it tells of itself")?;
+        let mut stream = TcpStream::connect(monitoring.trim_start_matches("http://")).await?;
+        stream.write_all(b"GET /varz HTTP/1.0\r\n\r\n").await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("a body")?;
+        let varz: serde_json::Value = serde_json::from_str(body)?;
+        Ok(varz["config_load_time"].as_str().context("the time")?.to_owned())
     }
 
     /// A server that only passes messages on.
@@ -153,12 +184,16 @@ impl Server {
     }
 
     fn port_on_file(&self) -> anyhow::Result<Option<u16>> {
+        let Some(ports) = self.ports_on_file()? else { return Ok(None) };
+        let url = ports["nats"][0].as_str().context("an address")?;
+        Ok(Some(url.rsplit(':').next().context("a port")?.parse()?))
+    }
+
+    fn ports_on_file(&self) -> anyhow::Result<Option<serde_json::Value>> {
         for entry in std::fs::read_dir(self.home.path())? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "ports") {
-                let ports: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
-                let url = ports["nats"][0].as_str().context("an address")?;
-                return Ok(Some(url.rsplit(':').next().context("a port")?.parse()?));
+                return Ok(Some(serde_json::from_slice(&std::fs::read(&path)?)?));
             }
         }
         Ok(None)

@@ -13,6 +13,9 @@ use super::stage::{HOSTILE, VICTIM};
 /// What was seen, by what it is.
 pub(super) type Digest = BTreeMap<String, String>;
 
+/// Headers that the server adds for whoever reads, and that say how much else there is.
+const MOVING: [&str; 2] = ["Nats-Num-Pending", "Nats-Last-Sequence"];
+
 /// Looks at every stream, every bucket and the consumers of tasks and submissions.
 pub(super) async fn look(fleet: &Fleet, known_events: u64) -> Digest {
     let mut seen = Digest::new();
@@ -79,7 +82,13 @@ fn of_message(
         return (is_forged || is_about_another)
             .then(|| (format!("{sequence} {subject}"), text.into_owned()));
     }
-    Some((format!("{sequence} {subject}"), format!("{headers:?} {text}")))
+    let mut headers: Vec<String> = headers
+        .iter()
+        .filter(|(name, _)| !MOVING.contains(&name.as_ref()))
+        .map(|(name, values)| format!("{}: {values:?}", name.as_ref() as &str))
+        .collect();
+    headers.sort();
+    Some((format!("{sequence} {subject}"), format!("{text} {}", headers.join(" "))))
 }
 
 async fn consumers(fleet: &Fleet, stream: &str, seen: &mut Digest) {

@@ -1,6 +1,7 @@
 //! A fleet with a victim and a hostile plugin, each with a login of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,10 +14,11 @@ use coordinator::config::Secret;
 use coordinator::nats_server::accounts::{Proof, render_accounts};
 use futures_util::StreamExt as _;
 use integration_tests::{
-    Call, Fleet, Lead, Running, Script, Server, done, eventually, file, manifest,
+    Call, Fleet, LIMIT, Lead, Running, Script, Server, done, eventually, file, manifest,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use worker_sdk::{Credentials, Failure, Outcome};
 
 pub(super) const VICTIM: &str = "victim";
@@ -78,14 +80,7 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn start(walls: Walls) -> anyhow::Result<Self> {
-        let logins = logins(walls)?;
-        let server = Server::configured((FLEET, FLEET), |store| {
-            let store = store.display();
-            format!("max_payload: 4194304\njetstream {{ store_dir: \"{store}\" }}\n{logins}")
-        });
-        let fleet = Fleet::on(&Arc::new(server.await?), Names::default()).await?;
-        let lead = fleet.coordinator(|_| {}).await?;
-        lead.leading().await?;
+        let (fleet, lead) = fleet_with(logins(walls)?).await?;
         let (victim, hostile) = (login(&fleet, VICTIM).await?, login(&fleet, HOSTILE).await?);
         let script = Script::new(|call: Call| async move {
             match call.cid.as_str() {
@@ -171,8 +166,13 @@ impl Stage {
     /// The victim takes a task and holds it; says what a hostile plugin would have to know.
     pub(super) async fn hold(&self) -> anyhow::Result<Targets> {
         let next = "$JS.API.CONSUMER.MSG.NEXT.MF_TASKS.victim_fast";
-        let delivery = self.victim.request(next, r#"{"batch": 1, "no_wait": true}"#.into()).await?;
-        let held = delivery.reply.context("a delivery")?.to_string();
+        // Not a request of the library: what comes has the subject of the task, not of the inbox.
+        let inbox = self.victim.new_inbox();
+        let mut answers = self.victim.subscribe(inbox.clone()).await?;
+        let pull = r#"{"batch": 1, "no_wait": true}"#;
+        self.victim.publish_with_reply(next, inbox, pull.into()).await?;
+        let delivery = timeout(LIMIT, answers.next()).await?.context("a delivery")?;
+        let held = delivery.reply.context("where it is answered")?.to_string();
         let held_sequence = held.split('.').nth(5).context("a sequence")?.parse()?;
         let last_task = self.fleet.state(&self.fleet.names.task_stream()).await?.1;
         Ok(Targets { held, held_sequence, last_task })
@@ -209,6 +209,21 @@ impl Stage {
     }
 }
 
+/// A fleet on a server that lets in whom `logins` says.
+pub(super) async fn fleet_with(logins: String) -> anyhow::Result<(Fleet, Lead)> {
+    let server = Server::configured((FLEET, FLEET), |store| configuration(store, &logins)).await?;
+    let fleet = Fleet::on(&Arc::new(server), Names::default()).await?;
+    let lead = fleet.coordinator(|_| {}).await?;
+    lead.leading().await?;
+    Ok((fleet, lead))
+}
+
+/// The configuration of such a server.
+pub(super) fn configuration(store: &Path, logins: &str) -> String {
+    let store = store.display();
+    format!("max_payload: 4194304\njetstream {{ store_dir: \"{store}\" }}\n{logins}")
+}
+
 /// Another connection of a plugin.
 pub(super) async fn login(fleet: &Fleet, id: &str) -> anyhow::Result<Client> {
     let options = ConnectOptions::with_user_and_password(id.to_owned(), id.to_owned());
@@ -220,9 +235,16 @@ fn logins(walls: Walls) -> anyhow::Result<String> {
         let users = [FLEET, VICTIM, HOSTILE].map(|id| format!("{{ user: {id}, password: {id} }}"));
         return Ok(format!("authorization {{ users: [ {} ] }}\n", users.join(", ")));
     }
-    let plugins =
-        BTreeMap::from([(VICTIM.parse()?, BTreeSet::new()), (HOSTILE.parse()?, BTreeSet::new())]);
-    let mut accounts = Accounts::of(&Names::default(), &plugins);
+    accounts_of(&[VICTIM, HOSTILE], walls)
+}
+
+/// Who is let in where these plugins have accounts.
+pub(super) fn accounts_of(plugins: &[&str], walls: Walls) -> anyhow::Result<String> {
+    let mut ids = BTreeMap::new();
+    for plugin in plugins {
+        ids.insert(plugin.parse()?, BTreeSet::new());
+    }
+    let mut accounts = Accounts::of(&Names::default(), &ids);
     for plugin in &mut accounts.plugins {
         plugin.limits.connections = CONNECTIONS;
         if walls == Walls::AccountsAlone {
