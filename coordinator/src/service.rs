@@ -41,7 +41,9 @@ mod streams;
 mod told;
 
 pub use self::options::{CoordinatorError, CoordinatorOptions, Phase};
-use self::streams::{records_until, subjects_of_tasks, told, watch_advisories, watch_signals};
+use self::streams::{
+    keep_streams, records_until, subjects_of_tasks, told, watch_advisories, watch_signals,
+};
 use self::told::Told;
 
 /// Pause before leading is begun anew when a part of it has failed.
@@ -226,6 +228,9 @@ impl Coordinator {
             stop.clone(),
         ));
         services.spawn(watch_advisories(broker, witness, stop.clone()));
+        let every = Duration::from_millis(options.timing.check_every);
+        let topology = Topology::of(&options.names, options.replicas);
+        services.spawn(keep_streams(broker.clone(), topology, every, stop.clone()));
         let fact = Fact::CoordinatorLeading { holder: options.node.clone(), epoch };
         if let Err(error) = broker.tell(fact, None).await {
             tracing::debug!(error = %Chain(&error), "event not stored");

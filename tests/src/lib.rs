@@ -22,6 +22,7 @@ pub mod fleet;
 pub mod lead;
 pub mod nats;
 pub mod plugin;
+pub mod proxy;
 pub mod read;
 pub mod submit;
 pub mod terminal;

@@ -69,6 +69,14 @@ impl Server {
         Ok(server)
     }
 
+    /// A server whose streams are in a folder of somebody else.
+    pub async fn with_store(store: &Path) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let config =
+            format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n");
+        Self::configured(TempDir::new()?, port, &config).await
+    }
+
     async fn with(how: How) -> anyhow::Result<Self> {
         let home = TempDir::new()?;
         let keeper = launch(home.path(), None, how)?;

@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::declared::{Arriving, Taken};
+use self::declared::{Arriving, Denied, Taken};
 use self::transition::{Counted, Kept};
 use super::removed::{Process, Removed};
 use super::{Granted, Roster, Word, graph, may_still_come};
@@ -240,9 +240,13 @@ impl Registry {
         };
         let reply = match serde_json::from_slice::<Announce>(&message.payload) {
             Ok(announce) => self.consider(state, &plugin, announce).await,
-            Err(error) => Err(vec![error.to_string()]),
+            Err(error) => Err(Denied::Never(vec![error.to_string()])),
         };
-        let reply = reply.unwrap_or_else(|reasons| {
+        if let Err(Denied::NotNow(reason)) = &reply {
+            // Who gets no answer asks again; a rejected worker would end.
+            return tracing::warn!(plugin.id = %plugin, reason, "an announcement waits for the broker");
+        }
+        let reply = reply.map_err(Denied::reasons).unwrap_or_else(|reasons| {
             tracing::warn!(plugin.id = %plugin, ?reasons, "a plugin may not serve");
             AnnounceReply::Rejected { reasons }
         });
@@ -269,11 +273,11 @@ impl Registry {
         state: &mut State,
         plugin: &PluginId,
         announce: Announce,
-    ) -> Result<AnnounceReply, Vec<String>> {
+    ) -> Result<AnnounceReply, Denied> {
         let managed = state.word.expected.contains(plugin);
         let process = Process::that_announces(&announce);
         if let Some(reason) = state.removed.refusal(plugin, &process, managed) {
-            return Err(vec![reason]);
+            return Err(Denied::Never(vec![reason]));
         }
         let arriving = Arriving::of(&announce);
         let Taken { granted, lane, serves } = self.take_in(state, plugin, arriving).await?;
@@ -304,7 +308,7 @@ impl Registry {
         entry: PluginEntry,
         settings: &serde_json::Map<String, serde_json::Value>,
         previous: Option<String>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Denied> {
         let id = entry.manifest.id.clone();
         let names = &self.broker.names;
         let publisher = &self.broker.publisher;
@@ -313,12 +317,12 @@ impl Registry {
         publisher
             .publish(subject, HeaderMap::new(), json(&masked))
             .await
-            .map_err(|error| Chain(&error).to_string())?;
+            .map_err(|error| Denied::by(&error))?;
         let subject = Names::key_subject(&names.plugins_bucket(), id.as_str());
         publisher
             .publish(subject, HeaderMap::new(), json(&entry))
             .await
-            .map_err(|error| Chain(&error).to_string())?;
+            .map_err(|error| Denied::by(&error))?;
         self.make_ready(state, &entry).await;
         let version = entry.manifest.version.to_string();
         state.entries.insert(id.clone(), entry);

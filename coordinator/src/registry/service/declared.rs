@@ -3,8 +3,9 @@
 
 use std::collections::BTreeSet;
 
+use broker_config::publish::PublishError;
 use broker_config::wire::event::Fact;
-use broker_config::{Announce, InstanceId, Lane, Manifest, PluginId};
+use broker_config::{Announce, Chain, InstanceId, Lane, Manifest, PluginId};
 
 use super::{Registry, State};
 use crate::broker::now;
@@ -45,6 +46,37 @@ pub(super) struct Taken {
     pub(super) serves: bool,
 }
 
+/// Why a plugin may not serve.
+#[derive(Debug)]
+pub(super) enum Denied {
+    /// It has to be another one first.
+    Never(Vec<String>),
+    /// The broker did not do its part; whoever asks again later may be let in.
+    NotNow(String),
+}
+
+impl Denied {
+    /// What comes of an entry that could not be stored.
+    pub(super) fn by(error: &PublishError) -> Self {
+        let reason = Chain(error).to_string();
+        if error.is_retryable() { Self::NotNow(reason) } else { Self::Never(vec![reason]) }
+    }
+
+    /// For people.
+    pub(super) fn reasons(self) -> Vec<String> {
+        match self {
+            Self::Never(reasons) => reasons,
+            Self::NotNow(reason) => vec![reason],
+        }
+    }
+}
+
+impl From<Vec<String>> for Denied {
+    fn from(reasons: Vec<String>) -> Self {
+        Self::Never(reasons)
+    }
+}
+
 impl Registry {
     /// Keeps what a manifest says of a plugin, if it may serve, and makes its consumers.
     pub(super) async fn take_in(
@@ -52,7 +84,7 @@ impl Registry {
         state: &mut State,
         plugin: &PluginId,
         arriving: Arriving<'_>,
-    ) -> Result<Taken, Vec<String>> {
+    ) -> Result<Taken, Denied> {
         let manifest = arriving.manifest;
         let present = state.entries.get(plugin).map(|entry| entry.manifest.version.to_string());
         let mut place = self.place(state, plugin, arriving);
@@ -61,7 +93,7 @@ impl Registry {
             place = self.place(state, plugin, arriving);
         }
         if let Place::Refuse(reason) = place {
-            return Err(vec![reason]);
+            return Err(Denied::Never(vec![reason]));
         }
         let (lane, serves) = place.lane();
         let keeps = place != Place::Current;
@@ -69,18 +101,17 @@ impl Registry {
         let known = Known { entries: &state.entries, policies, expected, keeps };
         let mut granted = decide(plugin, manifest, known, &now())?;
         let kept = self.keep_candidate(state, plugin, manifest, lane).await;
-        let is_kept = kept.map_err(|reason| vec![reason])?;
+        let is_kept = kept.map_err(|reason| Denied::Never(vec![reason]))?;
         let serves = serves && (is_kept || lane == Lane::Main);
         if let Some(entry) = granted.entry.take() {
-            let kept = self.keep(state, entry, &granted.settings, present).await;
-            kept.map_err(|error| vec![error])?;
+            self.keep(state, entry, &granted.settings, present).await?;
         } else if let Some(entry) = state.entries.get(plugin).cloned() {
             // Perhaps it announces itself because somebody has deleted them.
             state.ready.remove(plugin);
             self.make_ready(state, &entry).await;
         }
         if !state.ready.contains(plugin) {
-            return Err(vec!["its consumers could not be made; try again".to_owned()]);
+            return Err(Denied::NotNow("its consumers could not be made".to_owned()));
         }
         state.removed.forget(plugin);
         Ok(Taken { granted, lane, serves })
@@ -91,7 +122,8 @@ impl Registry {
     pub(super) async fn declare(&self, state: &mut State, plugins: &BTreeSet<PluginId>) {
         for id in plugins {
             let Some(manifest) = state.word.declared.get(id).cloned() else { continue };
-            if let Err(reasons) = self.take_in(state, id, Arriving::on_disk(&manifest)).await {
+            let taken = self.take_in(state, id, Arriving::on_disk(&manifest)).await;
+            if let Err(reasons) = taken.map_err(Denied::reasons) {
                 tracing::warn!(plugin.id = %id, ?reasons, "a plugin may not serve");
                 self.tell(Fact::PluginRejected { plugin_id: id.clone(), reasons }).await;
             }

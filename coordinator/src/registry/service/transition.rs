@@ -10,7 +10,7 @@ use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::{Chain, InstanceId, Lane, Manifest, Names, PluginId};
 use tokio::time::Instant;
 
-use super::declared::Arriving;
+use super::declared::{Arriving, Denied};
 use super::{Registry, State};
 use crate::broker::json;
 use crate::dispatcher::Tallies;
@@ -304,7 +304,8 @@ impl Registry {
         let Granted { entry, settings, .. } = decide(id, manifest, known, &crate::broker::now())?;
         let previous = state.entries.get(id).map(|entry| entry.manifest.version.to_string());
         if let Some(entry) = entry {
-            self.keep(state, entry, &settings, previous).await.map_err(|error| vec![error])?;
+            let kept = self.keep(state, entry, &settings, previous).await;
+            kept.map_err(Denied::reasons)?;
         }
         Ok(())
     }
