@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use integration_tests::heavy;
+use integration_tests::{heaviest, heavy};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -27,8 +27,8 @@ async fn experiment(arguments: &[&str]) -> anyhow::Result<(bool, Value)> {
 
 #[tokio::test]
 async fn nothing_is_lost_and_nothing_is_written_twice_whatever_is_killed() -> anyhow::Result<()> {
-    // Fifteen processes keep the machine busy enough; no other test takes both places.
-    let _places = (heavy().await?, heavy().await?);
+    // Fifteen processes keep the machine busy enough.
+    let _places = heaviest().await?;
 
     let (good, report) = experiment(&["--seed", "7"]).await?;
 
@@ -46,7 +46,7 @@ async fn nothing_is_lost_and_nothing_is_written_twice_whatever_is_killed() -> an
 #[tokio::test]
 async fn who_was_stopped_for_longer_than_its_lease_changes_nothing_when_it_goes_on()
 -> anyhow::Result<()> {
-    let _places = (heavy().await?, heavy().await?);
+    let _places = heaviest().await?;
     let kills = ["--worker-kills", "1", "--coordinator-kills", "1", "--broker-kills", "0"];
     let pauses = ["--worker-pauses", "4", "--coordinator-pauses", "1"];
 
@@ -77,7 +77,7 @@ async fn a_worker_that_was_stopped_and_writes_without_a_fence_is_found_out() -> 
 #[tokio::test]
 async fn a_cluster_loses_nothing_when_its_leaders_are_killed_and_told_to_step_down()
 -> anyhow::Result<()> {
-    let _places = (heavy().await?, heavy().await?);
+    let _places = heaviest().await?;
     let few = ["--seed", "5", "--files", "300", "--leader-kills", "1", "--step-downs", "3"];
 
     let (good, report) = experiment(&[&few[..], &NO_KILLS].concat()).await?;
@@ -92,7 +92,7 @@ async fn a_cluster_loses_nothing_when_its_leaders_are_killed_and_told_to_step_do
 #[tokio::test]
 async fn nothing_is_lost_while_links_are_cut_and_consumers_and_tasks_deleted() -> anyhow::Result<()>
 {
-    let _places = (heavy().await?, heavy().await?);
+    let _places = heaviest().await?;
     let few = ["--seed", "4", "--files", "400", "--partitions", "4", "--partition-seconds", "1"];
     let more = ["--deletions", "3"];
 
@@ -107,7 +107,7 @@ async fn nothing_is_lost_while_links_are_cut_and_consumers_and_tasks_deleted() -
 
 #[tokio::test]
 async fn a_coordinator_may_die_after_any_message() -> anyhow::Result<()> {
-    let _places = (heavy().await?, heavy().await?);
+    let _places = heaviest().await?;
     let few = ["--seed", "6", "--files", "300", "--crash-points", "8"];
 
     let (good, report) = experiment(&[&few[..], &NO_KILLS].concat()).await?;
