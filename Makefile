@@ -10,11 +10,14 @@ WITH_HTTP := METAFLEET_TEST_HTTP="$$(deploy/tools/http-plugins.sh)" && export ME
 WITH_LANGUAGES := PATH="$$(deploy/tools/go.sh):$$(deploy/tools/node.sh):$$PATH" && export PATH &&
 WITH_CLI := NATS_CLI="$$(deploy/tools/nats-cli.sh)" && export NATS_CLI &&
 WITH_NATS := NATS_SERVER_BIN="$$(deploy/tools/nats-server.sh)" && export NATS_SERVER_BIN &&
+# Seeds are fixed, so that two runs can be compared.
+CHAOS := $(WITH_NATS) target/debug/metafleet-chaos
+NO_KILLS := --worker-kills 0 --coordinator-kills 0 --broker-kills 0
 METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test schemathesis fuzz test-docker lint fmt-check clippy doc deny bench chaos simulate overhead throughput scaffolds
+.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test schemathesis fuzz test-docker lint fmt-check clippy doc deny bench chaos chaos-full simulate overhead throughput scaffolds
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -108,6 +111,13 @@ deny: needs ## licences, sources and who may lean on what
 chaos: run-tools ## the long chaos test: 10,000 files, 50 killed workers
 	cargo build --locked --package integration-tests --bin metafleet-chaos
 	@$(WITH_NATS) target/debug/metafleet-chaos run --files 10000 --worker-kills 50
+
+chaos-full: chaos ## every experiment: stopped processes, a cluster, cut links, deletions, crash points (about an hour)
+	@$(CHAOS) run --seed 42 --files 2000 $(NO_KILLS) --worker-pauses 20 --coordinator-pauses 10
+	@$(CHAOS) run --seed 42 --files 4000 $(NO_KILLS) --leader-kills 40 --step-downs 20 --rolling-restarts 2
+	@$(CHAOS) partitions --seed 42
+	@$(CHAOS) run --seed 42 --files 1000 $(NO_KILLS) --deletions 20
+	@$(CHAOS) run --seed 1 --seeds 20 --files 600 $(NO_KILLS) --crash-points 25
 
 simulate: ## the core in 1,000,000 simulated worlds
 	cargo build --locked --package integration-tests --bin metafleet-chaos

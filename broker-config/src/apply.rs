@@ -142,6 +142,25 @@ pub async fn apply(
     Ok(changes)
 }
 
+/// Makes those streams anew that are not there, and touches no other; returns which.
+///
+/// # Errors
+///
+/// [`ApplyError::Refused`] when a stream cannot be read or made. Those before it have been made.
+pub async fn restore(
+    js: &jetstream::Context,
+    topology: &Topology,
+) -> Result<Vec<String>, ApplyError> {
+    let mut made = Vec::new();
+    for spec in &topology.streams {
+        if find(js, &spec.name).await?.is_none() {
+            js.create_stream(config(spec)).await.map_err(|e| refused("create", &spec.name, e))?;
+            made.push(spec.name.clone());
+        }
+    }
+    Ok(made)
+}
+
 /// Makes the consumer of a plugin's tasks what `spec` says.
 ///
 /// # Errors

@@ -42,7 +42,7 @@ mod told;
 
 pub use self::options::{CoordinatorError, CoordinatorOptions, Phase};
 use self::streams::{
-    backlog, records_until, subjects_of_tasks, told, watch_advisories, watch_signals,
+    backlog, keep_streams, records_until, subjects_of_tasks, told, watch_advisories, watch_signals,
 };
 use self::told::Told;
 
@@ -235,6 +235,9 @@ impl Coordinator {
         ));
         let (advisories, _) = backlog(broker, options.names.advisory_stream(), epoch);
         services.spawn(watch_advisories(advisories, witness, stop.clone()));
+        let every = Duration::from_millis(options.timing.check_every);
+        let topology = Topology::of(&options.names, options.replicas);
+        services.spawn(keep_streams(broker.clone(), topology, every, stop.clone()));
         let fact = Fact::CoordinatorLeading { holder: options.node.clone(), epoch };
         if let Err(error) = broker.tell(fact, None).await {
             tracing::debug!(error = %Chain(&error), "event not stored");

@@ -4,10 +4,13 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use integration_tests::heavy;
+use integration_tests::{heaviest, heavy};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
+/// Nothing dies that was not asked for.
+const NO_KILLS: [&str; 6] =
+    ["--worker-kills", "0", "--coordinator-kills", "0", "--broker-kills", "0"];
 /// The whole experiment, start and check included.
 const LIMIT: Duration = Duration::from_secs(120);
 
@@ -24,8 +27,8 @@ async fn experiment(arguments: &[&str]) -> anyhow::Result<(bool, Value)> {
 
 #[tokio::test]
 async fn nothing_is_lost_and_nothing_is_written_twice_whatever_is_killed() -> anyhow::Result<()> {
-    // Fifteen processes keep the machine busy enough; no other test takes both places.
-    let _places = (heavy().await?, heavy().await?);
+    // Fifteen processes keep the machine busy enough.
+    let _places = heaviest().await?;
 
     let (good, report) = experiment(&["--seed", "7"]).await?;
 
@@ -43,7 +46,7 @@ async fn nothing_is_lost_and_nothing_is_written_twice_whatever_is_killed() -> an
 #[tokio::test]
 async fn who_was_stopped_for_longer_than_its_lease_changes_nothing_when_it_goes_on()
 -> anyhow::Result<()> {
-    let _places = (heavy().await?, heavy().await?);
+    let _places = heaviest().await?;
     let kills = ["--worker-kills", "1", "--coordinator-kills", "1", "--broker-kills", "0"];
     let pauses = ["--worker-pauses", "4", "--coordinator-pauses", "1"];
 
@@ -62,13 +65,56 @@ async fn who_was_stopped_for_longer_than_its_lease_changes_nothing_when_it_goes_
 #[tokio::test]
 async fn a_worker_that_was_stopped_and_writes_without_a_fence_is_found_out() -> anyhow::Result<()> {
     let _place = heavy().await?;
-    let kills = ["--worker-kills", "0", "--coordinator-kills", "0", "--broker-kills", "0"];
     let few = ["--seed", "1", "--files", "300", "--worker-pauses", "6", "--sabotage", "no-fence"];
 
-    let (good, report) = experiment(&[&few[..], &kills].concat()).await?;
+    let (good, report) = experiment(&[&few[..], &NO_KILLS].concat()).await?;
 
     let problems = report["problems"].to_string();
     assert!(!good && problems.contains("replaced another one"), "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cluster_loses_nothing_when_its_leaders_are_killed_and_told_to_step_down()
+-> anyhow::Result<()> {
+    let _places = heaviest().await?;
+    let few = ["--seed", "5", "--files", "300", "--leader-kills", "1", "--step-downs", "3"];
+
+    let (good, report) = experiment(&[&few[..], &NO_KILLS].concat()).await?;
+
+    assert!(good, "{report:#}");
+    let faults = &report["faults"];
+    assert_eq!((&faults["leaderKills"], &faults["stepDowns"]), (&json!(1), &json!(3)));
+    assert_eq!((&report["lost"], &report["duplicates"]), (&json!(0), &json!(0)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_links_are_cut_and_consumers_and_tasks_deleted() -> anyhow::Result<()>
+{
+    let _places = heaviest().await?;
+    let few = ["--seed", "4", "--files", "400", "--partitions", "4", "--partition-seconds", "1"];
+    let more = ["--deletions", "3"];
+
+    let (good, report) = experiment(&[&few[..], &more, &NO_KILLS].concat()).await?;
+
+    assert!(good, "{report:#}");
+    let faults = &report["faults"];
+    assert_eq!((&faults["links"]["times"], &faults["deletions"]), (&json!(4), &json!(3)));
+    assert_eq!((&report["lost"], &report["duplicates"]), (&json!(0), &json!(0)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_coordinator_may_die_after_any_message() -> anyhow::Result<()> {
+    let _places = heaviest().await?;
+    let few = ["--seed", "6", "--files", "300", "--crash-points", "8"];
+
+    let (good, report) = experiment(&[&few[..], &NO_KILLS].concat()).await?;
+
+    assert!(good, "{report:#}");
+    assert_eq!(report["readyMs"].as_array().map(Vec::len), Some(8));
+    assert_eq!((&report["lost"], &report["toldTwice"]), (&json!(0), &json!(0)));
     Ok(())
 }
 
@@ -79,6 +125,7 @@ async fn an_experiment_against_the_rules_is_found_out() -> anyhow::Result<()> {
         ("ack-first", ["6", "0", "0"], "gone without a record"),
         ("forget-files", ["0", "1", "0"], "without a completed record"),
         ("submit-once", ["0", "0", "2"], "without a completed record"),
+        ("tell-twice", ["0", "0", "0"], "were told of again"),
     ] {
         let _place = heavy().await?;
         let [workers, coordinator, broker] = kills;

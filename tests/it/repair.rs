@@ -32,6 +32,36 @@ async fn a_task_that_was_lost_is_published_again_and_told() -> anyhow::Result<()
 }
 
 #[tokio::test]
+async fn a_stream_of_tasks_that_somebody_has_deleted_is_made_anew_with_its_tasks()
+-> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let probe = manifest("probe", &json!({}))?;
+    fleet.announce(&probe).await?;
+    let run = fleet.submit("film").await?;
+    let (lost, _) = fleet.task_waits("probe", "film").await?;
+
+    fleet.js.delete_stream(fleet.names.task_stream()).await?;
+    let (found, _) = fleet.task_waits("probe", "film").await?;
+
+    assert_eq!(found, lost, "the same work");
+    let _worker = fleet.worker(&probe, &Script::completes()).await?;
+    assert_eq!(fleet.settled(run).await?.of("probe"), Some(Outcome::Completed));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_worker_goes_on_when_its_stream_was_deleted() -> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let _worker = fleet.worker(&manifest("probe", &json!({}))?, &Script::completes()).await?;
+    fleet.run("before").await?;
+
+    fleet.js.delete_stream(fleet.names.task_stream()).await?;
+
+    assert_eq!(fleet.run("after").await?.of("probe"), Some(Outcome::Completed));
+    Ok(())
+}
+
+#[tokio::test]
 async fn when_nothing_moves_an_alarm_says_what_is_waited_for_and_its_end_is_told()
 -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start_with(|options| options.timing.stall_after = 700).await?;

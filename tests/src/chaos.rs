@@ -6,15 +6,18 @@
 //! who is killed when; [`check`] judges, from the ledgers and from what the broker holds in the end.
 
 pub mod check;
+pub mod disk;
 mod disturb;
 pub mod experiment;
 pub mod ledger;
 pub mod leftover;
+pub mod net;
 pub mod noop;
 pub mod plan;
 pub mod process;
 pub mod recovery;
 pub mod report;
+pub mod series;
 pub mod stall;
 pub mod submitter;
 
@@ -41,6 +44,8 @@ pub enum Sabotage {
     IgnoreOrder,
     /// A worker that was stopped writes its record over the one that is there by then.
     NoFence,
+    /// Subscribers are told of an outcome once more.
+    TellTwice,
 }
 
 /// Microseconds on the clock that all processes of a machine share.

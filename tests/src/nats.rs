@@ -110,6 +110,14 @@ impl Server {
         Self::with(None, |_| Ok(Vec::new())).await
     }
 
+    /// A server whose streams are in a folder of somebody else.
+    pub async fn with_store(store: &Path) -> anyhow::Result<Self> {
+        let port = free_port()?;
+        let config =
+            format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n");
+        Self::at(TempDir::new()?, port, &config).await
+    }
+
     async fn with(
         login: Option<(String, String)>,
         arguments: impl FnOnce(&Path) -> anyhow::Result<Vec<OsString>>,

@@ -256,12 +256,20 @@ impl Registry {
         };
         let reply = match serde_json::from_slice::<Announce>(&message.payload) {
             Ok(announce) => self.consider(state, &plugin, announce).await,
-            Err(error) => Err(vec![error.to_string()]),
+            Err(error) => Err(NotTaken::Refused(vec![error.to_string()])),
         };
-        let reply = reply.unwrap_or_else(|reasons| {
-            tracing::warn!(plugin.id = %plugin, ?reasons, "a plugin may not serve");
-            AnnounceReply::Rejected { reasons }
-        });
+        let reply = match reply {
+            Ok(reply) => reply,
+            Err(NotTaken::Refused(reasons)) => {
+                tracing::warn!(plugin.id = %plugin, ?reasons, "a plugin may not serve");
+                AnnounceReply::Rejected { reasons }
+            }
+            // Who gets no answer asks again; a rejected worker would end.
+            Err(not_now @ (NotTaken::Changed | NotTaken::NotNow(_))) => {
+                let reasons = not_now.reasons();
+                return tracing::warn!(plugin.id = %plugin, ?reasons, "an announcement is not answered");
+            }
+        };
         if let AnnounceReply::Rejected { reasons } = &reply {
             let reasons = reasons.clone();
             let fact = Fact::PluginRejected { plugin_id: plugin.clone(), reasons };
@@ -288,7 +296,7 @@ impl Registry {
         state: &mut State,
         plugin: &PluginId,
         announce: Announce,
-    ) -> Result<AnnounceReply, Vec<String>> {
+    ) -> Result<AnnounceReply, NotTaken> {
         let Taken { granted, lane, serves } = self.admit(state, plugin, &announce).await?;
         let routes = state.word.routes_of(plugin);
         let (lane, serves) = seat(announce.route, routes, lane, serves);
@@ -316,17 +324,17 @@ impl Registry {
         state: &mut State,
         plugin: &PluginId,
         announce: &Announce,
-    ) -> Result<Taken, Vec<String>> {
+    ) -> Result<Taken, NotTaken> {
         let managed = state.word.expected.contains(plugin);
         let process = Process::that_announces(announce);
         let mut tries = 1..TRIES;
         loop {
             if let Some(reason) = state.removed.refusal(plugin, &process, managed) {
-                return Err(vec![reason]);
+                return Err(NotTaken::Refused(vec![reason]));
             }
             match self.take_in(state, plugin, Arriving::of(announce)).await {
                 Err(NotTaken::Changed) if tries.next().is_some() => {}
-                taken => return taken.map_err(NotTaken::reasons),
+                taken => return taken,
             }
         }
     }

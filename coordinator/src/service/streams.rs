@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use broker_config::apply::restore;
 use broker_config::read::last_messages;
+use broker_config::topology::Topology;
 use broker_config::wire::event::{Event, Fact};
-use broker_config::{Cid, Lane, PluginId};
+use broker_config::{Chain, Cid, Lane, PluginId};
 use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::told::Told;
@@ -40,6 +43,29 @@ where
         }
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// Looks whether every stream is there, and makes anew what somebody has deleted, until `stop`. Tasks
+/// that were in it are missed and published again; workers that are refused ask for their consumers.
+pub(super) async fn keep_streams(
+    broker: Broker,
+    topology: Topology,
+    every: Duration,
+    stop: CancellationToken,
+) {
+    let look = async {
+        let mut pace = interval(every);
+        pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            pace.tick().await;
+            match broker.through(|| restore(&broker.js, &topology)).await {
+                Ok(made) if made.is_empty() => {}
+                Ok(made) => tracing::warn!(streams = ?made, "streams were gone and are made anew"),
+                Err(error) => tracing::debug!(error = %Chain(&error), "streams cannot be read"),
+            }
+        }
+    };
+    stop.run_until_cancelled(look).await;
 }
 
 /// Of which records subscribers have been told.

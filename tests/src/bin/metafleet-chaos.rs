@@ -14,7 +14,9 @@ use coordinator::service::{Coordinator, CoordinatorOptions};
 use integration_tests::chaos::Sabotage;
 use integration_tests::chaos::experiment::{self, Options};
 use integration_tests::chaos::noop::Noop;
-use integration_tests::chaos::plan::{Counts, Faults};
+use integration_tests::chaos::plan::{Counts, Faults, Links, Partition, Place};
+use integration_tests::chaos::report::Report;
+use integration_tests::chaos::series;
 use integration_tests::simulation::{Breach, Part, World, play, sweep};
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +32,8 @@ struct Cli {
 enum Role {
     /// Run an experiment; ends with 1 when something is wrong
     Run(RunArgs),
+    /// Cut off the coordinator, workers and a server of a cluster in every way, for 1, 5 and 15 seconds
+    Partitions(PartitionsArgs),
     /// Play seeds of the simulated world; ends with 1 when one of them goes wrong
     Simulate(SimulateArgs),
     /// Serve one plugin of the experiment
@@ -55,6 +59,9 @@ struct RunArgs {
     /// Decides who is killed when [default: made up]
     #[arg(long)]
     seed: Option<u64>,
+    /// How many experiments to run, with this seed and those that follow
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
     /// Files; each goes through six plugins
     #[arg(long, default_value_t = 2_000)]
     files: usize,
@@ -82,6 +89,48 @@ struct RunArgs {
     /// How often all servers of the cluster are restarted, one after the other
     #[arg(long, default_value_t = 0)]
     rolling_restarts: usize,
+    /// How often links are broken, and mended
+    #[arg(long, default_value_t = 0)]
+    partitions: usize,
+    /// What does not get through then [default: any]
+    #[arg(long, value_enum)]
+    partition: Option<Partition>,
+    /// Who is cut off: the coordinator, half of the workers, or a server of a cluster [default: any]
+    #[arg(long, value_enum)]
+    cut_off: Option<CutOff>,
+    /// For how long [default: 1, 5 or 15]
+    #[arg(long, value_name = "SECONDS")]
+    partition_seconds: Option<u64>,
+    /// How often the coordinator dies right after a certain message to the broker
+    #[arg(long, default_value_t = 0)]
+    crash_points: usize,
+    /// How often somebody deletes a consumer, or the stream of tasks
+    #[arg(long, default_value_t = 0)]
+    deletions: usize,
+    /// How often the broker's disk is full, for 2 to 8 seconds; needs root
+    #[arg(long, default_value_t = 0)]
+    full_disks: usize,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+#[derive(Debug, Args)]
+struct PartitionsArgs {
+    /// Decides who is cut off when [default: made up]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Files of each experiment; each goes through six plugins
+    #[arg(long, default_value_t = 600)]
+    files: usize,
+    /// How often somebody is cut off in each experiment
+    #[arg(long, default_value_t = 2)]
+    times: usize,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+#[derive(Debug, Args)]
+struct Setup {
     /// Workers per plugin
     #[arg(long, default_value_t = 2)]
     workers: usize,
@@ -132,6 +181,23 @@ enum Form {
     Json,
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum CutOff {
+    Coordinator,
+    Workers,
+    Server,
+}
+
+impl CutOff {
+    const fn place(self) -> Place {
+        match self {
+            Self::Coordinator => Place::Coordinator(0),
+            Self::Workers => Place::Workers(0),
+            Self::Server => Place::Server(0),
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 struct WorkerArgs {
     plugin: String,
@@ -150,6 +216,7 @@ fn main() -> ExitCode {
     }
     let ended = match Cli::parse().role {
         Role::Run(args) => run(&args),
+        Role::Partitions(args) => partitions(&args),
         Role::Simulate(args) => simulate(args),
         Role::Coordinator(args) => coordinate(args),
         Role::Worker(WorkerArgs { plugin, ledgers, nats, sabotage }) => {
@@ -163,9 +230,95 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
+    let first = args.seed.unwrap_or_else(|| fastrand::u64(..));
+    let kills = Counts {
+        workers: args.worker_kills,
+        coordinator: args.coordinator_kills,
+        broker: args.broker_kills,
+    };
+    let faults = Faults {
+        worker_pauses: args.worker_pauses,
+        coordinator_pauses: args.coordinator_pauses,
+        leader_kills: args.leader_kills,
+        step_downs: args.step_downs,
+        rolling_restarts: args.rolling_restarts,
+        links: Links {
+            times: args.partitions,
+            place: args.cut_off.map(CutOff::place),
+            partition: args.partition,
+            seconds: args.partition_seconds,
+        },
+        crashes: args.crash_points,
+        deletions: args.deletions,
+        full_disks: args.full_disks,
+    };
+    let seeds = (0..args.seeds.max(1)).map(|more| first.wrapping_add(more));
+    let experiments =
+        seeds.map(|seed| (format!("seed {seed}"), What { seed, files: args.files, kills, faults }));
+    all(&args.setup, experiments.collect())
+}
+
+fn partitions(args: &PartitionsArgs) -> anyhow::Result<ExitCode> {
     let seed = args.seed.unwrap_or_else(|| fastrand::u64(..));
-    let (temporary, folder) = match &args.folder {
-        Some(folder) => (None, folder.clone()),
+    let kills = Counts { workers: 0, coordinator: 0, broker: 0 };
+    let mut experiments = Vec::new();
+    for cut_off in [CutOff::Coordinator, CutOff::Workers, CutOff::Server] {
+        for partition in Partition::ALL {
+            for seconds in [1, 5, 15] {
+                let links = Links {
+                    times: args.times,
+                    place: Some(cut_off.place()),
+                    partition: Some(partition),
+                    seconds: Some(seconds),
+                };
+                let faults = Faults { links, ..Faults::default() };
+                let name = format!("{cut_off:?}, {partition:?}, {seconds} s").to_lowercase();
+                experiments.push((name, What { seed, files: args.files, kills, faults }));
+            }
+        }
+    }
+    all(&args.setup, experiments)
+}
+
+/// What differs between experiments.
+#[derive(Clone, Copy, Debug)]
+struct What {
+    seed: u64,
+    files: usize,
+    kills: Counts,
+    faults: Faults,
+}
+
+/// Runs experiments one after the other, and shows them in one table when there are several.
+fn all(setup: &Setup, experiments: Vec<(String, What)>) -> anyhow::Result<ExitCode> {
+    let (several, mut done) = (experiments.len() > 1, Vec::new());
+    for (number, (name, what)) in experiments.into_iter().enumerate() {
+        let folder = setup
+            .folder
+            .clone()
+            .map(|folder| if several { folder.join(format!("{number:03}")) } else { folder });
+        let report = one(setup, folder, what)?;
+        if several {
+            writeln!(io::stderr(), "{name}: {} problems", report.problems.len())?;
+        } else {
+            write!(io::stderr(), "{}", report.table())?;
+        }
+        if setup.output == Form::Json {
+            writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
+        }
+        done.push((name, report));
+    }
+    if several {
+        write!(io::stderr(), "{}", series::table(&done))?;
+    }
+    let good = done.iter().all(|(_, report)| report.problems.is_empty());
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn one(setup: &Setup, folder: Option<PathBuf>, what: What) -> anyhow::Result<Report> {
+    let What { seed, files, kills, faults } = what;
+    let (temporary, folder) = match folder {
+        Some(folder) => (None, folder),
         None => {
             let made = tempfile::TempDir::with_prefix("metafleet-chaos-")?;
             let path = made.path().to_owned();
@@ -176,26 +329,15 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let is_empty = std::fs::read_dir(&folder)?.next().is_none();
     anyhow::ensure!(is_empty, "{} is not empty", folder.display());
     writeln!(io::stderr(), "seed {seed}, ledgers and logs in {}", folder.display())?;
-    let kills = Counts {
-        workers: args.worker_kills,
-        coordinator: args.coordinator_kills,
-        broker: args.broker_kills,
-    };
     let options = Options {
         seed,
-        files: args.files,
+        files,
         kills,
-        faults: Faults {
-            worker_pauses: args.worker_pauses,
-            coordinator_pauses: args.coordinator_pauses,
-            leader_kills: args.leader_kills,
-            step_downs: args.step_downs,
-            rolling_restarts: args.rolling_restarts,
-        },
-        workers: args.workers.max(1),
-        concurrency: args.concurrency.max(1),
+        faults,
+        workers: setup.workers.max(1),
+        concurrency: setup.concurrency.max(1),
         folder: folder.clone(),
-        sabotage: args.sabotage,
+        sabotage: setup.sabotage,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -204,12 +346,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     if let (Some(temporary), false) = (temporary, good) {
         keep(temporary, &folder)?;
     }
-    let report = report?;
-    write!(io::stderr(), "{}", report.table())?;
-    if args.output == Form::Json {
-        writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
-    }
-    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    report
 }
 
 fn simulate(args: SimulateArgs) -> anyhow::Result<ExitCode> {

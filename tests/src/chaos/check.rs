@@ -40,8 +40,10 @@ pub enum Victim {
     Broker,
     /// The workers with these process ids were stopped or cut off, and came back.
     Absent(Vec<u32>),
-    /// The coordinator was stopped or cut off for longer than its lease, and came back.
+    /// The coordinator was stopped for longer than its lease, and came back.
     Deposed,
+    /// The coordinator did not hear the broker, or was not heard: what it tried again it tried again.
+    Unreachable,
 }
 
 /// A kill, or an absence, as it happened; times in microseconds.
@@ -70,6 +72,8 @@ pub struct Seen {
     pub written: u64,
     /// How often subscribers were told that a file is settled.
     pub settled: BTreeMap<String, usize>,
+    /// How many settled files and tasks subscribers were told of more than once.
+    pub told_twice: usize,
     /// Submissions in their stream in the end.
     pub submissions_left: u64,
     /// Tasks in their stream in the end.
@@ -78,6 +82,8 @@ pub struct Seen {
     pub dead_letters: usize,
     /// Tasks that the coordinator missed and published again.
     pub repaired: usize,
+    /// Whether tasks were taken away, so that it is to miss some.
+    pub may_repair: bool,
     /// For each file, when it was handed in and when it was settled.
     pub work: Vec<(i64, i64)>,
     /// When records were written.
@@ -158,14 +164,16 @@ pub fn judge(seen: &Seen) -> Verdict {
     let late: Vec<u64> = verdict.recoveries.iter().map(|r| r.attended_ms).collect();
     let late = late.into_iter().filter(|ms| *ms > RECOVERED_WITHIN_MS).count();
     let stalled = Some(verdict.stall_ms).filter(|ms| *ms > seen.stall_limit_ms).unwrap_or(0);
+    let repaired = if seen.may_repair { 0 } else { seen.repaired };
     let counts = [
         (as_u64(verdict.lost), "plugins on files without a completed record"),
         (as_u64(verdict.unsettled), "files of which nobody heard that they are settled"),
+        (as_u64(seen.told_twice), "outcomes that subscribers were told of again"),
         (verdict.duplicates, "records that replaced another one"),
         (seen.submissions_left, "submissions left over"),
         (seen.tasks_left, "tasks left over"),
         (as_u64(seen.dead_letters), "dead letters"),
-        (as_u64(seen.repaired), "tasks that were gone without a record"),
+        (as_u64(repaired), "tasks that were gone without a record"),
         (as_u64(strange), "executions, records or events of what nobody handed in"),
         (as_u64(early(&by_pair)), "executions before what they depend on had ended"),
         (as_u64(verdict.reexecutions.saturating_sub(verdict.bound)), "executions over the bound"),
@@ -191,7 +199,7 @@ fn was_in_flight(execution: &Execution, kill: &Kill, settling: i64) -> bool {
     not_settled
         && match &kill.victim {
             Victim::Worker(pid) => execution.pid == *pid,
-            Victim::Coordinator | Victim::Deposed => false,
+            Victim::Coordinator | Victim::Deposed | Victim::Unreachable => false,
             Victim::Broker => execution.began <= kill.back,
             Victim::Absent(pids) => pids.contains(&execution.pid) && execution.began <= kill.back,
         }
@@ -203,6 +211,7 @@ fn is_stale(execution: &Execution, kill: &Kill) -> bool {
     woke && match &kill.victim {
         Victim::Worker(_) | Victim::Coordinator | Victim::Broker => false,
         Victim::Deposed => execution.began >= kill.back,
+        Victim::Unreachable => true,
         Victim::Absent(pids) => pids.contains(&execution.pid),
     }
 }

@@ -5,7 +5,11 @@
 //! middle of an execution, a coordinator with files in hand, a broker with submissions on their way.
 
 mod absence;
+mod crash;
+mod deleted;
+mod links;
 mod nodes;
+mod room;
 
 use std::time::Duration;
 
@@ -13,10 +17,13 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
+use self::crash::Crashing;
+use self::deleted::Gone;
+use self::links::Broken;
 use super::check::{Kill, Victim};
 use super::experiment::{Chaos, LOOK, STILL};
 use super::now;
-use super::plan::{Planned, Target};
+use super::plan::{Place, Planned, Target};
 use super::process::Process;
 use super::submitter::Progress;
 
@@ -34,6 +41,10 @@ enum Due {
     WorkerGoesOn { worker: Box<Process>, kill: usize },
     CoordinatorGoesOn { kill: usize },
     NodeStart { kill: usize, node: usize, roll: Option<Duration> },
+    Link(Broken),
+    Crashing(Crashing),
+    Gone(Gone),
+    DiskFree { kill: usize },
     Whole { kill: usize, until: Instant, roll: Option<(usize, Duration)> },
 }
 
@@ -132,7 +143,23 @@ impl Chaos {
                     Target::EveryServer if something_began || Instant::now() > until => {
                         return self.roll(0, planned.away).await.map(Some);
                     }
+                    Target::Link(place, partition) if something_began || Instant::now() > until => {
+                        return self.break_link(place, partition, planned.away).await.map(Some);
+                    }
+                    Target::Crash(crash) if something_began || Instant::now() > until => {
+                        return self.crash(crash).await.map(Some);
+                    }
+                    Target::Deleted(number) if something_began || Instant::now() > until => {
+                        return self.delete(number).await.map(Some);
+                    }
+                    Target::FullDisk if something_began || Instant::now() > until => {
+                        return self.fill_disk(planned.away).map(Some);
+                    }
                     Target::Coordinator
+                    | Target::FullDisk
+                    | Target::Deleted(_)
+                    | Target::Link(..)
+                    | Target::Crash(_)
                     | Target::PausedCoordinator
                     | Target::Broker
                     | Target::Leader(_)
@@ -159,6 +186,10 @@ impl Chaos {
             Due::NodeStart { kill, node, roll } => {
                 return self.start_node(kill, node, roll).await.map(Some);
             }
+            Due::DiskFree { kill } => self.free_disk(kill).await?,
+            Due::Gone(gone) => return self.look_at_gone(gone).await,
+            Due::Link(broken) => return self.look_at_link(broken),
+            Due::Crashing(crashing) => return self.go_on_crashing(crashing).await,
             Due::Whole { kill, until, roll } => return self.whole(kill, until, roll).await,
             Due::CoordinatorGoesOn { kill } => self.coordinator_goes_on(kill)?,
         }
@@ -170,11 +201,23 @@ impl Chaos {
         match target {
             Target::Worker(_) | Target::PausedWorker(_) => self.workers.is_empty(),
             // Somebody must be there to lead.
-            Target::Coordinator | Target::PausedCoordinator => self.deposed.is_some(),
-            // With two of them away nothing can be stored.
-            Target::Leader(_) | Target::StepDown(_) | Target::EveryServer => {
-                self.absent_node.is_some()
+            Target::Coordinator
+            | Target::PausedCoordinator
+            | Target::Link(Place::Coordinator(_), _) => self.deposed.is_some() || self.is_crashing,
+            Target::Crash(_) => self.is_crashing,
+            // What is gone cannot be deleted.
+            Target::Deleted(_) | Target::FullDisk => {
+                self.kills.iter().any(|kill| kill.back == i64::MAX)
             }
+            Target::Link(Place::Workers(_), _) => self
+                .kills
+                .iter()
+                .any(|kill| matches!(kill.victim, Victim::Absent(_)) && kill.back == i64::MAX),
+            // With two of them away nothing can be stored.
+            Target::Leader(_)
+            | Target::StepDown(_)
+            | Target::EveryServer
+            | Target::Link(Place::Server(_), _) => self.absent_node.is_some(),
             Target::Broker => {
                 let is_away = |kill: &Kill| kill.victim == Victim::Broker && kill.back == i64::MAX;
                 self.kills.iter().any(is_away)

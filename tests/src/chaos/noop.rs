@@ -82,7 +82,8 @@ impl Noop {
         let client = self.client.get_or_try_init(connect).await?;
         let names = Names::default();
         let subject = names.record(&task.cid, &self.manifest.id);
-        let found = last_messages(client, &names.record_stream(), &[subject.clone()]).await?;
+        let found =
+            last_messages(client, &names.record_stream(), std::slice::from_ref(&subject)).await?;
         let record = found.into_iter().next().context("no record")?.payload;
         let publisher = Publisher::open(client.clone()).await?;
         publisher.publish(subject, HeaderMap::new(), record).await?;

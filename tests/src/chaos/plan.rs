@@ -1,6 +1,10 @@
 //! What happens to whom and when: a list that follows from the seed; pure.
 
+mod faults;
+
 use std::time::Duration;
+
+pub use self::faults::{Faults, Links, Partition, Place};
 
 /// How often each kind of process is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -18,42 +22,6 @@ impl Counts {
     #[must_use]
     pub const fn total(self) -> usize {
         self.workers + self.coordinator + self.broker
-    }
-}
-
-/// How often something else happens than a kill.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Faults {
-    /// A worker is stopped for longer than the lease of its tasks, and goes on.
-    pub worker_pauses: usize,
-    /// The coordinator that leads is stopped for longer than its lease, and goes on.
-    pub coordinator_pauses: usize,
-    /// The server of a cluster that leads one of the streams is killed.
-    pub leader_kills: usize,
-    /// The leader of a stream, of a consumer or of all servers is told to step down.
-    pub step_downs: usize,
-    /// Every server of a cluster is stopped and started again, one after the other.
-    pub rolling_restarts: usize,
-}
-
-impl Faults {
-    /// All of them.
-    #[must_use]
-    pub const fn total(self) -> usize {
-        self.worker_pauses + self.coordinator_pauses + self.of_a_cluster()
-    }
-
-    /// Those that need a cluster.
-    #[must_use]
-    pub const fn of_a_cluster(self) -> usize {
-        self.leader_kills + self.step_downs + self.rolling_restarts
-    }
-
-    /// Whether a coordinator is away for so long that another one must be there.
-    #[must_use]
-    pub const fn depose(self) -> bool {
-        self.coordinator_pauses > 0
     }
 }
 
@@ -76,6 +44,23 @@ pub enum Target {
     StepDown(usize),
     /// Every server, one after the other.
     EveryServer,
+    /// The links at this place.
+    Link(Place, Partition),
+    /// The coordinator, right after a message.
+    Crash(Crash),
+    /// A consumer, or the stream of tasks, as this number says: it is deleted.
+    Deleted(usize),
+    /// The broker's disk.
+    FullDisk,
+}
+
+/// The moment at which a coordinator dies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crash {
+    /// After so many messages to the broker …
+    pub messages: u64,
+    /// … counted from its start, or from some time after.
+    pub from_start: bool,
 }
 
 /// One kill, or what else happens.
@@ -109,6 +94,21 @@ pub fn plan(
     targets.extend((0..faults.leader_kills).map(|_| Target::Leader(random.usize(..))));
     targets.extend((0..faults.step_downs).map(|_| Target::StepDown(random.usize(..))));
     targets.extend(vec![Target::EveryServer; faults.rolling_restarts]);
+    for _ in 0..faults.links.times {
+        let (place, partition) = (faults.links.place, faults.links.partition);
+        let place = place.unwrap_or_else(|| Place::any(random, faults.of_a_cluster() > 0));
+        let partition = partition.unwrap_or_else(|| Partition::any(random));
+        targets.push(Target::Link(place.numbered(random.usize(..)), partition));
+    }
+    targets.extend((0..faults.deletions).map(|_| Target::Deleted(random.usize(..))));
+    targets.extend(vec![Target::FullDisk; faults.full_disks]);
+    for _ in 0..faults.crashes {
+        let from_start = random.bool();
+        // Small numbers are likelier: more happens there.
+        let most = 1 << random.u32(0..=if from_start { 6 } else { 8 });
+        let messages = random.u64(1..=most);
+        targets.push(Target::Crash(Crash { messages, from_start }));
+    }
     let (first, last) = (executions / 50, (executions - executions / 10).max(1));
     let mut planned: Vec<Planned> = targets
         .into_iter()
@@ -123,7 +123,11 @@ pub fn plan(
                 | Target::PausedCoordinator
                 | Target::Leader(_)
                 | Target::StepDown(_)
-                | Target::EveryServer => Duration::ZERO,
+                | Target::EveryServer
+                | Target::Link(..)
+                | Target::Deleted(_)
+                | Target::FullDisk
+                | Target::Crash(_) => Duration::ZERO,
                 Target::Broker => millis(random, 100, 600),
             },
             away: match target {
@@ -132,7 +136,11 @@ pub fn plan(
                 Target::Broker | Target::Leader(_) | Target::EveryServer => {
                     millis(random, 200, 3_000)
                 }
-                Target::StepDown(_) => Duration::from_millis(100),
+                Target::StepDown(_) | Target::Crash(_) | Target::Deleted(_) => {
+                    Duration::from_millis(100)
+                }
+                Target::FullDisk => millis(random, 2_000, 8_000),
+                Target::Link(..) => faults.links.lasting(random),
                 // Longer than the lease of a task, and of the lead.
                 Target::PausedWorker(_) => millis(random, 8_500, 12_000),
                 Target::PausedCoordinator => millis(random, 5_500, 9_000),

@@ -28,7 +28,11 @@ pub fn recoveries(
         .iter()
         .filter_map(|kill| match kill.victim {
             Victim::Worker(pid) => Some((pid, kill)),
-            Victim::Coordinator | Victim::Broker | Victim::Absent(_) | Victim::Deposed => None,
+            Victim::Coordinator
+            | Victim::Broker
+            | Victim::Absent(_)
+            | Victim::Deposed
+            | Victim::Unreachable => None,
         })
         .collect();
     let broker = kills.iter().filter(|kill| kill.victim == Victim::Broker);

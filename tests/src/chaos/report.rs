@@ -40,6 +40,10 @@ pub struct Report {
     pub dead_letters: usize,
     /// Tasks that the coordinator missed and published again.
     pub repaired: usize,
+    /// How many settled files and tasks subscribers were told of more than once.
+    pub told_twice: usize,
+    /// How long coordinators that had died took until they asked for submissions again, shortest first.
+    pub ready_ms: Vec<u64>,
     /// The longest time in which nothing was written although there was work.
     pub stall_ms_max: u64,
     /// Tasks that killed workers were in the middle of.
@@ -87,6 +91,21 @@ impl Report {
                     faults.leader_kills, faults.step_downs, faults.rolling_restarts
                 ),
             ),
+            (
+                "links and others",
+                format!(
+                    "{} × link broken, {} × crash point, {} × deleted, {} × full disk",
+                    faults.links.times, faults.crashes, faults.deletions, faults.full_disks
+                ),
+            ),
+            (
+                "ready again",
+                format!(
+                    "p50 {} ms, p99 {} ms",
+                    percentile(&self.ready_ms, 50),
+                    percentile(&self.ready_ms, 99)
+                ),
+            ),
             ("executions", self.executions.to_string()),
             (
                 "of them again",
@@ -97,6 +116,7 @@ impl Report {
             ),
             ("lost", self.lost.to_string()),
             ("written twice", self.duplicates.to_string()),
+            ("told twice", self.told_twice.to_string()),
             ("not settled", self.unsettled.to_string()),
             ("left over", self.left_over.to_string()),
             ("dead letters", self.dead_letters.to_string()),
@@ -127,4 +147,11 @@ impl Report {
         }
         table
     }
+}
+
+/// The value that so many percent of those sorted do not exceed; 0 when there are none.
+#[must_use]
+pub fn percentile(sorted: &[u64], percent: usize) -> u64 {
+    let last = sorted.len().saturating_sub(1);
+    sorted.get((last * percent).div_ceil(100)).copied().unwrap_or(0)
 }

@@ -51,6 +51,8 @@ pub(super) struct Taken {
 pub(super) enum NotTaken {
     /// What it was decided by has changed meanwhile: to be decided anew.
     Changed,
+    /// The broker did not do its part; whoever asks again later may be let in.
+    NotNow(String),
     /// It may not serve, for these reasons.
     Refused(Vec<String>),
 }
@@ -63,6 +65,7 @@ impl NotTaken {
     pub(super) fn reasons(self) -> Vec<String> {
         match self {
             Self::Changed => vec![Self::CHANGED.to_owned()],
+            Self::NotNow(reason) => vec![reason],
             Self::Refused(reasons) => reasons,
         }
     }
@@ -72,6 +75,7 @@ impl From<NotKept> for NotTaken {
     fn from(error: NotKept) -> Self {
         match error {
             NotKept::Changed => Self::Changed,
+            NotKept::NotNow(reason) => Self::NotNow(reason),
             NotKept::Failed(reason) => Self::Refused(vec![reason]),
         }
     }
@@ -111,8 +115,7 @@ impl Registry {
             self.make_ready(state, &entry).await;
         }
         if !state.ready.contains(plugin) {
-            let reason = "its consumers could not be made; try again".to_owned();
-            return Err(NotTaken::Refused(vec![reason]));
+            return Err(NotTaken::NotNow("its consumers could not be made; try again".to_owned()));
         }
         state.removed.forget(plugin);
         Ok(Taken { granted, lane, serves })

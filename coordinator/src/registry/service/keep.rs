@@ -20,8 +20,17 @@ use crate::broker::json;
 pub(super) enum NotKept {
     /// Somebody else has changed it. What is there now has been read and acted on.
     Changed,
-    /// The broker did not take it.
+    /// The broker did not take it, and may do so later.
+    NotNow(String),
+    /// The broker does not take it.
     Failed(String),
+}
+
+impl NotKept {
+    fn by(error: &PublishError) -> Self {
+        let reason = Chain(error).to_string();
+        if error.is_retryable() { Self::NotNow(reason) } else { Self::Failed(reason) }
+    }
 }
 
 impl Registry {
@@ -41,7 +50,7 @@ impl Registry {
         publisher
             .publish(subject, HeaderMap::new(), json(&masked))
             .await
-            .map_err(|error| NotKept::Failed(Chain(&error).to_string()))?;
+            .map_err(|error| NotKept::by(&error))?;
         self.put_entry(state, &entry).await?;
         self.make_ready(state, &entry).await;
         let version = entry.manifest.version.to_string();
@@ -70,7 +79,7 @@ impl Registry {
                 let is_ours = state.entries.get(id) == Some(entry);
                 if is_ours { Ok(()) } else { Err(NotKept::Changed) }
             }
-            Err(error) => Err(NotKept::Failed(Chain(&error).to_string())),
+            Err(error) => Err(NotKept::by(&error)),
         }
     }
 
@@ -95,7 +104,7 @@ impl Registry {
         let stream = Names::bucket_stream(&bucket);
         let read = || last_messages(&self.broker.client, &stream, &filters);
         let found = self.broker.through(read).await;
-        let found = found.map_err(|error| NotKept::Failed(Chain(&error).to_string()))?;
+        let found = found.map_err(|error| NotKept::NotNow(Chain(&error).to_string()))?;
         match found.first().and_then(|stored| Some((stored.sequence, self.read_entry(stored)?))) {
             // It counts whatever its number is: a broker that has lost its last moments numbers anew.
             Some((sequence, (id, found))) => {

@@ -60,13 +60,18 @@ fn what_was_promised_passes() {
         assert_eq!(verdict.reexecutions, again, "{case}");
         assert!(verdict.bound >= again, "{case}: {}", verdict.bound);
     }
+    let taken_away = Seen { repaired: 3, may_repair: true, ..good() };
+    assert_eq!(judge(&taken_away).problems, [""; 0]);
 }
 
 #[test]
 fn every_breach_is_found() {
     type Edit = fn(&mut Seen);
-    let cases: [(&str, Edit); 16] = [
-        ("without a record although there was work", |seen| drop(seen.written_at.remove(2))),
+    let cases: [(&str, Edit); 17] = [
+        ("were told of again", |seen| seen.told_twice = 1),
+        ("without a record although there was work", |seen| {
+            seen.written_at.retain(|at| *at != 2 * SECOND + 10);
+        }),
         ("without a completed record", |seen| drop(seen.records.pop())),
         ("without a completed record", |seen| seen.records[3].2 = RecordStatus::Failed),
         ("nobody heard", |seen| seen.settled.retain(|cid, _| cid != "a")),
@@ -161,6 +166,7 @@ fn who_was_away_explains_what_it_held_and_what_it_does_when_it_comes_back() {
         ("long after it is back", absent(9), 9, back + 3 * SECOND, 0, false),
         ("the word of a deposed leader", Victim::Deposed, 9, back + SECOND, 1, true),
         ("while it is away", Victim::Deposed, 9, held, 0, false),
+        ("what it tried again", Victim::Unreachable, 9, held, 1, true),
         ("long after", Victim::Deposed, 9, back + 3 * SECOND, 0, false),
     ] {
         let verdict = judge(&away(victim, pid, later));

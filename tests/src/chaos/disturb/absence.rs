@@ -39,7 +39,11 @@ impl Chaos {
         Ok(())
     }
 
-    async fn kill(&mut self, mut process: Process, victim: Victim) -> anyhow::Result<()> {
+    pub(super) async fn kill(
+        &mut self,
+        mut process: Process,
+        victim: Victim,
+    ) -> anyhow::Result<()> {
         self.note_end(&mut process)?;
         let at = now();
         process.kill().await?;
@@ -92,7 +96,7 @@ impl Chaos {
     }
 
     /// Which of the coordinators has the lease; the first one when that cannot be read.
-    async fn leader(&self) -> usize {
+    pub(super) async fn leader(&self) -> usize {
         if self.coordinators.len() < 2 {
             return 0;
         }

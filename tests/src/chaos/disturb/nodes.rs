@@ -20,6 +20,13 @@ const WHOLE: Duration = Duration::from_secs(30);
 /// How long the servers may take to say who leads.
 const ANSWER: Duration = Duration::from_secs(2);
 
+impl Due {
+    /// Wait until every copy is up to date.
+    pub(super) fn whole(kill: usize) -> Self {
+        Self::Whole { kill, until: Instant::now() + WHOLE, roll: None }
+    }
+}
+
 impl Chaos {
     /// What a number stands for: the streams that everything goes through.
     fn streams(&self) -> [String; 4] {
@@ -86,8 +93,7 @@ impl Chaos {
         if let Ok(Err(error)) = timeout(ANSWER, asked).await {
             tracing::debug!(%error, "nobody stepped down");
         }
-        let until = Instant::now() + WHOLE;
-        Ok((Instant::now() + LOOK, Due::Whole { kill, until, roll: None }))
+        Ok((Instant::now() + LOOK, Due::whole(kill)))
     }
 
     /// Stops a server in good order; the others follow when it is back.

@@ -1,0 +1,78 @@
+//! Consumers and the stream of tasks, deleted while everything runs; the fleet makes them anew.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use broker_config::{Names, Queue};
+use futures_util::StreamExt as _;
+use tokio::time::Instant;
+
+use super::Due;
+use crate::chaos::GRAPH;
+use crate::chaos::check::{Kill, Victim};
+use crate::chaos::experiment::Chaos;
+use crate::chaos::now;
+
+/// How often is looked whether it is there again.
+const LOOK: Duration = Duration::from_millis(100);
+/// How long that may take.
+const MADE: Duration = Duration::from_secs(30);
+
+/// What was deleted.
+#[derive(Clone, Debug)]
+pub(super) struct Gone {
+    kill: usize,
+    stream: String,
+    /// `None` = the stream itself.
+    consumer: Option<String>,
+    until: Instant,
+}
+
+impl Chaos {
+    /// Deletes the consumer of a plugin's tasks, the coordinator's of submissions, or the stream of
+    /// tasks.
+    pub(super) async fn delete(&mut self, number: usize) -> anyhow::Result<(Instant, Due)> {
+        let (tasks, submissions) =
+            (self.fleet.names.task_stream(), self.fleet.names.submit_stream());
+        let (stream, consumer) = match GRAPH.get(number % (GRAPH.len() + 2)) {
+            Some((plugin, ..)) => (tasks, Some(Names::consumer(&plugin.parse()?, Queue::Fast))),
+            None if number.is_multiple_of(2) => {
+                let mut names = self.fleet.js.get_stream(&submissions).await?.consumer_names();
+                let name = names.next().await.context("no coordinator has a consumer")??;
+                (submissions, Some(name))
+            }
+            None => (tasks, None),
+        };
+        let kill = self.kills.len();
+        self.kills.push(Kill { victim: Victim::Broker, at: now(), back: i64::MAX });
+        let deleted = match &consumer {
+            Some(consumer) => format!("CONSUMER.DELETE.{stream}.{consumer}"),
+            None => format!("STREAM.DELETE.{stream}"),
+        };
+        self.fleet.api(&deleted, &serde_json::json!({})).await?;
+        self.done.deletions += 1;
+        self.may_repair |= consumer.is_none();
+        let until = Instant::now() + MADE;
+        Ok((Instant::now() + LOOK, Due::Gone(Gone { kill, stream, consumer, until })))
+    }
+
+    /// Waits until it is there again.
+    pub(super) async fn look_at_gone(
+        &mut self,
+        gone: Gone,
+    ) -> anyhow::Result<Option<(Instant, Due)>> {
+        let what = match &gone.consumer {
+            Some(consumer) => format!("CONSUMER.INFO.{}.{consumer}", gone.stream),
+            None => format!("STREAM.INFO.{}", gone.stream),
+        };
+        let is_there = self.fleet.api(&what, &serde_json::json!({})).await.is_ok();
+        if !is_there && Instant::now() < gone.until {
+            return Ok(Some((Instant::now() + LOOK, Due::Gone(gone))));
+        }
+        if !is_there {
+            self.problems.push(format!("{what}: not made anew in {MADE:?}"));
+        }
+        self.is_back(gone.kill);
+        Ok(None)
+    }
+}
