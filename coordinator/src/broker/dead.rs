@@ -177,23 +177,6 @@ impl Broker {
         }
     }
 
-    /// Writes the failed record; where the metadata of an earlier success makes it too large, that goes: the
-    /// task could be tried and given up on for ever.
-    async fn put_failed(
-        &self,
-        dead: &GiveUp,
-        present: Present,
-        headers: HeaderMap,
-    ) -> Result<u64, PublishError> {
-        let record = dead.record(present.record);
-        match self.put_record(&record, present.revision, headers.clone()).await {
-            Err(PublishError::TooLarge { .. }) => {
-                self.put_record(&dead.record(None), present.revision, headers).await
-            }
-            stored => stored,
-        }
-    }
-
     /// Writes what came of a version on trial; nobody else is told, for nothing follows from it.
     async fn give_up_trial(&self, dead: &GiveUp) -> Result<bool, GiveUpError> {
         let subject = self.names.trial(&dead.task.cid, &dead.task.plugin_id);
@@ -263,6 +246,23 @@ impl Broker {
     ) -> Result<u64, PublishError> {
         let subject = self.names.dead(letter.queue, &letter.plugin_id);
         self.publisher.publish(subject, headers, json(letter)).await
+    }
+
+    /// Writes the failed record; where the metadata of an earlier success makes it too large, that goes: the
+    /// task could be tried and given up on for ever.
+    async fn put_failed(
+        &self,
+        dead: &GiveUp,
+        present: Present,
+        headers: HeaderMap,
+    ) -> Result<u64, PublishError> {
+        let record = dead.record(present.record);
+        match self.put_record(&record, present.revision, headers.clone()).await {
+            Err(PublishError::TooLarge { .. }) => {
+                self.put_record(&dead.record(None), present.revision, headers).await
+            }
+            stored => stored,
+        }
     }
 
     /// Deletes a dead letter if it is still the one of this task's file and plugin.

@@ -99,7 +99,7 @@ impl Registry {
         match found.first().and_then(|stored| Some((stored.sequence, self.read_entry(stored)?))) {
             // It counts whatever its number is: a broker that has lost its last moments numbers anew.
             Some((sequence, (id, found))) => {
-                Box::pin(self.take_note(state, id, found, sequence)).await
+                Box::pin(self.take_note(state, id, found, sequence)).await;
             }
             None => drop(state.revisions.remove(id)),
         }
