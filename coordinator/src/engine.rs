@@ -176,7 +176,7 @@ impl Engine {
             Input::Event(event) => self.dispatcher.on_event(event, commands),
             Input::Opened { opening, records, reply } => {
                 let holds = self.dispatcher.holds(opening.id);
-                match self.replies.take(opening.clone(), reply, holds) {
+                match self.replies.take(&opening, reply, holds) {
                     Again::New => {}
                     Again::Open { place } => self.slots.release(place),
                     Again::Closing { place } => {

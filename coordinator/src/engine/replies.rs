@@ -42,11 +42,11 @@ impl<R> Replies<R> {
     /// Takes note of a delivery; of one that is not the first, only where to answer is new.
     /// `holds` = a run of it is open.
     #[must_use]
-    pub fn take(&mut self, opening: Arc<Opening>, reply: R, holds: bool) -> Again {
+    pub fn take(&mut self, opening: &Arc<Opening>, reply: R, holds: bool) -> Again {
         let known = self.in_hand.insert(opening.id, (opening.clone(), reply));
         let Some((known, _)) = known else { return Again::New };
         let place = known.queue;
-        if known.is_same(&opening) && !holds {
+        if known.is_same(opening) && !holds {
             Again::Closing { place }
         } else {
             Again::Open { place }

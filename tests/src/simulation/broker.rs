@@ -266,6 +266,10 @@ impl Broker {
         for sequence in &sequences {
             self.remove(stream, *sequence, Gone::Purged);
         }
+        let last = self.store(stream).last;
+        for consumer in self.consumers.values_mut().filter(|it| it.stream == stream) {
+            consumer.purged(beginning, last);
+        }
         sequences.len()
     }
 
@@ -273,7 +277,7 @@ impl Broker {
         let Some(message) = self.store(stream).remove(sequence) else { return false };
         if stream == Stream::Tasks && why == Gone::Answered {
             self.last_answered = Some(message.clone());
-        } else {
+        } else if why == Gone::Deleted {
             for consumer in self.consumers.values_mut().filter(|it| it.stream == stream) {
                 consumer.drop_held(sequence);
             }

@@ -112,7 +112,7 @@ impl Session {
             Input::Event(event) => dispatcher.on_event(event, commands),
             Input::Opened { opening, records, reply } => {
                 let holds = dispatcher.holds(opening.id);
-                let again = self.replies.borrow_mut().take(opening.clone(), reply, holds);
+                let again = self.replies.borrow_mut().take(&opening, reply, holds);
                 match again {
                     Again::New => {}
                     Again::Open { place } => self.release(place),

@@ -90,14 +90,27 @@ impl Consumer {
 
     /// A message that is held has gone: that is as good as an answer.
     pub(super) fn drop_held(&mut self, sequence: u64) {
-        if let Some(pending) = self.pending.get(&sequence) {
-            let number = pending.first;
-            self.done(sequence, number);
+        if self.pending.contains_key(&sequence) {
+            self.done(sequence);
         }
     }
 
-    fn done(&mut self, sequence: u64, number: u64) {
-        let number = self.pending.remove(&sequence).map_or(number, |pending| pending.first);
+    /// All that it could deliver was taken out; `last` is the last sequence of the stream.
+    pub(super) fn purged(&mut self, beginning: &str, last: u64) {
+        if self.beginning.starts_with(beginning) {
+            self.next = last + 1;
+            self.pending.clear();
+            self.again.clear();
+            self.delivered.clear();
+            self.floor = (self.deliveries, last);
+        }
+    }
+
+    fn done(&mut self, sequence: u64) {
+        self.delivered.remove(&sequence);
+        self.again.retain(|again| *again != sequence);
+        // Of what is not held any more, the floor knows nothing.
+        let Some(Pending { first: number, .. }) = self.pending.remove(&sequence) else { return };
         if self.pending.is_empty() {
             self.floor = (self.deliveries, self.next - 1);
         } else if number == self.floor.0 + 1 {
@@ -106,8 +119,6 @@ impl Consumer {
                 self.floor = (pending.first - 1, held - 1);
             }
         }
-        self.delivered.remove(&sequence);
-        self.again.retain(|again| *again != sequence);
     }
 }
 
@@ -213,7 +224,7 @@ impl Broker {
         }
         match answer {
             Answer::Ack | Answer::Term => {
-                consumer.done(sequence, reply.number);
+                consumer.done(sequence);
                 if matches!(stream, Stream::Submit | Stream::Tasks) {
                     self.remove(stream, sequence, Gone::Answered);
                 } else if let Some(message) = self.at(stream, sequence) {
