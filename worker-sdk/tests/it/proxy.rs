@@ -106,9 +106,19 @@ async fn pass_on(
             Holding::Behind(line) => Some(line.clone()),
             Holding::Nothing | Holding::Held => None,
         };
-        if let Some(length) = line.and_then(|line| length_to(&said[passed..], line.as_bytes())) {
-            to.write_all(&said[passed..passed + length]).await?;
+        if let Some(line) = line {
+            // Whole lines, for the one that is looked for may come in parts.
+            let Some(length) = said[passed..].iter().rposition(|&byte| byte == b'\n') else {
+                continue;
+            };
+            let lines = &said[passed..=passed + length];
+            let found = length_to(lines, line.as_bytes());
+            let length = found.unwrap_or(lines.len());
+            to.write_all(&lines[..length]).await?;
             passed += length;
+            if found.is_none() {
+                continue;
+            }
             holding.send_replace(Holding::Held);
             let mut held = holding.subscribe();
             drop(held.wait_for(|it| !matches!(it, Holding::Held)).await);

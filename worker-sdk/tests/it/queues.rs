@@ -3,6 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use broker_config::Queue;
 use tokio::time::{Instant, sleep};
 
@@ -118,13 +119,21 @@ async fn a_broker_that_stands_still_for_a_while_gives_nobody_more_than_it_can_ru
     });
     let alone = 1.try_into().ok();
     let worker = fleet.worker(script.clone(), |options| options.concurrency = alone).await?;
-    fleet.publish_many(Queue::Fast, "x", 20).await?;
-    script.begun(2).await?;
+    fleet.publish(Queue::Fast, &task("first")?).await?;
+    fleet.settled("first").await?;
 
     fleet.server.hang()?;
-    // A request that is not answered is late after one second, and surely over some time later.
+    // Several times as long as it takes until a request is late. All that was asked meanwhile is read
+    // when the broker goes on, as are these tasks.
     sleep(Duration::from_secs(9)).await;
+    for n in 0..20 {
+        let task = task(&format!("x-{n}"))?;
+        let subject = fleet.names.task(Queue::Fast, &fleet.manifest.id, &task.cid);
+        let body = serde_json::to_vec(&task)?.into();
+        fleet.client.publish_with_headers(subject, HeaderMap::new(), body).await?;
+    }
     fleet.server.go_on()?;
+    script.begun(2).await?;
     let mut most = 0;
     while fleet.open_tasks().await? > 0 {
         most = most.max(fleet.held().await?);

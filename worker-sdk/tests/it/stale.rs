@@ -146,9 +146,10 @@ async fn a_task_on_its_way_to_an_inbox_that_was_given_up_is_run() -> anyhow::Res
     proxy.hold_behind(format!("SUB {inbox}.* "));
     proxy.mend();
     proxy.held().await?;
-    fleet.publish(Queue::Fast, &task("x")?).await?;
-    let ask = r#"{"batch":1,"no_wait":true}"#;
+    let ask = r#"{"batch":1,"expires":10000000000}"#;
     fleet.client.publish_with_reply(next, format!("{inbox}.0"), ask.into()).await?;
+    fleet.client.flush().await?;
+    fleet.publish(Queue::Fast, &task("x")?).await?;
     eventually("the task to be sent there", async || matches!(fleet.held().await, Ok(1))).await?;
     // A dropped one would come again on time.
     sleep(LEASE / 3).await;
