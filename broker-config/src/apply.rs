@@ -318,6 +318,8 @@ fn config(spec: &StreamSpec) -> stream::Config {
         } else {
             spec.duplicate_window.min(spec.max_age)
         },
+        // A schedule takes the place of the one before, so that the server insists on it there.
+        allow_rollup: spec.allow_schedules,
         allow_direct: true,
         allow_message_ttl: spec.allow_ttl,
         allow_message_schedules: spec.allow_schedules,

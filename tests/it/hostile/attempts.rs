@@ -12,13 +12,20 @@ pub(super) struct Attempt {
     pub(super) reply: Option<String>,
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: String,
+    /// Whether nothing is looked at before the next one of its kind was sent, too.
+    pub(super) goes_on: bool,
 }
 
 impl Attempt {
     fn new(what: &str, subject: impl Into<String>, body: impl Into<String>) -> Self {
         let (subject, body) = (subject.into(), body.into());
         let what = format!("{what}: {subject}");
-        Self { what, subject, reply: None, headers: Vec::new(), body }
+        Self { what, subject, reply: None, headers: Vec::new(), body, goes_on: false }
+    }
+
+    fn and_so_on(mut self, goes_on: bool) -> Self {
+        self.goes_on = goes_on;
+        self
     }
 
     fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -115,12 +122,13 @@ fn answers(targets: &Targets) -> Vec<Attempt> {
             all.push(Attempt::new(&format!("answer {body}"), subject.clone(), body));
         }
     }
-    for sequence in 1..=*last_task {
-        for form in ["$JS.ACK.MF_TASKS", "$JS.ACK._.x.MF_TASKS"] {
-            let subject = format!("{form}.{HOSTILE}_fast.1.{sequence}.{sequence}.1.0");
-            for body in ["+ACK", "+TERM", "-NAK {\"delay\": 1}"] {
-                let what = format!("answer {body} with the sequence of another's task");
-                all.push(Attempt::new(&what, subject.clone(), body));
+    for form in ["$JS.ACK.MF_TASKS", "$JS.ACK._.x.MF_TASKS"] {
+        for body in ["-NAK {\"delay\": 1}", "+TERM", "+ACK"] {
+            let what = format!("answer {body} with the sequences of others' tasks");
+            for sequence in 1..=*last_task {
+                let subject = format!("{form}.{HOSTILE}_fast.1.{sequence}.{sequence}.1.0");
+                let attempt = Attempt::new(&what, subject, body);
+                all.push(attempt.and_so_on(sequence < *last_task));
             }
         }
     }
@@ -183,11 +191,12 @@ fn headers() -> Vec<Attempt> {
 /// shows when the victim goes on.
 fn message_ids(targets: &Targets) -> Vec<Attempt> {
     let mut all = Vec::new();
-    for sequence in 1..targets.last_task + 20 {
+    let last = targets.last_task + 20;
+    for sequence in 1..=last {
         for attempt in 1..=2 {
             let id = format!("failed.{sequence}.{attempt}");
             let own = Attempt::new("use up an id", "mf.signal.hostile.failed", FORGED);
-            all.push(own.with("Nats-Msg-Id", id));
+            all.push(own.with("Nats-Msg-Id", id).and_so_on(sequence < last));
         }
     }
     all

@@ -163,16 +163,11 @@ impl Stage {
         self.fleet.worker_with(manifest, script, |options| options.credentials = login).await
     }
 
-    /// The victim takes a task and holds it; says what a hostile plugin would have to know.
+    /// The victim takes a task and holds it; says what a hostile plugin would have to know. That one takes
+    /// its own, which is the newest, so that its word on older ones would count.
     pub(super) async fn hold(&self) -> anyhow::Result<Targets> {
-        let next = "$JS.API.CONSUMER.MSG.NEXT.MF_TASKS.victim_fast";
-        // Not a request of the library: what comes has the subject of the task, not of the inbox.
-        let inbox = self.victim.new_inbox();
-        let mut answers = self.victim.subscribe(inbox.clone()).await?;
-        let pull = r#"{"batch": 1, "no_wait": true}"#;
-        self.victim.publish_with_reply(next, inbox, pull.into()).await?;
-        let delivery = timeout(LIMIT, answers.next()).await?.context("a delivery")?;
-        let held = delivery.reply.context("where it is answered")?.to_string();
+        let held = delivery(&self.victim, "victim_fast").await?;
+        delivery(&self.hostile, "hostile_fast").await?;
         let held_sequence = held.split('.').nth(5).context("a sequence")?.parse()?;
         let last_task = self.fleet.state(&self.fleet.names.task_stream()).await?.1;
         Ok(Targets { held, held_sequence, last_task })
@@ -207,6 +202,17 @@ impl Stage {
         })
         .await
     }
+}
+
+/// Takes a task by hand; says where it is answered.
+async fn delivery(client: &Client, consumer: &str) -> anyhow::Result<String> {
+    // Not a request of the library: what comes has the subject of the task, not of the inbox.
+    let inbox = client.new_inbox();
+    let mut answers = client.subscribe(inbox.clone()).await?;
+    let next = format!("$JS.API.CONSUMER.MSG.NEXT.MF_TASKS.{consumer}");
+    client.publish_with_reply(next, inbox, r#"{"batch": 1, "expires": 5000000000}"#.into()).await?;
+    let delivery = timeout(LIMIT, answers.next()).await?.context("a delivery")?;
+    Ok(delivery.reply.context("where it is answered")?.to_string())
 }
 
 /// A fleet on a server that lets in whom `logins` says.

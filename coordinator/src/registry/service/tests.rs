@@ -100,8 +100,7 @@ impl Fleet {
     }
 
     async fn consumers(&self) -> anyhow::Result<usize> {
-        let all = self.store.consumers(&self.names.task_stream()).await?;
-        Ok(all.keys().filter(|name| Names::parse_consumer(name).is_some()).count())
+        Ok(self.store.consumers(&self.names.task_stream()).await?.len())
     }
 }
 
