@@ -10,6 +10,12 @@ use serde::{Deserialize, Serialize};
 /// The longest key, in bytes.
 pub const MAX_KEY_BYTES: usize = 512;
 
+/// How many arrays and objects of a value may lie within each other.
+///
+/// Readers give up on what nests deeper than 128, and a value travels inside records, tasks and
+/// signals: what is written must be readable wherever it comes to.
+pub const MAX_JSON_DEPTH: usize = 64;
+
 /// The path of one property, e.g. `fileinfo/streamdetails/video/0/codec`.
 ///
 /// One or more segments joined by `/`; no segment is empty and none holds a control character.
@@ -94,6 +100,12 @@ impl MetaValue {
         }
     }
 
+    /// Whether it nests deeper than [`MAX_JSON_DEPTH`], so that what holds it might not be read again.
+    #[must_use]
+    pub fn is_too_deep(&self) -> bool {
+        matches!(self, Self::Json(value) if !fits(value, MAX_JSON_DEPTH))
+    }
+
     /// The value as the flat text that seed-style consumers read: sets joined by `|`, JSON compact.
     #[must_use]
     pub fn to_flat(&self) -> String {
@@ -119,6 +131,17 @@ impl From<String> for MetaValue {
 
 /// The metadata of one file as one author wrote it, or merged.
 pub type MetaMap = BTreeMap<MetaKey, MetaValue>;
+
+/// Whether a value nests no deeper than this.
+fn fits(value: &serde_json::Value, depth: usize) -> bool {
+    use serde_json::Value;
+    let within = |inner: &Value| depth.checked_sub(1).is_some_and(|left| fits(inner, left));
+    match value {
+        Value::Array(items) => depth > 0 && items.iter().all(within),
+        Value::Object(fields) => depth > 0 && fields.values().all(within),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
 
 /// Whether `key` matches `pattern`: `*` and `{n}` stand for one segment (`{n}` for a number), and
 /// a `*` at the end for one or more.
@@ -174,6 +197,25 @@ mod tests {
             assert_eq!(value, expected, "{json}");
             assert_eq!(serde_json::to_string(&value).unwrap(), json);
         }
+    }
+
+    #[test]
+    fn what_nests_too_deep_to_be_read_again_is_known() {
+        for (depth, expected) in [
+            (0, false),
+            (1, false),
+            (MAX_JSON_DEPTH, false),
+            (MAX_JSON_DEPTH + 1, true),
+            (999, true),
+        ] {
+            let nest = |inner, _| serde_json::Value::Array(vec![inner]);
+            let value = MetaValue::Json((0..depth).fold(serde_json::json!(1), nest));
+            assert_eq!(value.is_too_deep(), expected, "{depth}");
+        }
+        let object = (0..=MAX_JSON_DEPTH)
+            .fold(serde_json::json!(1), |inner, _| serde_json::json!({ "a": inner }));
+        assert!(MetaValue::Json(object).is_too_deep());
+        assert!(!MetaValue::Text("[".repeat(100)).is_too_deep());
     }
 
     #[test]

@@ -137,6 +137,8 @@ impl RetryOptions {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn at(attempt: u32) -> NonZeroU32 {
@@ -177,6 +179,47 @@ mod tests {
         );
         assert_eq!(RetryPolicy::default().max_attempts.get(), 3);
         assert_eq!(RetryPolicy::default().delays_ms, [1_000, 2_000]);
+    }
+
+    proptest! {
+        /// Whatever an author writes: attempts end, delays are bounded and do not shrink.
+        #[test]
+        fn any_schedule_ends_and_is_bounded(
+            attempts in 1_u32..=u32::MAX, exponential: bool, first: u64, longest: u64,
+            listed in prop::option::of(prop::collection::vec(any::<u64>(), 0..6)), number in 1_u32..=u32::MAX,
+        ) {
+            let backoff = if exponential { Backoff::Exponential } else { Backoff::Fixed };
+            let options = RetryOptions {
+                max_attempts: at(attempts), backoff, initial_delay: first, max_delay: longest,
+                delays_ms: listed.clone(),
+            };
+            let policy = options.policy();
+            let number = at(number);
+            let is_last = number.get() >= attempts;
+            prop_assert_eq!(policy.verdict(FailureKind::Permanent, number), Verdict::GiveUp);
+            match policy.verdict(FailureKind::Retryable, number) {
+                Verdict::GiveUp => prop_assert!(is_last),
+                Verdict::Retry(delay) => prop_assert!(!is_last && !delay.is_zero() && delay <= LONGEST_NAK),
+                Verdict::RetryScheduled(delay) => prop_assert!(!is_last && delay > LONGEST_NAK),
+            }
+            match listed.filter(|list| !list.is_empty()) {
+                Some(list) => prop_assert_eq!(policy.delays_ms, list),
+                None => {
+                    prop_assert!((1..=32).contains(&policy.delays_ms.len()));
+                    prop_assert!(policy.delays_ms.is_sorted());
+                    prop_assert!(policy.delays_ms.iter().all(|delay| *delay <= longest));
+                    prop_assert_eq!(policy.delays_ms[0], first.min(longest));
+                }
+            }
+        }
+
+        /// A task says the same of its attempts to every worker that reads it.
+        #[test]
+        fn a_schedule_survives_the_wire(attempts in 1_u32..=u32::MAX, delays_ms: Vec<u64>) {
+            let policy = RetryPolicy { max_attempts: at(attempts), delays_ms };
+            let json = serde_json::to_string(&policy).unwrap();
+            prop_assert_eq!(serde_json::from_str::<RetryPolicy>(&json).unwrap(), policy);
+        }
     }
 
     #[test]

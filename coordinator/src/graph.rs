@@ -150,6 +150,8 @@ fn walk(
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A plugin for tests: `id`, priority, what it depends on.
@@ -231,6 +233,64 @@ pub(crate) mod tests {
             let expected: Vec<(String, String)> =
                 refusals.iter().map(|&(id, why)| (id.to_owned(), why.to_owned())).collect();
             assert_eq!(found, expected, "{case}");
+        }
+    }
+
+    /// Plugins `a` to `h` with priorities and dependencies among themselves and on `z`, which is nowhere.
+    fn plugins() -> impl Strategy<Value = Vec<PluginSpec>> {
+        let one = (10_u8..14, prop::collection::btree_set("[a-hz]", 0..3));
+        prop::collection::vec(one, 1..9).prop_map(|all| {
+            let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+            let of = |(id, (priority, needed)): (&str, &(u8, BTreeSet<String>))| {
+                spec(id, *priority, &needed.iter().map(String::as_str).collect::<Vec<_>>())
+            };
+            names.into_iter().zip(&all).map(of).collect()
+        })
+    }
+
+    proptest! {
+        /// Whatever depends on whatever: who can take part does, after all it needs, and the others
+        /// are told a way that leads nowhere or back.
+        #[test]
+        fn who_can_take_part_does_and_in_order(specs in plugins(), seed: u64) {
+            let (graph, refused) = Graph::build(specs.clone());
+
+            let mut placed: BTreeSet<PluginId> = BTreeSet::new();
+            for id in &graph.order {
+                let spec = specs.iter().find(|spec| spec.manifest.id == *id).unwrap();
+                prop_assert!(spec.manifest.dependencies.is_subset(&placed), "{} comes too early", id);
+                let ready = |other: &&PluginSpec| {
+                    let other = &other.manifest;
+                    !placed.contains(&other.id) && other.dependencies.is_subset(&placed)
+                };
+                let first = specs.iter().filter(ready).map(|s| (s.manifest.priority, &s.manifest.id)).min();
+                prop_assert_eq!(first, Some((spec.manifest.priority, id)));
+                let mut inputs = spec.manifest.dependencies.clone();
+                for needed in &spec.manifest.dependencies {
+                    inputs.extend(graph.nodes[needed].inputs.iter().cloned());
+                }
+                prop_assert_eq!(graph.nodes[id].inputs.iter().cloned().collect::<BTreeSet<_>>(), inputs);
+                placed.insert(id.clone());
+            }
+            for spec in &specs {
+                let Manifest { id, dependencies, .. } = &spec.manifest;
+                prop_assert_ne!(placed.contains(id), refused.contains_key(id), "{}", id);
+                prop_assert!(placed.contains(id) || !dependencies.is_subset(&placed), "{} is forgotten", id);
+            }
+            for refusal in refused.values() {
+                let (Refusal::Cycle(way) | Refusal::Unknown(way)) = refusal;
+                for step in way.windows(2) {
+                    let from = specs.iter().find(|spec| spec.manifest.id == step[0]).unwrap();
+                    prop_assert!(from.manifest.dependencies.contains(&step[1]), "{}", refusal);
+                }
+                let is_cycle = way.first() == way.last();
+                prop_assert_eq!(is_cycle, matches!(refusal, Refusal::Cycle(_)), "{}", refusal);
+            }
+
+            let mut shuffled = specs;
+            fastrand::Rng::with_seed(seed).shuffle(&mut shuffled);
+            let (again, refused_again) = Graph::build(shuffled);
+            prop_assert_eq!((again.order, refused_again), (graph.order, refused));
         }
     }
 }

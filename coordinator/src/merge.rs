@@ -189,7 +189,57 @@ mod tests {
         ]
     }
 
+    fn layer() -> impl Strategy<Value = (Vec<(String, MetaValue)>, Vec<String>)> {
+        let meta = prop::collection::vec(("[abc]", value()), 0..4);
+        (meta, prop::collection::vec("[abc]", 0..2))
+    }
+
+    fn of(
+        plugin: &str,
+        priority: u8,
+        (meta, hidden): &(Vec<(String, MetaValue)>, Vec<String>),
+    ) -> Source {
+        let meta: Vec<_> = meta.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+        let hidden: Vec<_> = hidden.iter().map(String::as_str).collect();
+        source(plugin, priority, &meta, &hidden)
+    }
+
     proptest! {
+        /// In whatever order records are read, people see the same, and the person's word stands.
+        #[test]
+        fn the_order_of_reading_says_nothing_and_the_person_has_the_last_word(
+            layers in prop::collection::vec((10_u8..14, layer()), 0..5), person in layer(), seed: u64,
+        ) {
+            let mut sources: Vec<Source> = layers
+                .iter()
+                .zip(["p", "q", "r", "s", "t"])
+                .map(|((priority, layer), plugin)| of(plugin, *priority, &(layer.0.clone(), Vec::new())))
+                .collect();
+            sources.push(of("user", 100, &person));
+            let shown = view(&sources);
+
+            fastrand::Rng::with_seed(seed).shuffle(&mut sources);
+            prop_assert_eq!(&view(&sources), &shown);
+
+            let user = sources.iter().find(|source| source.plugin.is_user()).unwrap();
+            for (key, value) in &user.record.meta {
+                match (value, &shown[key].value) {
+                    (MetaValue::Set(own), MetaValue::Set(all)) => prop_assert!(all.is_superset(own)),
+                    (own, seen) => prop_assert_eq!(own, seen),
+                }
+            }
+            for key in user.record.hidden.iter().filter(|key| !user.record.meta.contains_key(*key)) {
+                prop_assert!(!shown.contains_key(key), "{} is hidden", key);
+            }
+            for (key, merged) in &shown {
+                prop_assert!(!merged.from.is_empty());
+                for from in &merged.from {
+                    let author = sources.iter().find(|source| source.plugin == from.plugin);
+                    prop_assert!(author.is_some_and(|author| author.record.meta.contains_key(key)));
+                }
+            }
+        }
+
         /// What a task is given and what a person is shown follow the same rule.
         #[test]
         fn with_and_without_provenance_the_values_are_the_same(layers in prop::collection::vec(

@@ -15,6 +15,7 @@ mod docker;
 mod doctor;
 mod fleets;
 mod graph;
+mod hostile_http;
 mod incremental;
 mod internal;
 mod junk;

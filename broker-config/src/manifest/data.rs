@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Manifest;
-use crate::meta::{MetaKey, MetaMap, MetaValue, matches_pattern};
+use crate::meta::{MAX_JSON_DEPTH, MetaKey, MetaMap, MetaValue, matches_pattern};
 
 /// One key, or one family of keys, that a plugin writes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -66,6 +66,9 @@ impl Manifest {
         let Some(field) = self.data_field(key.as_str()) else {
             return Some(format!("key `{key}` is not in the dataSchema of {}", self.id));
         };
+        if value.is_too_deep() {
+            return Some(format!("key `{key}` nests deeper than {MAX_JSON_DEPTH}"));
+        }
         let (fits, wanted) = match field.kind {
             DataType::Json => (true, "json"),
             DataType::String => (matches!(value, MetaValue::Text(_)), "a string"),
@@ -100,6 +103,7 @@ mod tests {
         .unwrap();
         let text = || MetaValue::from("v");
         let set = || MetaValue::Set(["v".to_owned()].into());
+        let deep = (0..65).fold(serde_json::json!(1), |inner, _| serde_json::json!([inner]));
         for (key, value, problem) in [
             ("a", text(), None),
             ("a", set(), Some("must be a string")),
@@ -107,6 +111,7 @@ mod tests {
             ("s", text(), Some("must be an array")),
             ("j", MetaValue::Json(1.into()), None),
             ("j", text(), None),
+            ("j", MetaValue::Json(deep), Some("nests deeper than 64")),
             ("k/0/codec", text(), None),
             ("k/x/codec", text(), Some("not in the dataSchema")),
             ("f/1/x", text(), None),

@@ -1,7 +1,7 @@
 //! What workers report besides records, how they announce themselves, and what they obey.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::files::FilesOffer;
 use super::task::Task;
@@ -93,6 +93,7 @@ pub enum What {
     /// The task has got on.
     Progress {
         /// From 0 to 1.
+        #[serde(deserialize_with = "from_nothing_to_all")]
         fraction: f32,
         /// For people.
         note: String,
@@ -110,6 +111,12 @@ impl What {
             Self::Progress { .. } => PROGRESS,
         }
     }
+}
+
+/// Reads a share; what is beyond its bounds is taken for the nearer of them. A number that its type
+/// cannot hold would come out as none when the signal is written again.
+fn from_nothing_to_all<'de, D: Deserializer<'de>>(number: D) -> Result<f32, D::Error> {
+    f32::deserialize(number).map(|share| share.clamp(0.0, 1.0))
 }
 
 /// The request on `mf.signal.<plugin>.announce`, sent once connected and after every reconnect.

@@ -6,6 +6,10 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_saphyr::Spanned;
 
+/// Lists and maps within each other. A list of plugins needs half of it; each takes its part of the
+/// stack, and where that is used up, the whole fleet would end.
+const MAX_DEPTH: usize = 16;
+
 /// A value and the line it begins on.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -48,7 +52,11 @@ pub(super) struct Broken {
 /// Reads one document.
 pub(super) fn parse(text: &str) -> Result<Node, Broken> {
     // `no` and `off` stay texts: a language is not a truth value.
-    let options = serde_saphyr::options! { strict_booleans: true, with_snippet: false };
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
+    };
     match serde_saphyr::from_str_with_options::<Spanned<Raw>>(text, options) {
         Ok(root) => Ok(finish(root, text)),
         Err(error) => Err(Broken {
@@ -61,8 +69,10 @@ pub(super) fn parse(text: &str) -> Result<Node, Broken> {
 /// Says what is wrong; the library's own words are passed on only where they quote nothing of the
 /// file, which may hold secrets.
 fn reason(error: &serde_saphyr::Error) -> String {
-    use serde_saphyr::Error::{DuplicateMappingKey, ExternalMessage, MultipleDocuments};
-    if matches!(error, DuplicateMappingKey { .. }) {
+    use serde_saphyr::Error::{Budget, DuplicateMappingKey, ExternalMessage, MultipleDocuments};
+    if matches!(error, Budget { .. }) {
+        format!("nests deeper than {MAX_DEPTH}, or becomes too large by what it repeats")
+    } else if matches!(error, DuplicateMappingKey { .. }) {
         "a key is there twice".to_owned()
     } else if matches!(error, MultipleDocuments { .. }) {
         "only one document is allowed".to_owned()
@@ -211,6 +221,34 @@ mod tests {
                 "a": "é${X}", "b": "5", "c": ["q", "no", 7], "d": "text\n", "e": {"f": null}
             })
         );
+    }
+
+    #[test]
+    fn what_nests_too_deep_is_refused_before_the_stack_ends() {
+        let maps = |depth: usize| format!("{}1{}", "{a: ".repeat(depth), "}".repeat(depth));
+        let lists = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+        let blocks = |depth: usize| -> String {
+            (0..depth).map(|at| format!("{}a:\n", " ".repeat(at))).collect()
+        };
+        for (text, is_fine) in [
+            (maps(MAX_DEPTH), true),
+            (maps(MAX_DEPTH + 1), false),
+            (maps(50_000), false),
+            (lists(MAX_DEPTH), true),
+            (lists(50_000), false),
+            ("[".repeat(50_000), false),
+            ("- ".repeat(50_000), false),
+            (blocks(MAX_DEPTH), true),
+            (blocks(1_000), false),
+            ("a: &a\n  b: *a\n".to_owned(), false),
+            ("a: &a [*a]\n".to_owned(), false),
+        ] {
+            let shown: String = text.chars().take(40).collect();
+            // Half of what the threads of the fleet have.
+            let small = std::thread::Builder::new().stack_size(1 << 20);
+            let read = small.spawn(move || parse(&text).is_ok()).unwrap().join();
+            assert_eq!(read.ok(), Some(is_fine), "{shown}");
+        }
     }
 
     #[test]

@@ -9,10 +9,14 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use http_body_util::LengthLimitError;
 use tokio::time::timeout;
 
 use super::Limits;
 use super::problem::Problem;
+
+/// Bytes of what the library says of an error.
+const MOST_WORDS: usize = 4 << 10;
 
 /// The other end of the connection.
 #[derive(Clone, Copy, Debug)]
@@ -47,8 +51,11 @@ pub(super) async fn guard(
         }
         let body = match timeout(patience, to_bytes(body, body_bytes)).await {
             Ok(Ok(body)) => body,
-            // It broke off, or is longer than it may be; the first has nobody to tell.
-            Ok(Err(_)) => return Err(too_large()),
+            Ok(Err(error)) if is_length(&error) => return Err(too_large()),
+            Ok(Err(_)) => {
+                let detail = "the body breaks off, or is not sent as the head says";
+                return Err(Problem::bad_request(detail));
+            }
             Err(_) => {
                 let detail = "the body did not come in time";
                 return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, detail));
@@ -61,9 +68,33 @@ pub(super) async fn guard(
         })
     };
     match answered.await {
-        Ok(answer) => answer,
+        Ok(answer) => told(answer).await,
         Err(problem) => problem.into_response(),
     }
+}
+
+fn is_length(error: &axum::Error) -> bool {
+    std::error::Error::source(error).is_some_and(|source| source.is::<LengthLimitError>())
+}
+
+/// The library has errors of its own, e.g. of a path that is no text; they are told as all others.
+async fn told(answer: Response) -> Response {
+    let status = answer.status();
+    let kind = answer.headers().get(header::CONTENT_TYPE);
+    let is_text = kind.is_none_or(|kind| kind.as_bytes().starts_with(b"text/plain"));
+    if !is_text || !(status.is_client_error() || status.is_server_error()) {
+        return answer;
+    }
+    let (head, body) = answer.into_parts();
+    let words = to_bytes(body, MOST_WORDS).await.unwrap_or_default();
+    let words = String::from_utf8_lossy(&words).into_owned();
+    let mut answer = Problem::new(status, words).into_response();
+    for (name, value) in &head.headers {
+        if *name != header::CONTENT_TYPE && *name != header::CONTENT_LENGTH {
+            answer.headers_mut().append(name, value.clone());
+        }
+    }
+    answer
 }
 
 /// Whether the request is for us, and not made by a page of another origin.
@@ -73,6 +104,10 @@ fn addressed(headers: &HeaderMap, hosts: Option<&BTreeSet<String>>) -> Result<()
     if hosts.is_some_and(|hosts| !is_ours(name_of(host), hosts)) {
         let detail = format!("this is not `{}`", host.escape_debug());
         return Err(Problem::new(StatusCode::MISDIRECTED_REQUEST, detail));
+    }
+    // Of two, somebody on the way might have looked at the other one.
+    if headers.get_all(header::HOST).iter().count() > 1 {
+        return Err(Problem::bad_request("a request has one `Host`"));
     }
     // Only browsers send it, and only from pages.
     if headers.contains_key(header::ORIGIN) {

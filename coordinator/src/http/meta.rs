@@ -17,6 +17,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use broker_config::manifest::DataType;
+use broker_config::meta::MAX_JSON_DEPTH;
 use broker_config::{Cid, Manifest, MetaKey, MetaMap, MetaValue, Record};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -368,10 +369,20 @@ fn ended(no: NoAttempt) -> Problem {
 fn object(body: &[u8]) -> Result<Changes, Problem> {
     let fields: BTreeMap<String, Value> = serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request(format!("no JSON object of values: {error}")))?;
-    let read = |(key, value): (String, Value)| Ok((key.parse::<MetaKey>()?, value_of(value)));
-    let read: Result<Changes, broker_config::meta::InvalidMetaKey> =
-        fields.into_iter().map(read).collect();
-    read.map_err(|error| Problem::bad_request(error.to_string()))
+    let key = |key: String| {
+        key.parse::<MetaKey>().map_err(|error| Problem::bad_request(error.to_string()))
+    };
+    fields.into_iter().map(|(name, value)| Ok((key(name)?, read(value)?))).collect()
+}
+
+/// A value as it stands in JSON; `None` for null.
+fn read(json: Value) -> Result<Option<MetaValue>, Problem> {
+    let value = value_of(json);
+    // The record would be stored, and nobody could read it again.
+    if value.as_ref().is_some_and(MetaValue::is_too_deep) {
+        return Err(Problem::bad_request(format!("a value nests deeper than {MAX_JSON_DEPTH}")));
+    }
+    Ok(value)
 }
 
 /// Reads one value: a text, or JSON if it says so.
@@ -380,7 +391,7 @@ fn single(headers: &HeaderMap, body: &[u8]) -> Result<MetaValue, Problem> {
     if kind.is_some_and(|kind| kind.starts_with("application/json")) {
         let json = serde_json::from_slice(body)
             .map_err(|error| Problem::bad_request(format!("no JSON: {error}")))?;
-        return value_of(json).ok_or_else(|| Problem::bad_request("null is no value; use DELETE"));
+        return read(json)?.ok_or_else(|| Problem::bad_request("null is no value; use DELETE"));
     }
     let text = std::str::from_utf8(body)
         .map_err(|error| Problem::bad_request(format!("no UTF-8: {error}")))?;

@@ -288,3 +288,27 @@ async fn a_file_whose_id_is_any_text_is_reached() -> anyhow::Result<()> {
     assert_eq!(text(&send("GET", &spelled, &[], "").await?), "ö");
     Ok(())
 }
+
+#[tokio::test]
+async fn a_value_that_could_not_be_read_again_is_refused() -> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let (bench, _listening) = bench(&fleet).await?;
+    let json = [("content-type", "application/json")];
+    let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    assert_eq!(send("PUT", &bench.meta("film", "/title"), &[], "Mine").await?.status, 200);
+
+    // Up to 128 the JSON itself can be read; the record around it could not.
+    for (depth, expected) in [(65, 400), (126, 400), (128, 400), (64, 200)] {
+        let one = send("PUT", &bench.meta("film", "/j"), &json, &nested(depth)).await?;
+        assert_eq!(one.status, expected, "{depth}: {}", text(&one));
+        let many = format!("{{\"j\": {}}}", nested(depth));
+        let many = send("PATCH", &bench.meta("film", ""), &json, &many).await?;
+        assert_eq!(many.status, expected, "{depth}: {}", text(&many));
+    }
+
+    let seen = send("GET", &bench.meta("film", ""), &[], "").await?;
+    let seen: Value = serde_json::from_slice(&seen.body)?;
+    assert_eq!((&seen["title"], &seen["j"]), (&json!("Mine"), &json!(nested(64))));
+    assert_eq!(send("PUT", &bench.meta("film", "/title"), &[], "Mine, too").await?.status, 200);
+    Ok(())
+}

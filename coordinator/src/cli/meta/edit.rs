@@ -1,6 +1,7 @@
 //! `metafleet meta set`, `unset` and `add`
 
 use broker_config::MetaValue;
+use broker_config::meta::MAX_JSON_DEPTH;
 use jiff::Timestamp;
 
 use super::super::App;
@@ -32,8 +33,16 @@ pub(crate) async fn run(app: &App, file: &OneFile, changes: Vec<Change>) -> Resu
 pub(crate) fn value(values: Vec<String>, is_json: bool) -> Result<MetaValue, Failure> {
     let mut values = values.into_iter();
     match (values.next(), values.len()) {
-        (Some(text), 0) if is_json => serde_json::from_str(&text)
-            .map_err(|error| Failure::usage(format!("the value is not JSON: {error}"))),
+        (Some(text), 0) if is_json => {
+            let value: MetaValue = serde_json::from_str(&text)
+                .map_err(|error| Failure::usage(format!("the value is not JSON: {error}")))?;
+            // Nobody could read it again.
+            if value.is_too_deep() {
+                let rule = format!("the value nests deeper than {MAX_JSON_DEPTH}");
+                return Err(Failure::usage(rule));
+            }
+            Ok(value)
+        }
         (Some(_), _) if is_json => Err(Failure::usage("--json takes one value")),
         (Some(text), 0) => Ok(MetaValue::Text(text)),
         (first, _) => Ok(MetaValue::Set(first.into_iter().chain(values).collect())),
@@ -57,7 +66,8 @@ mod tests {
         ] {
             assert_eq!(value(list(&values), is_json).unwrap(), expected, "{values:?}");
         }
-        for values in [vec!["{"], vec!["1", "2"]] {
+        let deep = format!("{}1{}", "[".repeat(65), "]".repeat(65));
+        for values in [vec!["{"], vec!["1", "2"], vec![deep.as_str()]] {
             assert_eq!(value(list(&values), true).unwrap_err().exit, Exit::Usage);
         }
     }
