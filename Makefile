@@ -14,7 +14,7 @@ METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test schemathesis test-docker lint fmt-check clippy doc deny bench chaos overhead throughput scaffolds
+.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test schemathesis fuzz test-docker lint fmt-check clippy doc deny bench chaos overhead throughput scaffolds
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -78,6 +78,10 @@ test: tools build other-plugins ## run every test of every language
 
 schemathesis: run-tools build ## make up requests from the document of the API and hold the answers of a real fleet against it
 	@$(WITH_NATS) $(WITH_OPENAPI) "$$METAFLEET_TEST_OPENAPI" tests/openapi/contract.py
+
+SECONDS := 30
+fuzz: needs ## drive each fuzz target of tests/fuzz with libFuzzer: make fuzz SECONDS=600
+	@deploy/tools/fuzz.sh $(SECONDS)
 
 docker-tools: needs ## get what tests of containers need: a Docker engine, docker-compose, debootstrap, a registry
 	timeout 300 deploy/tools/docker-engine.sh

@@ -21,6 +21,7 @@ use broker_config::{FilesOffer, PluginId};
 
 use self::key::Key;
 use self::library::Libraries;
+pub use self::route::routes;
 use self::url::FilesUrl;
 use crate::config::private_file;
 use crate::http::{BindError, HttpOptions, Limits, Server};
@@ -78,7 +79,7 @@ pub async fn start(options: FilesOptions, store: &Store) -> Result<(Server, Offe
     }
     let secret = store.files_secret(&private_file::random_hex(key::BYTES)?).await?;
     let key = Arc::new(Key::new(secret));
-    let routes = route::routes(key.clone(), Libraries::new(roots));
+    let routes = routes(key.clone(), Libraries::new(roots));
     let http = HttpOptions {
         listen,
         // Each worker may know this machine by another name, and no page can show a token.

@@ -125,7 +125,7 @@ impl Server {
     ///
     /// [`BindError`], e.g. when another program has it.
     pub async fn bind(options: &HttpOptions, routes: Router) -> Result<Self, BindError> {
-        let HttpOptions { listen, or_any_port, hosts, any_host, limits } = options.clone();
+        let HttpOptions { listen, or_any_port, limits, .. } = *options;
         let failed = |source| BindError { address: listen, source };
         let listener = match TcpListener::bind(listen).await {
             Err(error) if or_any_port && error.kind() == io::ErrorKind::AddrInUse => {
@@ -135,12 +135,7 @@ impl Server {
             bound => bound.map_err(failed)?,
         };
         let address = listener.local_addr().map_err(failed)?;
-        let rules = Arc::new(guard::Rules { hosts: (!any_host).then_some(hosts), limits });
-        let router = routes
-            .fallback(async || Problem::not_found("there is no such route"))
-            .method_not_allowed_fallback(async || Problem::method_not_allowed())
-            .layer(middleware::from_fn_with_state(rules, guard::guard));
-        Ok(Self { listener, address, router, limits })
+        Ok(Self { listener, address, router: guarded(options, routes), limits })
     }
 
     /// Where it listens; the port may be another than was asked for.
@@ -189,6 +184,16 @@ impl Server {
             connections.shutdown().await;
         }
     }
+}
+
+/// The routes behind what every request goes through, as a server has them.
+pub fn guarded(options: &HttpOptions, routes: Router) -> Router {
+    let hosts = (!options.any_host).then(|| options.hosts.clone());
+    let rules = Arc::new(guard::Rules { hosts, limits: options.limits });
+    routes
+        .fallback(async || Problem::not_found("there is no such route"))
+        .method_not_allowed_fallback(async || Problem::method_not_allowed())
+        .layer(middleware::from_fn_with_state(rules, guard::guard))
 }
 
 async fn serve(stream: TcpStream, router: Router, limits: Limits, drain: CancellationToken) {

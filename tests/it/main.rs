@@ -14,6 +14,7 @@ mod connection;
 mod docker;
 mod doctor;
 mod fleets;
+mod fuzz;
 mod graph;
 mod hostile_http;
 mod incremental;

@@ -18,6 +18,7 @@ pub mod docker;
 pub mod eventually;
 pub mod far;
 pub mod fleet;
+pub mod fuzz;
 pub mod lead;
 pub mod nats;
 pub mod plugin;

@@ -35,8 +35,8 @@ struct Files {
     places: Arc<Semaphore>,
 }
 
-/// The route that sends files.
-pub(super) fn routes(key: Arc<Key>, libraries: Libraries) -> Router {
+/// The route that sends files of the libraries to whoever shows a token of the key.
+pub fn routes(key: Arc<Key>, libraries: Libraries) -> Router {
     let places = Arc::new(Semaphore::new(TRANSFERS));
     let files = Files { key, libraries: Arc::new(libraries), places };
     // Also answers HEAD.
