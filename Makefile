@@ -118,6 +118,8 @@ chaos-full: chaos ## every experiment: stopped processes, a cluster, cut links, 
 	@$(CHAOS) partitions --seed 42
 	@$(CHAOS) run --seed 42 --files 1000 $(NO_KILLS) --deletions 20
 	@$(CHAOS) run --seed 1 --seeds 20 --files 600 $(NO_KILLS) --crash-points 25
+	@if [ "$$(id -u)" = 0 ]; then $(CHAOS) run --seed 8 --files 600 $(NO_KILLS) --full-disks 2; \
+	else echo "a full disk needs root: left out"; fi
 
 simulate: ## the core in 1,000,000 simulated worlds
 	cargo build --locked --package integration-tests --bin metafleet-chaos

@@ -42,17 +42,15 @@ pub use submit::{file, json_of};
 pub use wire::Wire;
 
 /// Tests that keep both processors busy take one of these for as long as they run.
-static HEAVY: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(PLACES as usize);
-/// How many of them there are.
-const PLACES: u32 = 2;
+static HEAVY: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(2);
 
 /// Waits for a place among the heavy tests.
 pub async fn heavy() -> anyhow::Result<tokio::sync::SemaphorePermit<'static>> {
     Ok(HEAVY.acquire().await?)
 }
 
-/// Waits for all the places at once: a test that took them one by one could wait for ever for another
+/// Waits for both places at once: a test that took them one by one could wait for ever for another
 /// that does so, too.
 pub async fn heaviest() -> anyhow::Result<tokio::sync::SemaphorePermit<'static>> {
-    Ok(HEAVY.acquire_many(PLACES).await?)
+    Ok(HEAVY.acquire_many(2).await?)
 }
