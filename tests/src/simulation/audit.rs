@@ -91,14 +91,17 @@ impl Audit {
     ///
     /// What is wrong with it.
     pub(super) fn hear(&mut self, happening: Happening) -> Checked {
+        self.note(&happening);
         match happening {
             Happening::Stored { stream, message, scheduled } => match stream {
-                Stream::Submit => self.on_submission(&message),
                 Stream::Tasks => self.on_task(&message, scheduled),
                 Stream::Records => self.on_record(&message),
-                Stream::Signals => self.on_signal(&message),
                 Stream::Events => self.on_event(&message),
-                Stream::Dead | Stream::Advisories | Stream::Lease => Ok(()),
+                Stream::Submit
+                | Stream::Signals
+                | Stream::Dead
+                | Stream::Advisories
+                | Stream::Lease => Ok(()),
             },
             Happening::Removed { stream, message, why } => match stream {
                 Stream::Submit => self.on_submission_gone(&message),
@@ -117,29 +120,42 @@ impl Audit {
                 Ok(())
             }
             Happening::Acknowledged { stream, message } => self.on_acknowledged(stream, &message),
-            Happening::CameBack { stream, message } => {
-                if let (Stream::Tasks, Body::Task(task)) = (stream, &message.body) {
+            Happening::CameBack { .. } => Ok(()),
+        }
+    }
+
+    /// What is true whether or not it is right.
+    fn note(&mut self, happening: &Happening) {
+        match happening {
+            Happening::Stored { stream: Stream::Submit, message, .. } => {
+                self.on_submission(message);
+            }
+            Happening::Stored { stream: Stream::Signals, message, .. } => self.on_signal(message),
+            Happening::CameBack { message, .. } => {
+                if let Body::Task(task) = &message.body {
                     self.back.insert(task.task_id.clone());
                     let entry = (message.subject.clone(), task.clone());
                     self.tasks.insert(message.sequence, entry);
                 }
-                Ok(())
             }
+            Happening::Stored { .. }
+            | Happening::Removed { .. }
+            | Happening::Delivered { .. }
+            | Happening::Acknowledged { .. } => {}
         }
     }
 
-    fn on_submission(&mut self, message: &Message) -> Checked {
+    fn on_submission(&mut self, message: &Message) {
         if let Body::Submission(submission) = &message.body {
             let (submission, stored_at) = (submission.clone(), message.stored_at);
             let accepted = Accepted { submission, stored_at, has_ended: false };
             self.accepted.insert(message.sequence, accepted);
         }
-        Ok(())
     }
 
-    fn on_signal(&mut self, message: &Message) -> Checked {
-        let Body::Signal(signal) = &message.body else { return Ok(()) };
-        let Some((plugin, _)) = self.names.parse_signal(&message.subject) else { return Ok(()) };
+    fn on_signal(&mut self, message: &Message) {
+        let Body::Signal(signal) = &message.body else { return };
+        let Some((plugin, _)) = self.names.parse_signal(&message.subject) else { return };
         match &signal.what {
             What::Failed { task, .. } => {
                 self.failed.insert((plugin, task.task_id.clone()));
@@ -149,7 +165,6 @@ impl Audit {
             }
             What::Retrying { .. } | What::Progress { .. } => {}
         }
-        Ok(())
     }
 
     /// Whether a task has an outcome, or somebody has reported what is to become of it.
