@@ -67,6 +67,8 @@ pub(super) struct Headers {
     pub(super) attempts_used: u32,
     /// The dead letter that belongs to a record.
     pub(super) letter: Option<u64>,
+    /// The broker published it itself, because its time had come.
+    pub(super) scheduled: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -178,7 +180,7 @@ impl Broker {
         if self.is_full {
             return Err(Refused::Full);
         }
-        self.put(stream, subject, headers, body, false)
+        self.put(stream, subject, headers, body)
     }
 
     fn put(
@@ -187,9 +189,9 @@ impl Broker {
         subject: &str,
         headers: Headers,
         body: Body,
-        scheduled: bool,
     ) -> Result<u64, Refused> {
         let (now, stored_at) = (self.now, self.stamp());
+        let scheduled = headers.scheduled;
         let store = self.store(stream);
         if let Some(sequence) = headers.id.as_ref().and_then(|id| store.known(id, now)) {
             return Ok(sequence);
@@ -316,13 +318,13 @@ impl Broker {
         }
         while let Some(message) = self.store(Stream::Tasks).take_due(now) {
             let target = message.headers.schedule.clone().map(|(_, target)| target);
-            let headers =
-                Headers { attempts_used: message.headers.attempts_used, ..Headers::default() };
+            let attempts_used = message.headers.attempts_used;
+            let headers = Headers { attempts_used, scheduled: true, ..Headers::default() };
             let (stream, body) = (Stream::Tasks, message.body.clone());
             self.happenings.push(Happening::Removed { stream, message, why: Gone::Replaced });
             // Nothing is expected of the subject, so that it is stored whatever is there.
             if let Some(target) = target {
-                self.put(stream, &target, headers, body, true).ok();
+                self.put(stream, &target, headers, body).ok();
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::chaos::GRAPH;
 use crate::chaos::disk::Disk;
 use crate::chaos::ledger::Ledgers;
 use crate::chaos::net::{End, Net};
-use crate::chaos::plan::{Counts, Faults};
+use crate::chaos::plan::{Counts, Faults, Links};
 use crate::chaos::process::{Process, Starter};
 use crate::cluster::{Layout, NODES};
 use crate::{Cluster, Fleet, Server, within};
@@ -79,6 +79,7 @@ impl Chaos {
             })
             .await?;
         }
+        let links = Links { times: 0, ..options.faults.links };
         Ok(Self {
             ledgers: Ledgers::of(options.folder.clone()),
             options,
@@ -96,7 +97,7 @@ impl Chaos {
             workers,
             kills: Vec::new(),
             killed: Counts { workers: 0, coordinator: 0, broker: 0 },
-            done: Faults::default(),
+            done: Faults { links, ..Faults::default() },
             begun_kills: 0,
             problems: Vec::new(),
         })

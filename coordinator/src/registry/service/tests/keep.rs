@@ -51,7 +51,7 @@ async fn admit(registry: &Registry, state: &mut State, name: &str) -> Result<boo
     });
     let announce: Announce = serde_json::from_value(announce).unwrap();
     let taken = registry.admit(state, &p(), &announce).await;
-    taken.map(|taken| taken.granted.paused)
+    taken.map(|taken| taken.granted.paused).map_err(NotTaken::reasons)
 }
 
 /// A person pauses it.
