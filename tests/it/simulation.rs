@@ -14,7 +14,7 @@ const SEEDS: u64 = 20_000;
 /// Threads that play them.
 const THREADS: usize = 2;
 /// Seeds in which each rule that is broken on purpose must be noticed.
-const NOTICED_IN: u64 = 1_000;
+const NOTICED_IN: u64 = 5_000;
 /// How long all seeds may take.
 const LIMIT: Duration = Duration::from_secs(300);
 

@@ -149,7 +149,8 @@ pub struct Announce {
     pub route: Option<RouteName>,
 }
 
-/// The answer to an announcement; `Debug` shows no settings, for there are secrets among them.
+// `Debug` shows no settings, for there are secrets among them.
+/// The answer to an announcement.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum AnnounceReply {
@@ -184,7 +185,8 @@ pub enum AnnounceReply {
     },
 }
 
-/// A request on `mf.control.<plugin>` or `mf.control.<plugin>.<instance>`; `Debug` shows no settings.
+// `Debug` shows no settings.
+/// A request on `mf.control.<plugin>` or `mf.control.<plugin>.<instance>`.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Control {
