@@ -96,7 +96,11 @@ fn script(gate: &CancellationToken) -> Script {
 
 fn coordinator(fleet: &Fleet) -> anyhow::Result<(Home, Up)> {
     let home = Home::new()?.with_var("METAFLEET_LOG", "info");
-    let up = Up::start(&home, &["coordinator", "--nats", &fleet.server.url()])?;
+    // No plugins but those of the test.
+    let plugins = home.root().join("plugins");
+    std::fs::create_dir_all(&plugins)?;
+    let (server, plugins) = (fleet.server.url(), plugins.to_string_lossy());
+    let up = Up::start(&home, &["coordinator", "--nats", &server, "--plugin-dir", &plugins])?;
     Ok((home, up))
 }
 

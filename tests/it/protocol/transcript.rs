@@ -48,8 +48,15 @@ fn fits(line: &str, written: &str) -> bool {
     rest.ends_with(last)
 }
 
+/// The lines with something on them; headers, which come in any order, sorted.
 fn lines(text: &str) -> Vec<&str> {
-    text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect()
+    let mut lines: Vec<&str> =
+        text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    let is_header = |line: &str| line.starts_with("Nats-") && line.contains(": ");
+    for headers in lines.chunk_by_mut(|one, next| is_header(one) && is_header(next)) {
+        headers.sort_unstable();
+    }
+    lines
 }
 
 /// The folder of the tool: where `NATS_CLI` says, else where `make tools` puts it.
