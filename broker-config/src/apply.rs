@@ -155,6 +155,7 @@ pub async fn restore(
     for spec in &topology.streams {
         if find(js, &spec.name).await?.is_none() {
             js.create_stream(config(spec)).await.map_err(|e| refused("create", &spec.name, e))?;
+            keepers::apply(js, spec).await?;
             made.push(spec.name.clone());
         }
     }

@@ -38,6 +38,7 @@ def map_query(context, query):
 @schemathesis.hook
 def map_body(context, body):
     """A valid number of instances becomes a small one: a thousand processes would say nothing of the API."""
-    if isinstance(body, dict) and type(body.get("instances")) is int and 1 <= body["instances"] <= 1000:
-        body["instances"] = 1 + body["instances"] % 2
+    wanted = body.get("instances") if isinstance(body, dict) else None
+    if type(wanted) in (int, float) and 1 <= wanted <= 1000 and wanted == int(wanted):
+        body["instances"] = type(wanted)(1 + int(wanted) % 2)
     return body

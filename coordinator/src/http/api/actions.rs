@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use broker_config::PluginId;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Number, json};
 use tokio::time::timeout;
 
 use super::super::meta::json_answer;
@@ -44,7 +44,16 @@ pub(super) async fn restart(State(api): Shared, Path(id): Path<String>) -> Answe
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Scale {
-    instances: u32,
+    instances: Number,
+}
+
+/// A whole number, also one that is written as `2.0`: in JSON they are the same.
+fn whole(number: &Number) -> Option<u32> {
+    if let Some(number) = number.as_u64() {
+        return number.try_into().ok();
+    }
+    let number = number.as_f64().filter(|number| number.fract() == 0.0)?;
+    format!("{number:.0}").parse().ok()
 }
 
 pub(super) async fn scale(State(api): Shared, Path(id): Path<String>, body: Bytes) -> Answer {
@@ -59,7 +68,7 @@ pub(super) async fn scale(State(api): Shared, Path(id): Path<String>, body: Byte
         Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_fields(vec![field])
     };
     let wanted = serde_json::from_slice::<Scale>(&body).ok();
-    let count = wanted.and_then(|wanted| NonZeroU32::new(wanted.instances));
+    let count = wanted.and_then(|wanted| NonZeroU32::new(whole(&wanted.instances)?));
     let count = count.filter(|count| count.get() <= MAX_INSTANCES).ok_or_else(problem)?;
     api.change(&id, Change::Scale(count)).await
 }
@@ -126,6 +135,29 @@ fn refused(refusal: Refusal) -> Problem {
             let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
             let detail = format!("the settings are not valid: {}", all.join("; "));
             Problem::new(StatusCode::UNPROCESSABLE_ENTITY, detail).with_fields(fields.collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_whole_number_is_one_however_it_is_written() {
+        for (text, expected) in [
+            ("1", Some(1)),
+            ("649.0", Some(649)),
+            ("2e2", Some(200)),
+            ("0", Some(0)),
+            ("1.5", None),
+            ("-1", None),
+            ("-1.0", None),
+            ("4294967296", None),
+            ("1e300", None),
+        ] {
+            let number: Number = serde_json::from_str(text).unwrap();
+            assert_eq!(whole(&number), expected, "{text}");
         }
     }
 }
