@@ -175,19 +175,27 @@ mod tests {
         assert_eq!(text(ATTEMPTS_USED), "2");
     }
 
-    #[tokio::test]
-    async fn an_error_that_its_sender_has_not_cut_is_kept_cut() -> anyhow::Result<()> {
-        let (server, _store) = TestBroker::start().await?;
-        let broker = Broker::open(server.client().await?, Names::default()).await?;
-        let (metrics, journal) = (Arc::new(Metrics::default()), Journal::default());
+    /// An engine that nobody runs: what it is told stays in its inbox.
+    fn engine(
+        broker: &Broker,
+        metrics: &Arc<Metrics>,
+        journal: &Journal,
+    ) -> (Engine, EngineHandle) {
         let witness = Witness {
             presence: PresenceHandle::default(),
             journal: journal.clone(),
             lease: Duration::from_secs(9),
         };
         let slots = Arc::new(Slots::new(8, false));
-        let (_engine, engine) =
-            Engine::new(broker.clone(), slots, metrics.clone(), witness, Timing::default());
+        Engine::new(broker.clone(), slots, metrics.clone(), witness, Timing::default())
+    }
+
+    #[tokio::test]
+    async fn an_error_that_its_sender_has_not_cut_is_kept_cut() -> anyhow::Result<()> {
+        let (server, _store) = TestBroker::start().await?;
+        let broker = Broker::open(server.client().await?, Names::default()).await?;
+        let (metrics, journal) = (Arc::new(Metrics::default()), Journal::default());
+        let (_engine, engine) = engine(&broker, &metrics, &journal);
         let id = TaskId::derive(&"film".parse()?, &"p".parse()?, "f", 0);
         let signal = json!({
             "type": "metafleet.signal.v1", "taskId": id, "cid": "film", "queue": "fast",
@@ -217,14 +225,7 @@ mod tests {
         let (server, _store) = TestBroker::start().await?;
         let broker = Broker::open(server.client().await?, Names::default()).await?;
         let (metrics, journal) = (Arc::new(Metrics::default()), Journal::default());
-        let witness = Witness {
-            presence: PresenceHandle::default(),
-            journal: journal.clone(),
-            lease: Duration::from_secs(9),
-        };
-        let slots = Arc::new(Slots::new(8, false));
-        let (_engine, engine) =
-            Engine::new(broker.clone(), slots, metrics.clone(), witness, Timing::default());
+        let (_engine, engine) = engine(&broker, &metrics, &journal);
         let id = TaskId::derive(&"film".parse()?, &"p".parse()?, "f", 0);
         let task = json!({
             "type": "metafleet.task.v1", "taskId": id, "runId": 1, "pluginId": "p",

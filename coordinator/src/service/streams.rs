@@ -58,6 +58,9 @@ pub(super) async fn keep_streams(
         pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             pace.tick().await;
+            if !broker.may_write().await {
+                return;
+            }
             match broker.through(|| restore(&broker.js, &topology)).await {
                 Ok(made) if made.is_empty() => {}
                 Ok(made) => tracing::warn!(streams = ?made, "streams were gone and are made anew"),
