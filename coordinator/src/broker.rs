@@ -26,6 +26,9 @@ use crate::run::Trace;
 
 /// How often is looked whether the connection is another one.
 const LOOK: Duration = Duration::from_millis(50);
+/// How long a leader waits for the answer to one request: a server whose leader of a stream or a consumer is
+/// gone does not say so, and the next attempt finds the next one.
+const ANSWER: Duration = Duration::from_secs(3);
 /// How long a failed attempt waits for a connection before its error is the answer.
 const AWAY: Duration = Duration::from_secs(10);
 
@@ -61,7 +64,8 @@ impl Broker {
     #[must_use]
     pub fn under(&self, warrant: Warrant) -> Self {
         let publisher = self.publisher.under(warrant.clone());
-        Self { publisher, warrant: Some(warrant), ..self.clone() }
+        let js = jetstream::context::ContextBuilder::new().timeout(ANSWER).build(self.client.clone());
+        Self { js, publisher, warrant: Some(warrant), ..self.clone() }
     }
 
     /// Waits until things may be changed; `false` = never again, because another one may lead by now.

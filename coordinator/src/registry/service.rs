@@ -17,6 +17,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use self::declared::{Arriving, NotTaken, Taken};
+use self::openings::Openings;
 use self::transition::{Counted, Kept};
 use super::removed::{Process, Removed};
 use super::{Granted, Roster, Word, graph, may_still_come};
@@ -34,6 +35,7 @@ mod consumers;
 mod declared;
 mod keep;
 mod lanes;
+mod openings;
 #[cfg(test)]
 mod tests;
 mod transition;
@@ -82,7 +84,9 @@ struct State {
     /// The sequences of the keys of plugins, as they were read or written last; of removed ones, too.
     revisions: BTreeMap<PluginId, u64>,
     refused: BTreeMap<PluginId, Refusal>,
+    /// Those whose consumers are there.
     ready: BTreeSet<PluginId>,
+    openings: Openings,
     removed: Removed,
     versions: BTreeMap<PluginId, Kept>,
     counted: Counted,
@@ -122,6 +126,7 @@ impl Registry {
                     };
                     self.on_change(&mut state, &stored).await;
                 }
+                Some(opened) = state.openings.next() => self.on_opened(&mut state, opened).await,
                 _ = look.tick() => self.look_at_transitions(&mut state).await,
                 Ok(()) = self.word.changed() => {
                     let word = self.word.borrow_and_update().clone();
@@ -165,7 +170,7 @@ impl Registry {
             match read {
                 Some((id, Found::Known(mut entry))) => {
                     self.switch_off(state, &mut entry).await;
-                    self.make_ready(state, &entry).await;
+                    self.make_ready(state, &entry);
                     state.entries.insert(id, *entry);
                 }
                 Some((id, Found::Removed)) => self.find_removed(state, id).await,
@@ -183,6 +188,11 @@ impl Registry {
         // Who serves a route may not have been told of it while nobody led.
         let routed = state.word.routes().into_iter().map(|(id, _)| id).collect();
         self.ask_again(state, &all, &routed).await;
+        // Who announced itself to an earlier leader does not do so again by itself, and files wait for it.
+        let heard = self.heard.borrow().clone();
+        for id in state.word.expected.difference(&heard) {
+            self.ask_all(id).await;
+        }
         next
     }
 
@@ -231,7 +241,7 @@ impl Registry {
                 }
                 let version = &entry.manifest.version;
                 let is_moved = before.is_some_and(|before| before.manifest.version != *version);
-                self.make_ready(state, &entry).await;
+                self.make_ready(state, &entry);
                 state.entries.insert(id.clone(), *entry);
                 if is_moved {
                     // Who serves the version before would give all tasks back.
@@ -334,6 +344,10 @@ impl Registry {
             }
             match self.take_in(state, plugin, Arriving::of(announce)).await {
                 Err(NotTaken::Changed) if tries.next().is_some() => {}
+                Ok(_) if !self.is_open(state, plugin).await => {
+                    let reason = "its consumers could not be made yet; try again".to_owned();
+                    return Err(NotTaken::NotNow(reason));
+                }
                 taken => return taken,
             }
         }

@@ -1,4 +1,4 @@
-//! The consumers of plugins: made when a plugin comes, taken away with all its tasks when it goes.
+//! The consumers of plugins: begun when a plugin comes, taken away with all its tasks when it goes.
 
 use broker_config::read::last_messages;
 use broker_config::wire::event::Fact;
@@ -10,27 +10,31 @@ use super::{Registry, State};
 use crate::registry::removed::When;
 
 impl Registry {
-    /// Makes the consumers of a plugin's tasks; those that are there stay, with all that they hold.
-    /// What cannot be made is tried again at the next announcement.
-    pub(super) async fn make_ready(&self, state: &mut State, entry: &PluginEntry) {
+    /// Begins to make the consumers of a plugin's tasks, unless they are known to be there.
+    pub(super) fn make_ready(&self, state: &mut State, entry: &PluginEntry) {
         let id = &entry.manifest.id;
         let known = state.entries.get(id);
         let same = known.is_some_and(|known| known.manifest.retry == entry.manifest.retry);
         if same && state.ready.contains(id) {
             return;
         }
+        self.make_anew(state, entry);
+    }
+
+    /// Begins to make them also when they are known to be there: somebody may have deleted them.
+    pub(super) fn make_anew(&self, state: &mut State, entry: &PluginEntry) {
+        let id = &entry.manifest.id;
+        state.ready.remove(id);
         let routes = state.word.routes_of(id).iter().map(|route| Lane::Route(route.name));
-        for lane in std::iter::once(Lane::Main).chain(routes) {
-            if let Err(reason) = self.open_lane(state, &entry.manifest, lane).await {
-                return tracing::error!(reason, plugin.id = %id, %lane, "no tasks");
-            }
-        }
-        state.ready.insert(id.clone());
+        let lanes = std::iter::once(Lane::Main).chain(routes);
+        let specs = lanes.flat_map(|lane| self.consumers_of(state, &entry.manifest, lane)).collect();
+        state.openings.begin(&self.broker, id, specs);
     }
 
     /// A plugin was removed: its consumers and what waits for them go, open files go on without.
     pub(super) async fn take_out(&self, state: &mut State, id: &PluginId) {
         state.ready.remove(id);
+        state.openings.give_up(id);
         state.removed.note(id.clone(), When::Meanwhile, self.presence.of(id));
         self.clear(id).await;
     }

@@ -82,7 +82,7 @@ impl From<NotKept> for NotTaken {
 }
 
 impl Registry {
-    /// Keeps what a manifest says of a plugin, if it may serve, and makes its consumers.
+    /// Keeps what a manifest says of a plugin, if it may serve, and begins to make its consumers.
     pub(super) async fn take_in(
         &self,
         state: &mut State,
@@ -111,11 +111,7 @@ impl Registry {
             self.keep(state, entry, &granted.settings, present).await?;
         } else if let Some(entry) = state.entries.get(plugin).cloned() {
             // Perhaps it announces itself because somebody has deleted them.
-            state.ready.remove(plugin);
-            self.make_ready(state, &entry).await;
-        }
-        if !state.ready.contains(plugin) {
-            return Err(NotTaken::NotNow("its consumers could not be made; try again".to_owned()));
+            self.make_anew(state, &entry);
         }
         state.removed.forget(plugin);
         Ok(Taken { granted, lane, serves })

@@ -52,7 +52,7 @@ impl Registry {
             .await
             .map_err(|error| NotKept::by(&error))?;
         self.put_entry(state, &entry).await?;
-        self.make_ready(state, &entry).await;
+        self.make_ready(state, &entry);
         let version = entry.manifest.version.to_string();
         state.entries.insert(id.clone(), entry);
         self.publish_graph(state).await;

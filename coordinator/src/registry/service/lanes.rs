@@ -55,6 +55,22 @@ impl Registry {
         tracing::debug!(plugin.id = %id, sent = sent.is_ok(), "its instances ask what to do");
     }
 
+    /// The consumers of a lane.
+    pub(super) fn consumers_of(
+        &self,
+        state: &State,
+        manifest: &Manifest,
+        lane: Lane,
+    ) -> [TaskConsumerSpec; 2] {
+        let (id, names) = (&manifest.id, &self.broker.names);
+        let policy = state.word.policies.get(id).and_then(|policy| policy.retry.as_ref());
+        let attempts = policy.unwrap_or(&manifest.retry).max_attempts.get();
+        Queue::ALL.map(|queue| {
+            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
+            spec.in_lane(names, lane, id, queue)
+        })
+    }
+
     /// Makes the consumers of a lane; those that are there stay, with all that they hold.
     pub(super) async fn open_lane(
         &self,
@@ -62,17 +78,11 @@ impl Registry {
         manifest: &Manifest,
         lane: Lane,
     ) -> Result<(), String> {
-        let id = &manifest.id;
-        let policy = state.word.policies.get(id).and_then(|policy| policy.retry.as_ref());
-        let attempts = policy.unwrap_or(&manifest.retry).max_attempts.get();
-        for queue in Queue::ALL {
-            let names = &self.broker.names;
-            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
-            let spec = spec.in_lane(names, lane, id, queue);
+        for spec in self.consumers_of(state, manifest, lane) {
             if !self.broker.may_write().await {
                 return Err(DEPOSED.to_owned());
             }
-            let apply = || apply_consumer(&self.broker.js, names, &spec);
+            let apply = || apply_consumer(&self.broker.js, &self.broker.names, &spec);
             let made = self.broker.through(apply).await;
             made.map_err(|error| format!("its consumers could not be made: {}", Chain(&error)))?;
         }

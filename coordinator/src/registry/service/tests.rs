@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use anyhow::Context as _;
+use async_nats::jetstream::consumer::pull;
 use async_nats::{Client, HeaderMap};
 use broker_config::read::last_messages;
 use broker_config::wire::event::Event as Told;
+use broker_config::wire::signal::Control;
 use broker_config::{Cid, Manifest};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -200,4 +203,57 @@ async fn a_consumer_that_somebody_deleted_is_made_again_when_a_worker_misses_it(
 
     assert_eq!(fleet.consumers().await?, 2);
     lead.stop().await
+}
+
+#[tokio::test]
+async fn who_waits_for_consumers_that_cannot_be_made_waits_alone_and_is_called_when_they_are()
+-> anyhow::Result<()> {
+    let fleet = Fleet::start().await?;
+    let js = async_nats::jetstream::new(fleet.client.clone());
+    let lead = fleet.lead().await?;
+    let mut control = fleet.client.subscribe(fleet.names.control(&p())).await?;
+    // Of a stream of work each task has one consumer at most.
+    let in_the_way = pull::Config {
+        durable_name: Some("in-the-way".into()),
+        filter_subject: fleet.names.all_tasks(),
+        ..pull::Config::default()
+    };
+    js.create_consumer_on_stream(in_the_way, fleet.names.task_stream()).await?;
+
+    let asked = timeout(Duration::from_secs(4), fleet.announce(1)).await;
+
+    assert!(asked.is_err(), "a worker that is not answered asks again: {asked:?}");
+    let entry = fleet.store.plugin(&p()).await?;
+    assert!(entry.is_some(), "its tasks are published meanwhile");
+    js.delete_consumer_from_stream("in-the-way", fleet.names.task_stream()).await?;
+    let called = timeout(LIMIT, control.next()).await?.context("no message")?;
+    assert_eq!(serde_json::from_slice::<Control>(&called.payload)?, Control::Announce);
+    assert_eq!(fleet.announce(1).await?, Vec::<String>::new());
+    lead.stop().await
+}
+
+#[tokio::test]
+async fn a_new_leader_asks_those_that_it_waits_for() -> anyhow::Result<()> {
+    let fleet = Fleet::start().await?;
+    let mut control = fleet.client.subscribe(fleet.names.control(&p())).await?;
+    fleet.client.flush().await?;
+    let options = CoordinatorOptions {
+        word: Word { expected: [p()].into(), ..Word::default() },
+        ..CoordinatorOptions::default()
+    };
+    let (coordinator, handle) = Coordinator::new(fleet.server.client().await?, options);
+    let stop = CancellationToken::new();
+    let mut parts = JoinSet::new();
+    parts.spawn({
+        let stop = stop.clone();
+        async move { coordinator.run(stop).await.unwrap() }
+    });
+
+    let called = timeout(LIMIT, control.next()).await?.context("no message")?;
+
+    assert_eq!(serde_json::from_slice::<Control>(&called.payload)?, Control::Announce);
+    fleet.announce(1).await?;
+    let mut phase = handle.phase();
+    timeout(LIMIT, phase.wait_for(|phase| *phase == Phase::Leading)).await??;
+    Lead { stop, parts }.stop().await
 }

@@ -24,8 +24,7 @@ impl Registry {
         for id in &differs {
             let Some(mut entry) = state.entries.get(id).cloned() else { continue };
             self.switch_off(state, &mut entry).await;
-            state.ready.remove(id);
-            self.make_ready(state, &entry).await;
+            self.make_anew(state, &entry);
             state.entries.insert(id.clone(), entry);
         }
         self.publish_graph(state).await;
