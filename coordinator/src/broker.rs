@@ -64,7 +64,8 @@ impl Broker {
     #[must_use]
     pub fn under(&self, warrant: Warrant) -> Self {
         let publisher = self.publisher.under(warrant.clone());
-        let js = jetstream::context::ContextBuilder::new().timeout(ANSWER).build(self.client.clone());
+        let js =
+            jetstream::context::ContextBuilder::new().timeout(ANSWER).build(self.client.clone());
         Self { js, publisher, warrant: Some(warrant), ..self.clone() }
     }
 

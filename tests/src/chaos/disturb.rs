@@ -95,6 +95,7 @@ impl Chaos {
             }
             Due::Kill(planned) => {
                 self.begun_kills += 1;
+                self.strikes_cluster |= planned.target.is_of_cluster();
                 if planned.target != Target::Broker {
                     let until = Instant::now() + WAIT;
                     let next = Due::KillInTheMiddle { planned, begun, until };
@@ -108,8 +109,12 @@ impl Chaos {
             }
             Due::KillInTheMiddle { planned, begun: before, until } => {
                 let something_began = begun > before;
+                // A cluster is struck again only when the fleet has gone on after the last time: what it
+                // takes to do so is what is to be seen, and no fleet goes on while nothing may be stored.
+                let is_time =
+                    something_began || Instant::now() > until && !planned.target.is_of_cluster();
                 match planned.target {
-                    _ if self.must_wait(planned.target) => {}
+                    target if !target.is_of_cluster() && self.must_wait(target) => {}
                     Target::Worker(number) => {
                         let number = number % self.workers.len();
                         let pid = self.workers.get(number).map(|worker| worker.pid);
@@ -126,33 +131,33 @@ impl Chaos {
                             return self.pause_worker(number, planned.away).map(Some);
                         }
                     }
-                    Target::Coordinator if something_began || Instant::now() > until => {
+                    Target::Coordinator if is_time => {
                         return self.kill_coordinator().await.map(|()| None);
                     }
-                    Target::PausedCoordinator if something_began || Instant::now() > until => {
+                    Target::PausedCoordinator if is_time => {
                         return self.pause_coordinator(planned.away).await.map(Some);
                     }
-                    Target::Leader(number) if something_began || Instant::now() > until => {
+                    Target::Leader(number) if is_time => {
                         if let Some(next) = self.kill_leader(number, planned.away).await? {
                             return Ok(Some(next));
                         }
                     }
-                    Target::StepDown(number) if something_began || Instant::now() > until => {
+                    Target::StepDown(number) if is_time => {
                         return self.step_down(number).await.map(Some);
                     }
-                    Target::EveryServer if something_began || Instant::now() > until => {
+                    Target::EveryServer if is_time => {
                         return self.roll(0, planned.away).await.map(Some);
                     }
-                    Target::Link(place, partition) if something_began || Instant::now() > until => {
+                    Target::Link(place, partition) if is_time => {
                         return self.break_link(place, partition, planned.away).await.map(Some);
                     }
-                    Target::Crash(crash) if something_began || Instant::now() > until => {
+                    Target::Crash(crash) if is_time => {
                         return self.crash(crash).await.map(Some);
                     }
-                    Target::Deleted(number) if something_began || Instant::now() > until => {
+                    Target::Deleted(number) if is_time => {
                         return self.delete(number).await.map(Some);
                     }
-                    Target::FullDisk if something_began || Instant::now() > until => {
+                    Target::FullDisk if is_time => {
                         return self.fill_disk(planned.away).map(Some);
                     }
                     Target::Coordinator
@@ -199,6 +204,8 @@ impl Chaos {
     /// Whether there is nobody to kill just now.
     fn must_wait(&self, target: Target) -> bool {
         match target {
+            // One after the other; files for the next one are handed in when it is its turn.
+            _ if target.is_of_cluster() => self.strikes_cluster,
             Target::Worker(_) | Target::PausedWorker(_) => self.workers.is_empty(),
             // Somebody must be there to lead.
             Target::Coordinator
@@ -213,11 +220,10 @@ impl Chaos {
                 .kills
                 .iter()
                 .any(|kill| matches!(kill.victim, Victim::Absent(_)) && kill.back == i64::MAX),
-            // With two of them away nothing can be stored.
             Target::Leader(_)
             | Target::StepDown(_)
             | Target::EveryServer
-            | Target::Link(Place::Server(_), _) => self.absent_node.is_some(),
+            | Target::Link(Place::Server(_), _) => false,
             Target::Broker => {
                 let is_away = |kill: &Kill| kill.victim == Victim::Broker && kill.back == i64::MAX;
                 self.kills.iter().any(is_away)

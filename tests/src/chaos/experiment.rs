@@ -133,8 +133,8 @@ pub(super) struct Chaos {
     pub(super) is_crashing: bool,
     /// How long coordinators took to be ready.
     pub(super) ready_ms: Vec<u64>,
-    /// Which of its servers is away, or may not be disturbed.
-    pub(super) absent_node: Option<usize>,
+    /// Whether a fault of it is on: with two servers away nothing can be stored.
+    pub(super) strikes_cluster: bool,
     pub(super) starter: Starter,
     pub(super) coordinators: Vec<Process>,
     /// Which of them is stopped.

@@ -54,6 +54,28 @@ pub enum Target {
     FullDisk,
 }
 
+impl Target {
+    /// Whether it needs a cluster, and a whole one.
+    #[must_use]
+    pub const fn is_of_cluster(self) -> bool {
+        match self {
+            Self::Leader(_)
+            | Self::StepDown(_)
+            | Self::EveryServer
+            | Self::Link(Place::Server(_), _) => true,
+            Self::Worker(_)
+            | Self::Coordinator
+            | Self::Broker
+            | Self::PausedWorker(_)
+            | Self::PausedCoordinator
+            | Self::Link(Place::Coordinator(_) | Place::Workers(_), _)
+            | Self::Crash(_)
+            | Self::Deleted(_)
+            | Self::FullDisk => false,
+        }
+    }
+}
+
 /// The moment at which a coordinator dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crash {

@@ -27,7 +27,8 @@ impl Registry {
         state.ready.remove(id);
         let routes = state.word.routes_of(id).iter().map(|route| Lane::Route(route.name));
         let lanes = std::iter::once(Lane::Main).chain(routes);
-        let specs = lanes.flat_map(|lane| self.consumers_of(state, &entry.manifest, lane)).collect();
+        let specs =
+            lanes.flat_map(|lane| self.consumers_of(state, &entry.manifest, lane)).collect();
         state.openings.begin(&self.broker, id, specs);
     }
 

@@ -22,8 +22,8 @@ use crate::broker::api::DEPOSED;
 
 /// How many are made at the same time.
 const AT_ONCE: usize = 16;
-/// How long one may take before it is tried again.
-const LIMIT: Duration = Duration::from_secs(3);
+/// How long one may take, with a connection that comes and goes, before it is tried again.
+const LIMIT: Duration = Duration::from_secs(6);
 /// Pause before the second attempt; each one is twice as long as the one before.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest pause.
@@ -118,7 +118,7 @@ async fn open(broker: &Broker, id: &PluginId, specs: &[TaskConsumerSpec], at_onc
         let all = specs.iter().map(|spec| make(broker, spec, at_once));
         let Err(reason) = try_join_all(all).await else { return };
         if reason != told {
-            tracing::error!(reason, plugin.id = %id, "no tasks for now: its consumers cannot be made");
+            tracing::warn!(reason, plugin.id = %id, "no tasks yet: its consumers cannot be made, trying again");
             told = reason;
         }
         if !broker.may_write().await {
@@ -130,11 +130,7 @@ async fn open(broker: &Broker, id: &PluginId, specs: &[TaskConsumerSpec], at_onc
 }
 
 /// Makes a consumer; one that is there stays, with all that it holds.
-async fn make(
-    broker: &Broker,
-    spec: &TaskConsumerSpec,
-    at_once: &Semaphore,
-) -> Result<(), String> {
+async fn make(broker: &Broker, spec: &TaskConsumerSpec, at_once: &Semaphore) -> Result<(), String> {
     let _permit = at_once.acquire().await.map_err(|error| error.to_string())?;
     if !broker.may_write().await {
         return Err(DEPOSED.to_owned());

@@ -45,10 +45,7 @@ impl Chaos {
                 let its = self.workers.iter().filter(|worker| worker.url == url);
                 (place, Victim::Absent(its.map(|worker| worker.pid).collect()))
             }
-            Place::Server(number) => {
-                self.absent_node = Some(number);
-                (place, Victim::Broker)
-            }
+            Place::Server(_) => (place, Victim::Broker),
         };
         let kill = self.kills.len();
         self.kills.push(Kill { victim, at: now(), back: i64::MAX });

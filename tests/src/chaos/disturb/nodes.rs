@@ -45,15 +45,14 @@ impl Chaos {
         let cluster = self.cluster.as_ref().context("a cluster")?;
         let leader = timeout(ANSWER, cluster.leader(&self.fleet.js, stream)).await;
         let Ok(Ok(Some(node))) = leader else { return Ok(None) };
-        let kill = self.away(node);
+        let kill = self.away();
         self.done.leader_kills += 1;
         self.node(node)?.kill()?;
         Ok(Some((Instant::now() + away, Due::NodeStart { kill, node, roll: None })))
     }
 
     /// Notes that a server is away from now on.
-    fn away(&mut self, node: usize) -> usize {
-        self.absent_node = Some(node);
+    fn away(&mut self) -> usize {
         self.kills.push(Kill { victim: Victim::Broker, at: now(), back: i64::MAX });
         self.kills.len() - 1
     }
@@ -67,7 +66,6 @@ impl Chaos {
     pub(super) async fn step_down(&mut self, number: usize) -> anyhow::Result<(Instant, Due)> {
         let kill = self.kills.len();
         self.kills.push(Kill { victim: Victim::Broker, at: now(), back: i64::MAX });
-        self.absent_node = Some(NODES);
         self.done.step_downs += 1;
         let (which, of) = (number % 3, number / 3);
         let streams = self.streams();
@@ -102,7 +100,7 @@ impl Chaos {
         node: usize,
         away: Duration,
     ) -> anyhow::Result<(Instant, Due)> {
-        let kill = self.away(node);
+        let kill = self.away();
         self.node(node)?.stop().await?;
         Ok((Instant::now() + away, Due::NodeStart { kill, node, roll: Some(away) }))
     }
@@ -138,14 +136,12 @@ impl Chaos {
             self.problems.push(format!("copies were not up to date {WHOLE:?} after a fault"));
         }
         self.is_back(kill);
-        self.absent_node = None;
         match roll {
-            Some((node, away)) if node < NODES => self.roll(node, away).await.map(Some),
-            Some(_) => {
-                self.done.rolling_restarts += 1;
-                Ok(None)
-            }
-            None => Ok(None),
+            Some((node, away)) if node < NODES => return self.roll(node, away).await.map(Some),
+            Some(_) => self.done.rolling_restarts += 1,
+            None => {}
         }
+        self.strikes_cluster = false;
+        Ok(None)
     }
 }

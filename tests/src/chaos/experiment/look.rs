@@ -30,9 +30,11 @@ impl Chaos {
         let (mut repaired, mut work, mut written_at) = (0, Vec::new(), Vec::new());
         let handed = handed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut told, mut told_twice) = (BTreeSet::new(), 0);
+        let mut outcomes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
         for stored in fleet.stored(&fleet.names.event_stream()).await.context("read the events")? {
             let event: Event = serde_json::from_slice(&stored.payload)?;
-            if let Fact::TaskSettled { revision, .. } = &event.what {
+            if let Fact::TaskSettled { cid, plugin_id, revision, .. } = &event.what {
+                outcomes.entry(format!("{cid}.{plugin_id}")).or_default().push(*revision);
                 told_twice += usize::from(!told.insert(("record", *revision)));
             }
             if let Fact::FileSettled { cid, run_id, .. } = &event.what {
@@ -54,6 +56,9 @@ impl Chaos {
             written_at.push(stored_at(&stored) / 1_000);
             records.push((address.cid.to_string(), address.plugin.to_string(), record.status));
         }
+        outcomes.retain(|_, revisions| revisions.len() > 1);
+        let outcomes: String = outcomes.iter().map(|found| format!("{found:?}\n")).collect();
+        std::fs::write(self.options.folder.join("again.txt"), outcomes)?;
         self.ledgers.read()?;
         let kills: String = self.kills.iter().map(|kill| format!("{kill:?}\n")).collect();
         std::fs::write(self.options.folder.join("kills.txt"), kills)?;

@@ -87,7 +87,7 @@ impl Chaos {
             cluster,
             disk,
             net,
-            absent_node: None,
+            strikes_cluster: false,
             may_repair: false,
             is_crashing: false,
             ready_ms: Vec::new(),
