@@ -34,6 +34,7 @@ mod parts;
 mod tests;
 
 use self::adopt::Shadow;
+pub use self::adopt::seen;
 pub use self::parts::{InFlight, KnownRecord, Left, Opening, Trace};
 
 /// Where a plugin stands in a run.
