@@ -11,6 +11,7 @@ mod replies;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod underway;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub use self::replies::{Again, Replies};
+use self::underway::Underway;
 use crate::advisories::Witness;
 use crate::broker::Broker;
 use crate::broker::deliver::{Answer, answer};
@@ -72,6 +74,7 @@ struct Shared {
     inputs: mpsc::Sender<Input>,
     witness: Witness,
     metrics: Arc<Metrics>,
+    underway: Underway,
 }
 
 /// Owns all runs.
@@ -135,8 +138,9 @@ impl Engine {
         let (inputs, inbox) = mpsc::channel(INBOX);
         let (numbers, watched) = watch::channel(Numbers::default());
         let (graph, known) = watch::channel(Arc::default());
+        let underway = Underway::default();
         let shared =
-            Arc::new(Shared { broker, inputs: inputs.clone(), witness, metrics });
+            Arc::new(Shared { broker, inputs: inputs.clone(), witness, metrics, underway });
         let engine = Self {
             dispatcher: Dispatcher::new(Arc::new(Graph::default()), timing),
             inbox,
@@ -231,7 +235,9 @@ impl Engine {
         match command {
             Command::Publish { opening, queue, task, inherited } => {
                 self.shared.metrics.published(&task.plugin_id);
+                let underway = shared.underway.begin(opening.id, &task.plugin_id);
                 self.effects.spawn(async move {
+                    let _underway = underway;
                     shared.publish(opening, queue, task, inherited).await;
                 });
             }
@@ -240,8 +246,11 @@ impl Engine {
                     .spawn(async move { shared.publish_trial(opening, queue, *task).await });
             }
             Command::GiveUp { opening, queue, task } => {
-                self.effects
-                    .spawn(async move { shared.give_up_missing(opening, queue, *task).await });
+                let underway = shared.underway.begin(opening.id, &task.plugin_id);
+                self.effects.spawn(async move {
+                    let _underway = underway;
+                    shared.give_up_missing(opening, queue, *task).await;
+                });
             }
             Command::Settle { opening, plugins, tasks, duration_ms } => {
                 let reply = self.replies.of(opening.id).cloned();

@@ -59,6 +59,7 @@ impl Part {
             foreign: 0,
             losses: 0,
             blocked: 0,
+            unstored: false,
         }
     }
 
