@@ -43,6 +43,8 @@ pub struct Broker {
     pub publisher: Publisher,
     /// How things are called.
     pub names: Names,
+    /// Which tasks have a dead letter.
+    letters: dead::Letters,
     /// Only while this holds may anything be changed, if there is one.
     warrant: Option<Warrant>,
 }
@@ -56,7 +58,8 @@ impl Broker {
     pub async fn open(client: Client, names: Names) -> Result<Self, async_nats::SubscribeError> {
         let publisher = Publisher::open(client.clone()).await?;
         let js = jetstream::new(client.clone());
-        Ok(Self { client, js, publisher, names, warrant: None })
+        let letters = dead::Letters::default();
+        Ok(Self { client, js, publisher, names, letters, warrant: None })
     }
 
     /// The same, for somebody who may change things only while `warrant` holds. Reading is free; what

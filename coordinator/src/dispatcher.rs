@@ -122,6 +122,9 @@ impl Dispatcher {
                 self.on_record(&cid, &plugin, record, commands);
             }
             Event::PublishFailed { run, plugin } => {
+                if let Some(run) = self.runs.get_mut(&run) {
+                    run.on_publish_failed(&plugin);
+                }
                 self.retries.insert((self.now + self.timing.retry_publish, run, plugin));
             }
             Event::Blocked { run: id, plugin } => {
@@ -196,8 +199,9 @@ impl Dispatcher {
         commands: &mut Vec<Command>,
     ) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        // Published again meanwhile: the check was about the one before.
-        if run.published_since(plugin) != Some(since) {
+        // Published again meanwhile: the check was about the one before. Or about to be: what was
+        // never stored is not lost.
+        if run.published_since(plugin) != Some(since) || !run.is_stored(plugin) {
             return;
         }
         let hopeless = run.on_missing(plugin);

@@ -11,6 +11,7 @@ mod replies;
 #[cfg(test)]
 mod tests;
 mod trial;
+mod underway;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 pub use self::replies::{Again, Replies};
+use self::underway::Underway;
 use crate::advisories::Witness;
 use crate::broker::Broker;
 use crate::broker::deliver::{Answer, answer};
@@ -45,6 +47,8 @@ const RENEW: Duration = Duration::from_secs(8);
 pub const SUBMISSION_LEASE: Duration = Duration::from_secs(30);
 /// How often the numbers for status are counted.
 const COUNT: Duration = Duration::from_millis(500);
+/// How long somebody who needs the plugins waits for those that are known.
+const GRAPH: Duration = Duration::from_secs(5);
 /// How long effects may take to end when the engine stops.
 const LAST_EFFECTS: Duration = Duration::from_secs(5);
 
@@ -70,6 +74,7 @@ struct Shared {
     inputs: mpsc::Sender<Input>,
     witness: Witness,
     metrics: Arc<Metrics>,
+    underway: Underway,
 }
 
 /// Owns all runs.
@@ -82,6 +87,7 @@ pub struct Engine {
     replies: Replies<String>,
     slots: Arc<Slots>,
     numbers: watch::Sender<Numbers>,
+    graph: watch::Sender<Arc<Graph>>,
     started: Instant,
 }
 
@@ -90,6 +96,7 @@ pub struct Engine {
 pub struct EngineHandle {
     inputs: mpsc::Sender<Input>,
     numbers: watch::Receiver<Numbers>,
+    graph: watch::Receiver<Arc<Graph>>,
 }
 
 impl EngineHandle {
@@ -106,6 +113,16 @@ impl EngineHandle {
     pub fn numbers(&self) -> Numbers {
         self.numbers.borrow().clone()
     }
+
+    /// The plugins; of an engine that has just begun, as soon as it knows them.
+    pub async fn graph(&self) -> Arc<Graph> {
+        let mut graph = self.graph.clone();
+        let known = tokio::time::timeout(GRAPH, graph.wait_for(|graph| !graph.nodes.is_empty()));
+        match known.await {
+            Ok(Ok(known)) => Arc::clone(&known),
+            Ok(Err(_)) | Err(_) => Arc::default(),
+        }
+    }
 }
 
 impl Engine {
@@ -120,7 +137,10 @@ impl Engine {
     ) -> (Self, EngineHandle) {
         let (inputs, inbox) = mpsc::channel(INBOX);
         let (numbers, watched) = watch::channel(Numbers::default());
-        let shared = Arc::new(Shared { broker, inputs: inputs.clone(), witness, metrics });
+        let (graph, known) = watch::channel(Arc::default());
+        let underway = Underway::default();
+        let shared =
+            Arc::new(Shared { broker, inputs: inputs.clone(), witness, metrics, underway });
         let engine = Self {
             dispatcher: Dispatcher::new(Arc::new(Graph::default()), timing),
             inbox,
@@ -129,9 +149,10 @@ impl Engine {
             replies: Replies::default(),
             slots,
             numbers,
+            graph,
             started: Instant::now(),
         };
-        (engine, EngineHandle { inputs, numbers: watched })
+        (engine, EngineHandle { inputs, numbers: watched, graph: known })
     }
 
     /// Runs until `stop`; effects that have begun may end.
@@ -173,7 +194,12 @@ impl Engine {
 
     fn on_input(&mut self, input: Input, commands: &mut Vec<Command>) {
         match input {
-            Input::Event(event) => self.dispatcher.on_event(event, commands),
+            Input::Event(event) => {
+                if let Event::GraphChanged(graph) = &event {
+                    self.graph.send_replace(graph.clone());
+                }
+                self.dispatcher.on_event(event, commands);
+            }
             Input::Opened { opening, records, reply } => {
                 let holds = self.dispatcher.holds(opening.id);
                 match self.replies.take(&opening, reply, holds) {
@@ -209,7 +235,9 @@ impl Engine {
         match command {
             Command::Publish { opening, queue, task, inherited } => {
                 self.shared.metrics.published(&task.plugin_id);
+                let underway = shared.underway.begin(opening.id, &task.plugin_id);
                 self.effects.spawn(async move {
+                    let _underway = underway;
                     shared.publish(opening, queue, task, inherited).await;
                 });
             }
@@ -218,8 +246,11 @@ impl Engine {
                     .spawn(async move { shared.publish_trial(opening, queue, *task).await });
             }
             Command::GiveUp { opening, queue, task } => {
-                self.effects
-                    .spawn(async move { shared.give_up_missing(opening, queue, *task).await });
+                let underway = shared.underway.begin(opening.id, &task.plugin_id);
+                self.effects.spawn(async move {
+                    let _underway = underway;
+                    shared.give_up_missing(opening, queue, *task).await;
+                });
             }
             Command::Settle { opening, plugins, tasks, duration_ms } => {
                 let reply = self.replies.of(opening.id).cloned();

@@ -34,6 +34,7 @@ mod parts;
 mod tests;
 
 use self::adopt::Shadow;
+pub use self::adopt::seen;
 pub use self::parts::{InFlight, KnownRecord, Left, Opening, Trace};
 
 /// Where a plugin stands in a run.
@@ -74,6 +75,8 @@ struct Part {
     losses: u32,
     /// How often in a row an older task was in the way of its own.
     blocked: u32,
+    /// Whether its task is known not to have reached its stream.
+    unstored: bool,
 }
 
 /// One pass of one file through the graph.
@@ -189,6 +192,7 @@ impl Run {
         let (existing_meta, fingerprint) = (std::mem::take(seen), std::mem::take(fingerprint));
         part.state =
             State::Published { fingerprint: fingerprint.clone(), since: now, deferred: false };
+        part.unstored = false;
         let part = self.parts.get(id)?;
         let revision = self.records.get(id).map_or(0, |record| record.revision);
         let task = self.task(&part.spec, fingerprint, existing_meta, revision);
@@ -251,9 +255,24 @@ impl Run {
     /// was so before.
     pub fn on_blocked(&mut self, id: &PluginId) -> u32 {
         let Some(part) = self.parts.get_mut(id) else { return 0 };
+        part.unstored = true;
         let before = part.blocked;
         part.blocked = before.saturating_add(1);
         before
+    }
+
+    /// Takes note that the task may not have been stored; it is published again in a moment.
+    pub fn on_publish_failed(&mut self, id: &PluginId) {
+        if let Some(part) = self.parts.get_mut(id) {
+            part.unstored = true;
+        }
+    }
+
+    /// Whether the task that was to be published is in its stream as far as is known. One that is not
+    /// cannot be lost.
+    #[must_use]
+    pub fn is_stored(&self, id: &PluginId) -> bool {
+        self.parts.get(id).is_some_and(|part| !part.unstored)
     }
 
     /// Counts a task that was found missing; says whether that was as often as it may be.

@@ -42,9 +42,10 @@ mod told;
 
 pub use self::options::{CoordinatorError, CoordinatorOptions, Phase};
 use self::streams::{
-    backlog, keep_streams, records_until, subjects_of_tasks, told, watch_advisories, watch_signals,
+    backlog, keep_streams, records_until, subjects_of_tasks, telling, watch_advisories,
+    watch_signals,
 };
-use self::told::Told;
+use self::told::Telling;
 
 /// How long files wait for what workers have reported while nobody led.
 const CATCH_UP: Duration = Duration::from_secs(1);
@@ -325,9 +326,9 @@ impl Coordinator {
     }
 
     /// Begins to follow the records, from the first one that subscribers may not have been told of.
-    async fn follow_records(&self, broker: &Broker) -> (Tail, Option<Told>) {
+    async fn follow_records(&self, broker: &Broker) -> (Tail, Option<Telling>) {
         let last = records_until(broker).await;
-        let told = if self.options.task_events { Some(told(broker).await) } else { None };
+        let told = telling(broker, self.options.task_events, last).await;
         let from = told.map_or(last + 1, |told| told.follow_from(last));
         let mut tail = Tail::new(broker.clone(), broker.names.record_stream(), Vec::new(), from);
         tail.start().await;
@@ -338,7 +339,7 @@ impl Coordinator {
     fn watch_records(
         &self,
         mut tail: Tail,
-        told: Option<Told>,
+        told: Option<Telling>,
         (engine, notes): (&EngineHandle, &Notes),
         stop: CancellationToken,
     ) -> impl Future<Output = ()> + Send + 'static {

@@ -1,7 +1,10 @@
 //! What follows from what workers report besides records.
 
+mod inputs;
+
 use async_nats::{HeaderMap, Message};
 use broker_config::header::{ATTEMPTS_USED, SCHEDULE, SCHEDULE_TARGET};
+use broker_config::publish::PublishError;
 use broker_config::wire::dead::Cause;
 use broker_config::wire::event::Fact;
 use broker_config::wire::signal::{MAX_TEXT_BYTES, Signal, What};
@@ -68,17 +71,26 @@ pub async fn handle(
             metrics.duration(&plugin, duration_ms);
             metrics.erred(&plugin, &cid, &error, &at);
             journal.note(task_id.clone(), instance, error.clone());
-            let id = format!("retrying.{task_id}.{attempt}");
+            let id = format!("retrying.{plugin}.{task_id}.{attempt}");
             let plugin_id = plugin;
             let fact = Fact::TaskRetrying { cid, plugin_id, task_id, attempt, delay_ms, error };
             broker.tell(fact, Some(id)).await.is_ok()
         }
-        What::Deferred { mut reason, delay_ms, attempts_used, task } => {
+        What::Deferred { mut reason, delay_ms, attempts_used, mut task } => {
             cut(&mut reason);
             metrics.deferred(&plugin);
-            let deferred = Deferred { plugin, queue, delay_ms, attempts_used, task: *task, trace };
-            if !schedule(broker, &deferred).await {
+            // Identity is what the subject says here, too: what it reads is what the task gets.
+            task.plugin_id = plugin.clone();
+            if let Err(error) = inputs::put_back(broker, engine, &mut task).await {
+                tracing::warn!(error = %Chain(&error), plugin.id = %plugin, "cannot read inputs");
                 return false;
+            }
+            let deferred = Deferred { plugin, queue, delay_ms, attempts_used, task: *task, trace };
+            match schedule(broker, &deferred).await {
+                Ok(_) => {}
+                // It fits as a task and not with its time: the reconciler publishes it anew.
+                Err(PublishError::TooLarge { .. }) => return true,
+                Err(_) => return false,
             }
             let Deferred { plugin, task, .. } = deferred;
             // Nobody waits for what is only compared.
@@ -113,7 +125,7 @@ struct Deferred {
 
 /// Has the broker publish the task again when its time has come. Publishing the schedule twice
 /// replaces it, so doing this again is safe.
-async fn schedule(broker: &Broker, deferred: &Deferred) -> bool {
+async fn schedule(broker: &Broker, deferred: &Deferred) -> Result<u64, PublishError> {
     let Deferred { plugin, queue, delay_ms, attempts_used, task, trace } = deferred;
     let headers = schedule_headers(
         &broker.names.task_in(task.lane, *queue, plugin, &task.cid),
@@ -123,13 +135,9 @@ async fn schedule(broker: &Broker, deferred: &Deferred) -> bool {
         trace,
     );
     let subject = broker.names.later_in(task.lane, plugin, &task.cid);
-    match broker.publisher.publish(subject, headers, json(task)).await {
-        Ok(_) => true,
-        Err(error) => {
-            tracing::warn!(error = %Chain(&error), plugin.id = %plugin, "could not schedule a task");
-            false
-        }
-    }
+    broker.publisher.publish(subject, headers, json(task)).await.inspect_err(|error| {
+        tracing::warn!(error = %Chain(error), plugin.id = %plugin, "could not schedule a task");
+    })
 }
 
 fn schedule_headers(

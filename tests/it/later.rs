@@ -1,13 +1,15 @@
 //! Tasks that wait for a time.
 
 use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use broker_config::header::{ATTEMPTS_USED, SCHEDULE, SCHEDULE_TARGET};
 use broker_config::read::Stored;
 use broker_config::wire::event::{Fact, Outcome};
+use broker_config::wire::signal::MAX_TEXT_BYTES;
 use broker_config::{Queue, RecordStatus};
-use integration_tests::{Call, Fleet, Script, eventually, manifest};
+use integration_tests::{Call, Fleet, Script, done, eventually, manifest};
 use serde_json::json;
 use worker_sdk::{Failure, Outcome as Said};
 
@@ -151,5 +153,48 @@ async fn a_task_that_waits_keeps_its_time_when_another_coordinator_takes_over() 
     assert!(waited >= wait, "called again after {waited:?}, asked for {wait:?}");
     assert_eq!(calls.len(), 2);
     assert_eq!(fleet.recorded("asks", "tmdb").await?.status, RecordStatus::Completed);
+    fleet.quiet().await
+}
+
+#[tokio::test]
+async fn a_task_that_is_too_large_for_its_signal_comes_back_with_its_inputs() -> anyhow::Result<()>
+{
+    // The task fits into a message, and not together with so long a reason.
+    const LEFT_FOR_THE_REST: usize = 3 * 1024;
+    let (fleet, _lead) = Fleet::start().await?;
+    let text = "x".repeat(fleet.client.max_payload() - LEFT_FOR_THE_REST);
+    let wrote = text.clone();
+    let author = Script::new(move |call: Call| {
+        let wrote = wrote.clone();
+        async move { Ok(done(&call.plugin, &wrote)) }
+    });
+    let asked = AtomicBool::new(false);
+    let reader = Script::new(move |call: Call| {
+        let first = !asked.swap(true, Ordering::SeqCst);
+        async move {
+            if first {
+                Ok(Said::retry_later(Duration::from_millis(100), "r".repeat(MAX_TEXT_BYTES)))
+            } else {
+                Ok(call.done())
+            }
+        }
+    });
+    let _author = fleet.worker(&manifest("author", &json!({}))?, &author).await?;
+    let needs = json!({ "dependencies": ["author"] });
+    let _reader = fleet.worker(&manifest("reader", &needs)?, &reader).await?;
+
+    fleet.run("film").await?;
+
+    let signals = fleet.names.signal(&"reader".parse()?, "deferred");
+    let stored = fleet.last(&fleet.names.signal_stream(), &signals).await?;
+    let bytes = stored.map(|stored| stored.payload.len());
+    assert!(bytes.is_some_and(|bytes| bytes < 2 * MAX_TEXT_BYTES), "{bytes:?}: not left out");
+    let calls = reader.calls();
+    assert_eq!(calls.len(), 2);
+    for call in calls {
+        let seen: Vec<_> =
+            call.existing.iter().map(|(key, it)| (key.as_str(), it.as_text())).collect();
+        assert!(seen == [("author/done", Some(text.as_str()))], "{} keys", seen.len());
+    }
     fleet.quiet().await
 }

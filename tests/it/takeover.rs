@@ -93,6 +93,37 @@ async fn outcomes_that_were_told_are_not_told_again_by_the_next_leader() -> anyh
 }
 
 #[tokio::test]
+async fn outcomes_that_nobody_was_to_tell_of_are_not_told_by_later_leaders() -> anyhow::Result<()> {
+    let (fleet, mut lead) = Fleet::start().await?;
+    let script = Script::completes();
+    let _worker = fleet.worker(&manifest("probe", &json!({}))?, &script).await?;
+    // Each does one file; the record of the first has revision 1.
+    for (turn, tells) in [true, false, true, true].into_iter().enumerate() {
+        if turn > 0 {
+            lead.kill();
+            lead = fleet.coordinator(|options| options.task_events = tells).await?;
+            lead.leading().await?;
+        }
+        fleet.run(&format!("film-{turn}")).await?;
+    }
+
+    let told = eventually("the last outcome to be told", async || {
+        let facts = fleet.facts().await?;
+        let told: Vec<u64> = facts
+            .iter()
+            .filter_map(|fact| match fact {
+                Fact::TaskSettled { revision, .. } => Some(*revision),
+                _ => None,
+            })
+            .collect();
+        Ok(told.contains(&4).then_some(told))
+    })
+    .await?;
+    assert_eq!(told, [1, 3, 4]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn nothing_of_a_removed_plugin_comes_back_when_the_time_of_a_task_has_come()
 -> anyhow::Result<()> {
     let (fleet, _lead) = Fleet::start().await?;

@@ -19,8 +19,11 @@ use super::{Broker, json, now, trace_headers};
 use crate::run::Trace;
 use crate::strays::is_outdone;
 
+mod letters;
 #[cfg(test)]
 mod tests;
+
+pub use self::letters::Letters;
 
 /// Why, and after what, a task is given up on.
 #[derive(Clone, Debug)]
@@ -163,6 +166,7 @@ impl Broker {
         headers.insert(DEAD_LETTER, letter.to_string());
         match self.put_failed(&dead, present, headers).await {
             Ok(_) => {
+                self.letters.forget(&dead.task);
                 self.tell_dead(&dead).await?;
                 Ok(true)
             }
@@ -240,24 +244,33 @@ impl Broker {
     async fn tell_dead(&self, dead: &GiveUp) -> Result<(), PublishError> {
         let Task { task_id, plugin_id, cid, .. } = dead.task.clone();
         let (queue, attempts, error) = (dead.queue, dead.attempts, dead.error.clone());
-        let id = format!("task.dead.{task_id}");
+        let id = format!("task.dead.{plugin_id}.{task_id}");
         let fact = Fact::TaskDead { cid, plugin_id, task_id, queue, attempts, error };
         self.tell(fact, Some(id)).await
     }
 
-    /// Stores a dead letter; returns its sequence. One that is too large goes without the metadata
-    /// that its task carries.
-    async fn write_letter(&self, dead: &GiveUp) -> Result<u64, PublishError> {
+    /// Stores a dead letter unless the task has one; returns its sequence. One that is too large goes
+    /// without the metadata that its task carries.
+    ///
+    /// The look finds what was written long ago, the message id what is on its way.
+    async fn write_letter(&self, dead: &GiveUp) -> Result<u64, GiveUpError> {
+        if let Some(sequence) = self.letter_of(&dead.task).await? {
+            return Ok(sequence);
+        }
         let mut headers = trace_headers(&dead.trace);
-        headers.insert(MESSAGE_ID, format!("dead.{}", dead.task.task_id));
+        let Task { plugin_id, task_id, .. } = &dead.task;
+        // With the plugin, because a plugin may call its task what it likes.
+        headers.insert(MESSAGE_ID, format!("dead.{plugin_id}.{task_id}"));
         let mut letter = dead.letter();
-        match self.put_letter(&letter, headers.clone()).await {
+        let sequence = match self.put_letter(&letter, headers.clone()).await {
             Err(PublishError::TooLarge { .. }) => {
                 letter.task.existing_meta.clear();
                 self.put_letter(&letter, headers).await
             }
             stored => stored,
-        }
+        }?;
+        self.letters.wrote(&dead.task, sequence);
+        Ok(sequence)
     }
 
     async fn put_letter(

@@ -310,6 +310,34 @@ fn a_task_that_is_lost_by_accident_is_not_given_up_however_few_attempts_it_has()
 }
 
 #[test]
+fn a_task_that_was_never_stored_is_not_lost_however_often_it_is_missed() {
+    for blocked in [false, true] {
+        let mut bench = Bench::new(one_plugin(None));
+        bench.open(1, "x");
+        let (run, plugin): (_, PluginId) = (RunId(1), "a".parse().unwrap());
+        let mut since = 0;
+        for turn in 1..=5 {
+            bench.tell(if blocked {
+                Event::Blocked { run, plugin: plugin.clone() }
+            } else {
+                Event::PublishFailed { run, plugin: plugin.clone() }
+            });
+            let missing = Event::Missing { run, plugin: plugin.clone(), since };
+            assert!(bench.tell(missing).is_empty(), "blocked {blocked}, turn {turn}");
+            // Its turn comes again, at the latest by now.
+            since += 99_000;
+            let again = bench.tell(Event::Tick { now: since });
+            assert!(
+                kinds(&again).contains(&"publish"),
+                "blocked {blocked}, turn {turn}: {again:?}"
+            );
+        }
+        let missing = Event::Missing { run, plugin, since };
+        assert_eq!(kinds(&bench.tell(missing)), ["repaired", "publish"], "blocked {blocked}");
+    }
+}
+
+#[test]
 fn a_task_of_an_earlier_leader_is_looked_for_and_later_ones_are_published() {
     let mut bench = Bench::new(one_plugin(None));
     let tasks = [(("a".parse().unwrap(), "x".parse().unwrap()), Lane::Main)].into();

@@ -19,7 +19,9 @@ const LEAVING: Duration = Duration::from_millis(500);
 impl Shared {
     /// Reports every suspect whose task is nowhere, after its record if that has changed; gives up
     /// those that were delivered as often as they may be and that no advisory told us of.
-    pub(super) async fn check(&self, suspects: Vec<Suspect>) {
+    pub(super) async fn check(&self, mut suspects: Vec<Suspect>) {
+        // Before anything is read: what arrives meanwhile would be missed as well.
+        suspects.retain(|suspect| !self.underway.has(suspect.run, &suspect.plugin));
         let Some(found) = self.find(&suspects).await else { return };
         let mut missing = Vec::new();
         let mut stuck: BTreeMap<(PluginId, Queue, Lane), Vec<&Stored>> = BTreeMap::new();

@@ -24,7 +24,8 @@ impl Bench {
         let broker = Broker::open(server.client().await?, Names::default()).await?;
         let (inputs, inbox) = mpsc::channel(INBOX);
         let (witness, metrics) = (witness(), Arc::default());
-        let shared = Arc::new(Shared { broker, inputs, witness, metrics });
+        let underway = Underway::default();
+        let shared = Arc::new(Shared { broker, inputs, witness, metrics, underway });
         Ok(Self { _server: server, shared, inbox })
     }
 
@@ -107,6 +108,27 @@ async fn a_task_is_found_in_the_queue_that_its_plugin_was_in_when_it_was_publish
         bench.shared.publish(opening(cid)?, Queue::Fast, task, true).await;
         assert_eq!(bench.told(), expected, "{cid}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_task_that_is_still_on_its_way_into_the_stream_is_not_missed() -> anyhow::Result<()> {
+    let mut bench = Bench::start().await?;
+    let suspect = Suspect {
+        run: RunId(1),
+        cid: "slow".parse()?,
+        plugin: "p".parse()?,
+        queue: Queue::Fast,
+        lane: Lane::Main,
+        since: 0,
+    };
+    let underway = bench.shared.underway.begin(suspect.run, &suspect.plugin);
+
+    bench.shared.check(vec![suspect.clone()]).await;
+    assert!(bench.told().is_empty());
+    drop(underway);
+    bench.shared.check(vec![suspect]).await;
+    assert_eq!(bench.told(), ["reread", "missing"]);
     Ok(())
 }
 

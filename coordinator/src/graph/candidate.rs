@@ -57,6 +57,16 @@ impl Node {
         }
     }
 
+    /// The plugin in the version that a task is for, as far as that is still there.
+    #[must_use]
+    pub fn of_version(&self, version: Option<&str>) -> &Arc<PluginSpec> {
+        let is_it = |spec: &&Arc<PluginSpec>| {
+            version.is_some_and(|version| spec.manifest.version.to_string() == version)
+        };
+        let tried = self.candidate.as_ref().map(|candidate| &candidate.spec);
+        tried.filter(is_it).unwrap_or(&self.spec)
+    }
+
     /// The version that gets the same work, to be compared.
     #[must_use]
     pub fn shadow(&self) -> Option<&Arc<PluginSpec>> {

@@ -1,11 +1,11 @@
 //! Which version of each plugin a run has to do with, when it begins and when plugins change.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use broker_config::wire::event::Outcome;
 use broker_config::wire::task::TaskType;
-use broker_config::{Lane, MetaMap, PluginId, Queue, RecordStatus, Task, TaskId};
+use broker_config::{FileFacts, Lane, MetaMap, PluginId, Queue, RecordStatus, Task, TaskId};
 use semver::Version;
 
 use super::{KnownRecord, Left, MOST_FOREIGN, Part, Run, State};
@@ -59,6 +59,7 @@ impl Part {
             foreign: 0,
             losses: 0,
             blocked: 0,
+            unstored: false,
         }
     }
 
@@ -197,14 +198,9 @@ impl Run {
 
     /// What a plugin would get to see, and its fingerprint.
     pub(super) fn input_of(&self, spec: &PluginSpec, authors: &[PluginId]) -> (MetaMap, String) {
-        let user = PluginId::user();
-        let layers = authors
-            .iter()
-            .chain(std::iter::once(&user))
-            .filter_map(|id| self.records.get(id))
-            .map(|record| (record.meta.as_ref(), record.hidden.as_ref()));
         let submission = &self.opening.submission;
-        let seen = inputs(spec, layered(layers), &submission.file, &submission.path.file_path);
+        let path = &submission.path.file_path;
+        let seen = seen(spec, authors, &self.records, &submission.file, path);
         let fingerprint = fingerprint(spec, &seen);
         (seen, fingerprint)
     }
@@ -271,4 +267,22 @@ impl Run {
         }
         left
     }
+}
+
+/// What a plugin gets to see of a file by what is recorded: what `authors` wrote, and people.
+#[must_use]
+pub fn seen(
+    spec: &PluginSpec,
+    authors: &[PluginId],
+    records: &BTreeMap<PluginId, KnownRecord>,
+    file: &FileFacts,
+    path: &str,
+) -> MetaMap {
+    let user = PluginId::user();
+    let layers = authors
+        .iter()
+        .chain(std::iter::once(&user))
+        .filter_map(|id| records.get(id))
+        .map(|record| (record.meta.as_ref(), record.hidden.as_ref()));
+    inputs(spec, layered(layers), file, path)
 }

@@ -7,19 +7,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_nats::HeaderMap;
 use broker_config::apply::restore;
 use broker_config::read::last_messages;
 use broker_config::topology::Topology;
 use broker_config::wire::event::{Event, Fact};
-use broker_config::{Chain, Cid, Lane, PluginId};
+use broker_config::{Chain, Cid, Lane, Names, PluginId};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::told::Told;
+use super::told::{Mark, Telling, Told};
 use crate::advisories::Witness;
-use crate::broker::Broker;
 use crate::broker::records::stored_at;
+use crate::broker::{Broker, json};
 use crate::durable::Backlog;
 use crate::engine::EngineHandle;
 use crate::journal::Journal;
@@ -71,8 +72,36 @@ pub(super) async fn keep_streams(
     stop.run_until_cancelled(look).await;
 }
 
+/// The key in the bucket of the lease that says which outcomes are not told.
+const TOLD: &str = "told";
+
+/// Of which outcomes this leader tells subscribers, if it is to tell of any; keeps what the next one
+/// must know of that. The last record has revision `last`.
+pub(super) async fn telling(broker: &Broker, tells: bool, last: u64) -> Option<Telling> {
+    let bucket = broker.names.lease_bucket();
+    let (stream, key) = (Names::bucket_stream(&bucket), [Names::key_subject(&bucket, TOLD)]);
+    let read = || last_messages(&broker.client, &stream, &key);
+    let mark = loop {
+        let found = patiently(broker, "which outcomes are not told", read).await.into_iter().next();
+        let revision = found.as_ref().map_or(0, |stored| stored.sequence);
+        let kept = found.and_then(|stored| serde_json::from_slice::<Mark>(&stored.payload).ok());
+        let (kept, [subject]) = (kept.unwrap_or_default(), key.clone());
+        let mark = kept.next(tells, last);
+        if mark == kept {
+            break mark;
+        }
+        let put = broker.publisher.publish_after(subject, revision, HeaderMap::new(), json(&mark));
+        match put.await {
+            Ok(_) => break mark,
+            Err(error) => tracing::debug!(error = %Chain(&error), "not kept, trying again"),
+        }
+        tokio::time::sleep(PAUSE).await;
+    };
+    if tells { Some(Telling { told: told(broker).await, mark }) } else { None }
+}
+
 /// Of which records subscribers have been told.
-pub(super) async fn told(broker: &Broker) -> Told {
+async fn told(broker: &Broker) -> Told {
     let (stream, subject) = (broker.names.event_stream(), [broker.names.event("task.settled")]);
     let read = || last_messages(&broker.client, &stream, &subject);
     let last = patiently(broker, "the last outcome that was told", read).await.into_iter().next();

@@ -3,12 +3,59 @@
 //! An outcome is told after its record is stored, many of them at the same time. So some may be
 //! untold although a later one was told; these are told again, and the broker drops what it has
 //! seen. It remembers for two minutes only, which is why age counts besides the number.
+//!
+//! Outcomes that came while a leader was not to tell of them are not told by the next one either:
+//! there may be millions. So such a leader leaves a mark.
+
+use serde::{Deserialize, Serialize};
 
 /// Records before the last one that was told of which some may not have been told.
 const RESEND: u64 = 2_000;
 /// The same as a time: who is to tell of a record has tried for less long than this before the last
 /// one was told, in nanoseconds.
 const RESEND_WITHIN: i64 = 60 * 1_000_000_000;
+
+/// Which outcomes nobody was to tell of; kept for the next leader.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Mark {
+    /// None of those that come now.
+    pub(super) silent: bool,
+    /// None up to this revision.
+    pub(super) until: u64,
+}
+
+impl Mark {
+    /// The mark of a leader that finds this one, and records up to revision `last`.
+    pub(super) fn next(self, tells: bool, last: u64) -> Self {
+        match (self.silent, tells) {
+            (true, true) => Self { silent: false, until: last },
+            // The records were made anew.
+            (false, true) if self.until > last => Self::default(),
+            (false, true) => self,
+            (_, false) => Self { silent: true, ..self },
+        }
+    }
+}
+
+/// What a leader tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Telling {
+    pub(super) told: Told,
+    pub(super) mark: Mark,
+}
+
+impl Telling {
+    /// The revision from which the records are to be followed, if the last one is `last`.
+    pub(super) fn follow_from(self, last: u64) -> u64 {
+        self.told.follow_from(last).max(self.mark.until.min(last) + 1)
+    }
+
+    /// Whether subscribers are to be told of a record.
+    pub(super) fn is_due(self, revision: u64, stored_at: i64) -> bool {
+        revision > self.mark.until && self.told.is_due(revision, stored_at)
+    }
+}
 
 /// What subscribers have been told. Times are in nanoseconds of Unix time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +68,7 @@ pub(super) enum Told {
 
 impl Told {
     /// The revision from which the records are to be followed, if the last one is `last`.
-    pub(super) fn follow_from(self, last: u64) -> u64 {
+    fn follow_from(self, last: u64) -> u64 {
         let until = match self {
             Self::Until { revision, .. } => revision.min(last),
             Self::Nothing { .. } => last,
@@ -30,7 +77,7 @@ impl Told {
     }
 
     /// Whether subscribers are to be told of a record.
-    pub(super) fn is_due(self, revision: u64, stored_at: i64) -> bool {
+    fn is_due(self, revision: u64, stored_at: i64) -> bool {
         match self {
             Self::Until { revision: until, at } => {
                 revision > until || stored_at >= at.saturating_sub(RESEND_WITHIN)
@@ -74,5 +121,27 @@ mod tests {
         ] {
             assert_eq!(told.follow_from(last), from, "{case}");
         }
+    }
+
+    #[test]
+    fn what_came_while_nobody_was_to_tell_is_not_told_later() {
+        let mark = |silent, until| Mark { silent, until };
+        for (case, found, tells, last, next) in [
+            ("never switched off", mark(false, 0), true, 9, mark(false, 0)),
+            ("switched off", mark(false, 3), false, 9, mark(true, 3)),
+            ("still off", mark(true, 3), false, 9, mark(true, 3)),
+            ("switched on again", mark(true, 3), true, 9, mark(false, 9)),
+            ("the next one after that", mark(false, 9), true, 20, mark(false, 9)),
+            ("the records were made anew", mark(false, 9), true, 2, mark(false, 0)),
+        ] {
+            assert_eq!(found.next(tells, last), next, "{case}");
+        }
+
+        let told = Told::Until { revision: 5_000, at: 0 };
+        let telling = Telling { told, mark: mark(false, 2_000_000) };
+        assert_eq!(telling.follow_from(2_000_007), 2_000_001);
+        assert!(!telling.is_due(2_000_000, SECOND) && telling.is_due(2_000_001, SECOND));
+        let nothing = Telling { told: Told::Nothing { kept_since: 0 }, ..telling };
+        assert!(!nothing.is_due(2_000_000, SECOND) && nothing.is_due(2_000_001, SECOND));
     }
 }

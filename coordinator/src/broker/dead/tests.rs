@@ -159,6 +159,90 @@ async fn of_two_leaders_that_give_up_on_one_task_only_the_letter_of_the_first_st
     Ok(())
 }
 
+/// Has the broker forget message ids at once, and the stream of records take nothing, or all again.
+async fn change<F>(broker: &Broker, stream: String, edit: F) -> anyhow::Result<()>
+where
+    F: FnOnce(&mut async_nats::jetstream::stream::Config),
+{
+    let mut config = broker.js.get_stream(stream).await?.cached_info().config.clone();
+    edit(&mut config);
+    broker.js.update_stream(config).await?;
+    Ok(())
+}
+
+/// Waits until the broker does not know the ids any more that it knows now.
+async fn ids_are_forgotten(broker: &Broker) -> anyhow::Result<()> {
+    let probe = async || {
+        let mut headers = HeaderMap::new();
+        headers.insert(MESSAGE_ID, "probe");
+        broker.publisher.publish("mf.dead.fast.probe".to_owned(), headers, "junk".into()).await
+    };
+    let (first, since) = (probe().await?, std::time::Instant::now());
+    while probe().await? == first {
+        anyhow::ensure!(since.elapsed().as_secs() < 20, "ids are known for ever");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_task_has_one_letter_also_when_its_record_is_stored_long_after() -> anyhow::Result<()> {
+    let (server, store, broker) = start().await?;
+    let window = std::time::Duration::from_millis(100);
+    change(&broker, broker.names.dead_stream(), |config| config.duplicate_window = window).await?;
+    change(&broker, broker.names.record_stream(), |config| config.max_message_size = 1).await?;
+    let (film, other) = (dead(task("film", 0), "broken"), dead(task("other", 0), "too"));
+    for dead in [&film, &other] {
+        broker.give_up(dead.clone()).await.unwrap_err();
+    }
+    ids_are_forgotten(&broker).await?;
+
+    // The same coordinator, which knows its letters, and another one, which has to look.
+    broker.give_up(film.clone()).await.unwrap_err();
+    let next = Broker::open(server.client().await?, Names::default()).await?;
+    next.give_up(film.clone()).await.unwrap_err();
+    change(&broker, broker.names.record_stream(), |config| config.max_message_size = -1).await?;
+    assert!(next.give_up(film).await?);
+    assert!(broker.give_up(other.clone()).await?);
+
+    let letters = store.dead_letters(None).await?;
+    assert_eq!(said(&letters), ["film broken", "other too"]);
+    let found = next.record(&"film".parse()?, &"p".parse()?).await?.unwrap();
+    assert_eq!(Present::read(Some(found)).letter, Some(letters[0].id));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_letter_that_was_dropped_before_its_record_is_written_anew() -> anyhow::Result<()> {
+    let (_server, store, broker) = start().await?;
+    let window = std::time::Duration::from_millis(100);
+    change(&broker, broker.names.dead_stream(), |config| config.duplicate_window = window).await?;
+    change(&broker, broker.names.record_stream(), |config| config.max_message_size = 1).await?;
+    broker.give_up(dead(task("film", 0), "first")).await.unwrap_err();
+    store.drop_dead(store.dead_letters(None).await?[0].id).await?;
+    ids_are_forgotten(&broker).await?;
+    change(&broker, broker.names.record_stream(), |config| config.max_message_size = -1).await?;
+
+    assert!(broker.give_up(dead(task("film", 0), "again")).await?);
+
+    assert_eq!(said(&store.dead_letters(None).await?), ["film again"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_plugin_cannot_have_the_letter_of_another_taken_for_its_own() -> anyhow::Result<()> {
+    let (_server, store, broker) = start().await?;
+    let own = task("film", 0);
+    // Whose it is, its subject says; what it is called, whoever reports it.
+    let forged = Task { plugin_id: "thief".parse()?, ..own.clone() };
+    assert!(broker.give_up(dead(forged, "forged")).await?);
+
+    assert!(broker.give_up(dead(own, "real")).await?);
+
+    assert_eq!(said(&store.dead_letters(None).await?), ["film forged", "film real"]);
+    assert_eq!(deaths_told(&broker).await?, 2);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_failed_record_that_is_too_large_goes_without_the_metadata_of_an_earlier_success()
 -> anyhow::Result<()> {

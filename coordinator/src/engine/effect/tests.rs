@@ -40,7 +40,9 @@ async fn bench() -> anyhow::Result<Bench> {
         lease: Duration::from_secs(9),
     };
     let metrics = Arc::new(Metrics::default());
-    let shared = Arc::new(Shared { broker: broker.clone(), inputs, witness, metrics });
+    let underway = crate::engine::underway::Underway::default();
+    let shared = Shared { broker: broker.clone(), inputs, witness, metrics, underway };
+    let shared = Arc::new(shared);
     Ok(Bench { server, broker, shared, told, cid: "film".parse()?, plugin: "p".parse()? })
 }
 
