@@ -66,7 +66,7 @@ impl Desk<'_> {
     /// Signs as the operator.
     fn by_operator(&self, claims: Claims, now: u64) -> Result<String, Refused> {
         let keys = self.operator.signers();
-        let signed = self.ring.first(&keys).and_then(|key| claims.sign(key, now));
+        let signed = self.ring.sign(claims, &keys, now);
         let whose = || format!("operator {}", self.name);
         signed.ok_or_else(|| Refused::NoKey { whose: whose(), keys })
     }

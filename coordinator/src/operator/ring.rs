@@ -6,6 +6,7 @@ use std::fmt;
 use nkeys::{KeyPair, KeyPairType};
 
 use super::files::{self, Files};
+use super::token::Claims;
 
 /// Keys by their public part.
 pub struct Ring {
@@ -38,6 +39,12 @@ impl Ring {
         let Ok(key) = KeyPair::from_seed(seed) else { return false };
         self.keys.insert(key.public_key(), key);
         true
+    }
+
+    /// Signs with the first of these keys that is known.
+    #[must_use]
+    pub fn sign(&self, claims: Claims, keys: &[String], now: u64) -> Option<String> {
+        claims.sign(self.first(keys)?, now)
     }
 
     /// The first of these that is known.
