@@ -208,7 +208,12 @@ mod tests {
         for (id, name, embedded, expected) in [
             ("$G", None, false, "plugins share the account of the fleet"),
             ("MF", Some("MF"), false, "the fleet is in the account MF; whether"),
-            (key.as_str(), Some("MF"), false, "in the account MF, for which an operator has signed"),
+            (
+                key.as_str(),
+                Some("MF"),
+                false,
+                "in the account MF, for which an operator has signed",
+            ),
             (key.as_str(), None, false, "the fleet is in the account AB"),
             ("MF", Some("MF"), true, "all plugins share one login"),
         ] {

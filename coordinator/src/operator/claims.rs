@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 /// What has no limit.
 const WITHOUT: i64 = -1;
 
-/// A member of a JSON object that was just made.
+/// What is in a JSON object.
 fn object(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(map) => map,

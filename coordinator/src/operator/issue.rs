@@ -150,6 +150,9 @@ pub fn issue(files: &mut Files, ring: &mut Ring, order: &Order<'_>) -> Result<Is
             others.push(pushed);
         }
     }
+    // Whoever pushes them in this order pushes the fleet's when those are there from which it imports.
+    let fleet = &order.accounts.fleet.name;
+    others.sort_by_cached_key(|account| (account.name == *fleet, account.name.clone()));
     let unknown = || Pushed {
         name: SYSTEM.to_owned(),
         key: system_key,

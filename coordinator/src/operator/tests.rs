@@ -38,7 +38,7 @@ fn user(files: &Files, account: &str, name: &str) -> Claims {
 fn the_same_again_changes_nothing_and_a_new_plugin_changes_itself_and_the_fleet() {
     let mut files = Files::default();
     let first = make(&mut files, &["a", "b"], &[], 100).unwrap();
-    assert_eq!(changed(&first), ["MF", "MF-a", "MF-b"]);
+    assert_eq!(changed(&first), ["MF-a", "MF-b", "MF"]);
     assert!(!files.settle().is_empty());
 
     let again = make(&mut files, &["a", "b"], &[], 200).unwrap();
@@ -47,7 +47,7 @@ fn the_same_again_changes_nothing_and_a_new_plugin_changes_itself_and_the_fleet(
     assert_eq!(files.settle(), Vec::<String>::new());
     assert!(again.logins.iter().all(|login| !login.is_new && login.creds.is_some()));
     let third = make(&mut files, &["a", "b", "c"], &[], 200).unwrap();
-    assert_eq!(changed(&third), ["MF", "MF-c"]);
+    assert_eq!(changed(&third), ["MF-c", "MF"]);
     let new: Vec<_> = third.logins.iter().filter(|login| login.is_new).collect();
     assert_eq!(new.len(), 1, "{new:?}");
     assert_eq!(account(&third, "MF-a"), account(&first, "MF-a"));
@@ -193,7 +193,7 @@ fn keys_that_are_elsewhere_sign_when_they_are_given() {
     let accounts = wanted(&["a", "b"]);
     let order = Order { accounts: &accounts, rotate: &BTreeSet::new(), now: 200 };
     let issued = issue(&mut files, &mut ring, &order).unwrap();
-    assert_eq!(changed(&issued), ["MF", "MF-b"]);
+    assert_eq!(changed(&issued), ["MF-b", "MF"]);
     assert!(files.all().all(|(_, text)| !text.contains(&operator)), "it stays elsewhere");
 }
 

@@ -102,7 +102,7 @@ fn report(issued: &Issued, dir: &Path) -> String {
     for account in changed {
         let token = at(&format!("jwt/{}.jwt", account.key));
         lines.push(format!(
-            "  nats --creds '{login}' request '{UPDATE}' \"$(cat '{token}')\"   # {}",
+            "  nats --creds '{login}' request '{UPDATE}' --force-stdin <'{token}'   # {}",
             account.name
         ));
     }
