@@ -25,6 +25,7 @@ pub mod limits;
 pub mod merge;
 pub mod metrics;
 pub mod nats_server;
+pub mod operator;
 pub mod package;
 pub mod permission;
 mod person;

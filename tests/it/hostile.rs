@@ -3,7 +3,7 @@
 mod attempts;
 mod digest;
 mod live;
-mod stage;
+pub(crate) mod stage;
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use async_nats::HeaderMap;
 use attempts::{Attempt, attempts};
 use digest::{differences, look};
 use integration_tests::{eventually, heavy};
-use stage::{CONNECTIONS, Ear, HOSTILE, SECRET, Stage, VICTIM, Walls, login};
+use stage::{CONNECTIONS, Ear, HOSTILE, SECRET, Stage, VICTIM, Walls};
 use tokio::time::timeout;
 
 /// Where the hostile plugin has its answers sent.
@@ -167,6 +167,17 @@ async fn the_accounts_alone_keep_a_hostile_plugin_in() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn a_hostile_plugin_reaches_nothing_outside_of_an_account_that_was_issued()
+-> anyhow::Result<()> {
+    Box::pin(no_attempt_has_an_effect(Walls::Issued)).await
+}
+
+#[tokio::test]
+async fn accounts_that_were_issued_alone_keep_a_hostile_plugin_in() -> anyhow::Result<()> {
+    Box::pin(no_attempt_has_an_effect(Walls::IssuedAlone)).await
+}
+
+#[tokio::test]
 async fn the_same_attempts_hit_where_all_share_one_account() -> anyhow::Result<()> {
     let _heavy = heavy().await?;
     let mut stage = Stage::start(Walls::None).await?;
@@ -194,19 +205,28 @@ async fn the_same_attempts_hit_where_all_share_one_account() -> anyhow::Result<(
     Ok(())
 }
 
-#[tokio::test]
-async fn a_flood_of_connections_stops_at_the_plugins_own_limit() -> anyhow::Result<()> {
-    let stage = Stage::start(Walls::Rendered).await?;
+async fn a_flood_stops(walls: Walls) -> anyhow::Result<()> {
+    let stage = Stage::start(walls).await?;
     let mut flood = Vec::new();
 
     for _ in 0..CONNECTIONS * 2 {
-        if let Ok(client) = login(&stage.fleet, HOSTILE).await {
+        if let Ok(client) = stage.login(HOSTILE).await {
             flood.push(client);
         }
     }
 
     // It has one already.
     assert!(flood.len() < CONNECTIONS as usize, "{} more", flood.len());
-    login(&stage.fleet, VICTIM).await.context("the victim gets in")?;
+    stage.login(VICTIM).await.context("the victim gets in")?;
     stage.live().await
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_stops_at_the_plugins_own_limit() -> anyhow::Result<()> {
+    Box::pin(a_flood_stops(Walls::Rendered)).await
+}
+
+#[tokio::test]
+async fn a_flood_of_connections_stops_at_the_limit_that_was_issued() -> anyhow::Result<()> {
+    Box::pin(a_flood_stops(Walls::Issued)).await
 }

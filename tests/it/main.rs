@@ -25,6 +25,7 @@ mod later;
 mod lease;
 mod limits;
 mod makers;
+mod operator;
 mod plugins;
 mod plugins_yml;
 mod protocol;

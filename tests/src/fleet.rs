@@ -12,6 +12,7 @@ use broker_config::read::Stored;
 use broker_config::wire::instance::{Instance, InstanceState};
 use broker_config::wire::signal::{ANNOUNCE, AnnounceType};
 use broker_config::{Announce, AnnounceReply, InstanceId, Manifest, Names, PluginId, Task};
+use coordinator::config::connection::Login;
 use coordinator::service::CoordinatorOptions;
 use worker_sdk::WorkerOptions;
 
@@ -57,8 +58,15 @@ impl Fleet {
             .max_reconnects(None)
             .reconnect_delay_callback(|_| Duration::from_millis(50));
         let options = match server.login() {
-            Some((user, password)) => options.user_and_password(user.into(), password.into()),
-            None => options,
+            Login::Anonymous => options,
+            Login::User { name, password } => {
+                options.user_and_password(name.clone(), password.reveal().to_owned())
+            }
+            Login::Token(token) => options.token(token.reveal().to_owned()),
+            Login::Credentials(file) => options.credentials_file(file).await?,
+            Login::Nkey(file) => {
+                options.nkey(std::fs::read_to_string(file.reveal())?.trim().to_owned())
+            }
         };
         let addresses: Vec<&str> = url.split(',').collect();
         let client = options.connect(addresses.as_slice()).await?;

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use coordinator::config::Secret;
-use coordinator::config::connection::{Connection, Login, Origin, Tls};
+use coordinator::config::connection::{Connection, Origin, Tls};
 use coordinator::dispatcher::Timing;
 use coordinator::service::{
     Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions, Phase,
@@ -48,11 +47,7 @@ impl Lead {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let drain = CancellationToken::new();
         let (sender, handle) = oneshot::channel();
-        let login = server.login().map_or(Login::Anonymous, |(name, password)| {
-            let (name, password) = (name.to_owned(), Secret::new(password));
-            Login::User { name, password }
-        });
-        let (url, tls) = (server.url(), Tls::default());
+        let (url, tls, login) = (server.url(), Tls::default(), server.login().clone());
         let connection = Connection { url, login, tls, origin: Origin::Flag };
         let connect = connection.connect_options(&options.node)?.retry_on_initial_connect();
         let stop = drain.clone();

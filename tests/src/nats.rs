@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context as _, bail};
+use coordinator::config::Secret;
+use coordinator::config::connection::Login;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,7 +28,7 @@ pub struct Server {
     home: TempDir,
     port: u16,
     arguments: Vec<OsString>,
-    login: Option<(String, String)>,
+    login: Login,
 }
 
 /// The configuration of a server, in its folder.
@@ -42,7 +44,7 @@ struct Keeper {
 impl Server {
     /// A server with JetStream.
     pub async fn start() -> anyhow::Result<Self> {
-        Self::with(None, |home| {
+        Self::with(Login::Anonymous, |home| {
             Ok(vec!["--jetstream".into(), "--store_dir".into(), home.join("store").into()])
         })
         .await
@@ -54,8 +56,16 @@ impl Server {
         login: (&str, &str),
         write: impl FnOnce(&Path) -> String,
     ) -> anyhow::Result<Self> {
-        let login = (login.0.to_owned(), login.1.to_owned());
-        Self::with(Some(login), |home| {
+        let (name, password) = (login.0.to_owned(), Secret::new(login.1));
+        Self::letting_in(Login::User { name, password }, write).await
+    }
+
+    /// The same, where `login` is another kind of login.
+    pub async fn letting_in(
+        login: Login,
+        write: impl FnOnce(&Path) -> String,
+    ) -> anyhow::Result<Self> {
+        Self::with(login, |home| {
             let file = home.join(CONFIG);
             std::fs::write(&file, write(&home.join("store")))?;
             Ok(vec!["--config".into(), file.into(), "--http_port".into(), "-1".into()])
@@ -70,7 +80,7 @@ impl Server {
         std::fs::write(&file, config)?;
         let arguments = vec!["--config".into(), file.into()];
         let keeper = Mutex::new(Some(launch(home.path(), Some(port), &arguments)?));
-        let server = Self { keeper, home, port, arguments, login: None };
+        let server = Self { keeper, home, port, arguments, login: Login::Anonymous };
         server.listening().await.with_context(|| server.last_words())?;
         Ok(server)
     }
@@ -107,7 +117,7 @@ impl Server {
 
     /// A server that only passes messages on.
     pub async fn without_jetstream() -> anyhow::Result<Self> {
-        Self::with(None, |_| Ok(Vec::new())).await
+        Self::with(Login::Anonymous, |_| Ok(Vec::new())).await
     }
 
     /// A server whose streams are in a folder of somebody else.
@@ -119,7 +129,7 @@ impl Server {
     }
 
     async fn with(
-        login: Option<(String, String)>,
+        login: Login,
         arguments: impl FnOnce(&Path) -> anyhow::Result<Vec<OsString>>,
     ) -> anyhow::Result<Self> {
         let home = TempDir::new()?;
@@ -138,10 +148,10 @@ impl Server {
         format!("nats://{}", self.address())
     }
 
-    /// The user and the password of those who may do everything, where there are any.
+    /// How those log in who may do everything.
     #[must_use]
-    pub fn login(&self) -> Option<(&str, &str)> {
-        self.login.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+    pub fn login(&self) -> &Login {
+        &self.login
     }
 
     /// The same as a socket address.

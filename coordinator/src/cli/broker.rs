@@ -2,6 +2,7 @@
 
 mod apply;
 mod check;
+mod operator;
 mod render;
 
 use std::collections::BTreeSet;
@@ -11,7 +12,7 @@ use std::str::FromStr;
 use broker_config::id::InvalidId;
 use broker_config::topology::Topology;
 use broker_config::{Names, PluginId, RouteName};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 
 use super::App;
 use super::exit::{Exit, Failure};
@@ -52,6 +53,28 @@ pub(crate) struct RenderArgs {
     /// Users log in by keys: their public parts are `coordinator.pub` and `<plugin>.pub` in this folder
     #[arg(long, value_name = "DIR", requires = "accounts")]
     keys: Option<PathBuf>,
+    /// For operator mode: keys, JWTs and creds files are kept in this folder, laid out as nsc does; those that are there stay
+    #[arg(long, value_name = "DIR", requires = "accounts", conflicts_with = "keys")]
+    operator: Option<PathBuf>,
+    /// A seed that signs for the operator or an account whose key is not in that folder; may be repeated
+    #[arg(short = 'K', long = "private-key", value_name = "FILE", requires = "operator")]
+    private_keys: Vec<PathBuf>,
+    /// Give this plugin, or `coordinator`, a new creds file and revoke the old one; may be repeated
+    #[arg(long, value_name = "ID", requires = "operator")]
+    rotate: Vec<String>,
+    /// Where servers have the JWTs of accounts from
+    #[arg(long, value_enum, default_value_t, requires = "operator")]
+    resolver: ResolverArg,
+}
+
+/// Where servers have the JWTs of accounts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum ResolverArg {
+    /// A folder of their own, and whoever pushes
+    #[default]
+    Full,
+    /// Their configuration alone
+    Memory,
 }
 
 /// A plugin and the names of its routes.

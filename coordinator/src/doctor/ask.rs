@@ -8,11 +8,13 @@ use broker_config::{Chain, Names};
 use futures_util::TryStreamExt as _;
 use tokio::time::timeout;
 
-use super::broker::Broker;
+use super::broker::{Account, Broker};
 use crate::config::Connection;
 
 /// How long it may take to say so.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the answer may take to a question that need not be answered.
+const SHORT: Duration = Duration::from_secs(2);
 
 /// A broker to be asked.
 #[derive(Clone, Debug)]
@@ -37,6 +39,15 @@ pub async fn ask(asked: &Asked) -> Result<Broker, String> {
     answer.await.map_err(late)?
 }
 
+/// The account that the login belongs to; `None` = the server does not say.
+async fn account_of(client: &async_nats::Client) -> Option<Account> {
+    let request = client.request("$SYS.REQ.USER.INFO", "".into());
+    let answer = timeout(SHORT, request).await.ok()?.ok()?;
+    let answer: serde_json::Value = serde_json::from_slice(&answer.payload).ok()?;
+    let of = |field: &str| answer["data"][field].as_str().map(ToOwned::to_owned);
+    Some(Account::named(&of("account")?, of("account_name").as_deref()))
+}
+
 async fn look(asked: &Asked) -> Result<Broker, String> {
     let Asked { connection, names, embedded } = asked;
     let client = connection.connect("metafleet-doctor").await;
@@ -53,6 +64,7 @@ async fn look(asked: &Asked) -> Result<Broker, String> {
         limit: None,
         copies: 0,
         odd: Vec::new(),
+        account: account_of(&client).await,
         embedded: *embedded,
     };
     if let Err(error) = check_server(&js, &info.version).await {

@@ -8,6 +8,8 @@ use super::judge::{Finding, Level, found};
 const RECOMMENDED: &str = "2.15.";
 /// Bytes that a message needs: a task carries what is known of its file.
 const PAYLOAD: usize = 1 << 20;
+/// The account of a server that was told of none.
+const GLOBAL: &str = "$G";
 /// Copies that outlive a machine.
 const COPIES: usize = 3;
 
@@ -33,8 +35,32 @@ pub struct Broker {
     pub copies: usize,
     /// Streams and buckets that are missing or not as they should be.
     pub odd: Vec<String>,
+    /// The account of the login; `None` = the server does not say.
+    pub account: Option<Account>,
     /// Whether a fleet of this data folder started it.
     pub embedded: bool,
+}
+
+/// An account of a broker, as far as who is in it can see.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Account {
+    /// What it is called; empty = it is the one of a server that was told of none.
+    pub name: String,
+    /// Whether an operator has signed for it.
+    pub by_operator: bool,
+}
+
+impl Account {
+    /// The account that a server calls `id`; `name` is for people.
+    #[must_use]
+    pub fn named(id: &str, name: Option<&str>) -> Self {
+        // In operator mode an account is the public part of its key.
+        let by_operator = id.len() == 56 && id.starts_with('A');
+        let name = name.filter(|name| !name.is_empty()).unwrap_or(id);
+        let name = if id == GLOBAL { String::new() } else { name.to_owned() };
+        Self { name, by_operator }
+    }
 }
 
 /// Judges a broker; each topic once and in the same order.
@@ -114,6 +140,19 @@ fn sync(broker: &Broker) -> Finding {
 }
 
 fn accounts(broker: &Broker) -> Finding {
+    if let Some(Account { name, by_operator }) = &broker.account
+        && !broker.embedded
+        && !name.is_empty()
+    {
+        let whose = if *by_operator { ", for which an operator has signed" } else { "" };
+        let what = format!(
+            "the fleet is in the account {name}{whose}; whether each plugin has one of its own, a \
+             server does not tell"
+        );
+        let advice = "see to it that each has: `metafleet broker render --server --accounts`, with \
+                      `--operator` in operator mode";
+        return found("accounts", Level::Note, what, advice);
+    }
     let what = if broker.embedded {
         "all plugins share one login, which may do only what plugins need"
     } else {
@@ -158,7 +197,29 @@ mod tests {
             limit: Some(1 << 30),
             copies: 3,
             odd: Vec::new(),
+            account: None,
             embedded: false,
+        }
+    }
+
+    #[test]
+    fn what_is_known_of_the_account_is_said() {
+        let key = format!("A{}", "B".repeat(55));
+        for (id, name, embedded, expected) in [
+            ("$G", None, false, "plugins share the account of the fleet"),
+            ("MF", Some("MF"), false, "the fleet is in the account MF; whether"),
+            (
+                key.as_str(),
+                Some("MF"),
+                false,
+                "in the account MF, for which an operator has signed",
+            ),
+            (key.as_str(), None, false, "the fleet is in the account AB"),
+            ("MF", Some("MF"), true, "all plugins share one login"),
+        ] {
+            let account = Some(Account::named(id, name));
+            let finding = accounts(&Broker { account, embedded, ..best() });
+            assert!(finding.what.contains(expected), "{id}: {}", finding.what);
         }
     }
 

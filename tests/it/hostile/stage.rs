@@ -12,9 +12,10 @@ use broker_config::wire::event::{Fact, Outcome as Ended};
 use broker_config::{Manifest, Names, Queue, RunId};
 use coordinator::config::Secret;
 use coordinator::nats_server::accounts::{Proof, render_accounts};
+use coordinator::operator::Resolver;
 use futures_util::StreamExt as _;
 use integration_tests::{
-    Call, Fleet, LIMIT, Lead, Running, Script, Server, done, eventually, file, manifest,
+    Call, Fleet, LIMIT, Lead, Operator, Running, Script, Server, done, eventually, file, manifest,
 };
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -36,6 +37,10 @@ pub(super) enum Walls {
     Rendered,
     /// The same, but each user may do everything in its account.
     AccountsAlone,
+    /// Accounts of an operator, as they are issued.
+    Issued,
+    /// The same, but each user may do everything in its account.
+    IssuedAlone,
     /// Nothing: everybody is in one account.
     None,
 }
@@ -74,14 +79,26 @@ pub(super) struct Stage {
     /// Files that only the victim is to do, once it is there again.
     pub(super) waiting: Vec<RunId>,
     pub(super) script: Script,
+    operator: Option<Operator>,
     _lead: Lead,
     ears: JoinSet<()>,
 }
 
 impl Stage {
     pub(super) async fn start(walls: Walls) -> anyhow::Result<Self> {
-        let (fleet, lead) = fleet_with(logins(walls)?).await?;
-        let (victim, hostile) = (login(&fleet, VICTIM).await?, login(&fleet, HOSTILE).await?);
+        let operator = match walls {
+            Walls::Issued | Walls::IssuedAlone => {
+                Some(Operator::new(&limited(&[VICTIM, HOSTILE], walls)?)?)
+            }
+            Walls::Rendered | Walls::AccountsAlone | Walls::None => None,
+        };
+        let server = match &operator {
+            Some(operator) => operator.server(Resolver::Full).await?,
+            None => server_with(&logins(walls)?).await?,
+        };
+        let (fleet, lead) = fleet_on(server).await?;
+        let login = async |id| connect(&fleet, credentials(operator.as_ref(), id)).await;
+        let (victim, hostile) = (login(VICTIM).await?, login(HOSTILE).await?);
         let script = Script::new(|call: Call| async move {
             match call.cid.as_str() {
                 "fails" | "fails-later" => Err(Failure::permanent(SECRET)),
@@ -91,7 +108,8 @@ impl Stage {
             }
         });
         let (waiting, ears) = (Vec::new(), JoinSet::new());
-        let mut stage = Self { fleet, victim, hostile, waiting, script, _lead: lead, ears };
+        let mut stage =
+            Self { fleet, victim, hostile, waiting, script, operator, _lead: lead, ears };
         stage.play().await?;
         Ok(stage)
     }
@@ -157,9 +175,13 @@ impl Stage {
         self.worker_of(&manifest(id, &schema)?, &self.script).await
     }
 
+    /// Another connection of a plugin.
+    pub(super) async fn login(&self, id: &str) -> anyhow::Result<Client> {
+        connect(&self.fleet, credentials(self.operator.as_ref(), id)).await
+    }
+
     async fn worker_of(&self, manifest: &Manifest, script: &Script) -> anyhow::Result<Running> {
-        let id = manifest.id.to_string();
-        let login = Credentials::User { name: id.clone(), password: id };
+        let login = credentials(self.operator.as_ref(), manifest.id.as_str());
         self.fleet.worker_with(manifest, script, |options| options.credentials = login).await
     }
 
@@ -215,9 +237,18 @@ async fn delivery(client: &Client, consumer: &str) -> anyhow::Result<String> {
     Ok(delivery.reply.context("where it is answered")?.to_string())
 }
 
+/// A server that lets in whom `logins` says.
+async fn server_with(logins: &str) -> anyhow::Result<Server> {
+    Server::configured((FLEET, FLEET), |store| configuration(store, logins)).await
+}
+
 /// A fleet on a server that lets in whom `logins` says.
 pub(super) async fn fleet_with(logins: String) -> anyhow::Result<(Fleet, Lead)> {
-    let server = Server::configured((FLEET, FLEET), |store| configuration(store, &logins)).await?;
+    fleet_on(server_with(&logins).await?).await
+}
+
+/// A fleet on a server, and a coordinator that leads.
+pub(crate) async fn fleet_on(server: Server) -> anyhow::Result<(Fleet, Lead)> {
     let fleet = Fleet::on(&Arc::new(server), Names::default()).await?;
     let lead = fleet.coordinator(|_| {}).await?;
     lead.leading().await?;
@@ -230,10 +261,28 @@ pub(super) fn configuration(store: &Path, logins: &str) -> String {
     format!("max_payload: 4194304\njetstream {{ store_dir: \"{store}\" }}\n{logins}")
 }
 
-/// Another connection of a plugin.
+/// Another connection of a plugin whose password is its id.
 pub(super) async fn login(fleet: &Fleet, id: &str) -> anyhow::Result<Client> {
-    let options = ConnectOptions::with_user_and_password(id.to_owned(), id.to_owned());
-    Ok(options.name(id).connect(fleet.server.url()).await?)
+    connect(fleet, credentials(None, id)).await
+}
+
+/// A plugin's login: what the operator has made, or its id as its password.
+fn credentials(operator: Option<&Operator>, id: &str) -> Credentials {
+    match operator {
+        Some(operator) => Credentials::File(operator.creds(id)),
+        None => Credentials::User { name: id.to_owned(), password: id.to_owned() },
+    }
+}
+
+async fn connect(fleet: &Fleet, credentials: Credentials) -> anyhow::Result<Client> {
+    let options = match credentials {
+        Credentials::User { name, password } => {
+            ConnectOptions::with_user_and_password(name, password)
+        }
+        Credentials::File(path) => ConnectOptions::with_credentials_file(path).await?,
+        other => anyhow::bail!("{other:?} is no login of a plugin here"),
+    };
+    Ok(options.connect(fleet.server.url()).await?)
 }
 
 fn logins(walls: Walls) -> anyhow::Result<String> {
@@ -246,6 +295,13 @@ fn logins(walls: Walls) -> anyhow::Result<String> {
 
 /// Who is let in where these plugins have accounts.
 pub(super) fn accounts_of(plugins: &[&str], walls: Walls) -> anyhow::Result<String> {
+    Ok(render_accounts(&limited(plugins, walls)?, |plugin| {
+        Proof::Password(Secret::new(plugin.map_or(FLEET, |id| id.as_str())))
+    }))
+}
+
+/// Accounts with few connections; what their users may do follows from what walls there are.
+fn limited(plugins: &[&str], walls: Walls) -> anyhow::Result<Accounts> {
     let mut ids = BTreeMap::new();
     for plugin in plugins {
         ids.insert(plugin.parse()?, BTreeSet::new());
@@ -253,12 +309,10 @@ pub(super) fn accounts_of(plugins: &[&str], walls: Walls) -> anyhow::Result<Stri
     let mut accounts = Accounts::of(&Names::default(), &ids);
     for plugin in &mut accounts.plugins {
         plugin.limits.connections = CONNECTIONS;
-        if walls == Walls::AccountsAlone {
+        if matches!(walls, Walls::AccountsAlone | Walls::IssuedAlone) {
             plugin.publish = vec![">".to_owned()];
             plugin.subscribe = vec![">".to_owned()];
         }
     }
-    Ok(render_accounts(&accounts, |plugin| {
-        Proof::Password(Secret::new(plugin.map_or(FLEET, |id| id.as_str())))
-    }))
+    Ok(accounts)
 }

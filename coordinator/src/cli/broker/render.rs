@@ -1,14 +1,15 @@
 //! `metafleet broker render`: for those who set up streams and servers with tools of their own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use broker_config::accounts::PluginAccount;
 use broker_config::{Accounts, Names, PluginId};
 
 use super::super::App;
 use super::super::exit::{Exit, Failure};
 use super::super::output::Format;
-use super::RenderArgs;
+use super::{RenderArgs, operator};
 use crate::nats_server::accounts::{Proof, render_accounts};
 use crate::nats_server::users::COORDINATOR;
 
@@ -18,7 +19,11 @@ const PASSWORD: &str = "METAFLEET_NATS_PASSWORD";
 pub(crate) fn run(app: &App, args: &RenderArgs) -> Result<Exit, Failure> {
     let names = Names::new(app.globals.prefix.clone().unwrap_or_default());
     if args.server {
-        let logins = if args.accounts { accounts(&names, args)? } else { one_account() };
+        let logins = match &args.operator {
+            Some(dir) => operator::issued(app, args, &wanted(&names, args), dir)?,
+            None if args.accounts => accounts(&names, args)?,
+            None => one_account(),
+        };
         app.out.raw(&server(&args.store_dir.display().to_string(), &logins))?;
         return Ok(Exit::Ok);
     }
@@ -60,15 +65,19 @@ fn one_account() -> String {
     )
 }
 
-/// An account for each plugin.
-fn accounts(names: &Names, args: &RenderArgs) -> Result<String, Failure> {
-    let mut plugins: BTreeMap<PluginId, _> = BTreeMap::new();
+/// The accounts that there are to be.
+fn wanted(names: &Names, args: &RenderArgs) -> Accounts {
+    let mut plugins: BTreeMap<PluginId, BTreeSet<_>> = BTreeMap::new();
     for plugin in &args.plugins {
-        let routes: &mut std::collections::BTreeSet<_> =
-            plugins.entry(plugin.id.clone()).or_default();
+        let routes = plugins.entry(plugin.id.clone()).or_default();
         routes.extend(plugin.routes.iter().copied());
     }
-    let accounts = Accounts::of(names, &plugins);
+    Accounts::of(names, &plugins)
+}
+
+/// An account for each plugin.
+fn accounts(names: &Names, args: &RenderArgs) -> Result<String, Failure> {
+    let accounts = wanted(names, args);
     let Some(keys) = &args.keys else {
         let note = "# Passwords come from variables of the server's environment; keys are better, see `--keys`.\n";
         let proof = |plugin: Option<&PluginId>| Proof::Variable(variable(plugin));
@@ -76,7 +85,7 @@ fn accounts(names: &Names, args: &RenderArgs) -> Result<String, Failure> {
     };
     let coordinator = public_key(keys, COORDINATOR)?;
     let mut known = BTreeMap::new();
-    for id in plugins.keys() {
+    for PluginAccount { plugin: id, .. } in &accounts.plugins {
         known.insert(id, public_key(keys, id.as_str())?);
     }
     Ok(render_accounts(&accounts, |plugin| {
