@@ -17,7 +17,7 @@ METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test schemathesis fuzz test-docker lint fmt-check clippy doc deny bench chaos chaos-full simulate overhead throughput scaffolds
+.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test schemathesis fuzz test-docker lint fmt-check clippy doc deny bench chaos chaos-full planted simulate overhead throughput scaffolds
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -120,6 +120,9 @@ chaos-full: chaos ## every experiment: stopped processes, a cluster, cut links, 
 	@$(CHAOS) run --seed 1 --seeds 20 --files 600 $(NO_KILLS) --crash-points 25
 	@if [ "$$(id -u)" = 0 ]; then $(CHAOS) run --seed 8 --files 600 $(NO_KILLS) --full-disks 2; \
 	else echo "a full disk needs root: left out"; fi
+
+planted: run-tools ## which experiment finds which bug that was planted on purpose (about an hour and a half)
+	@$(WITH_NATS) python3 tests/planted/planted.py --json target/planted/results.json
 
 simulate: ## the core in 1,000,000 simulated worlds
 	cargo build --locked --package integration-tests --bin metafleet-chaos

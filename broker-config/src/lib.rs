@@ -16,6 +16,7 @@ pub mod midhash;
 pub mod mime;
 pub mod names;
 pub mod paths;
+pub mod planted;
 pub mod publish;
 pub mod pull;
 pub mod queue;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::planted::{Bug, planted};
+
 /// Delays longer than this wait in the broker's scheduler and hold no in-flight slot.
 pub const LONGEST_NAK: Duration = Duration::from_secs(60);
 
@@ -52,7 +54,9 @@ impl RetryPolicy {
     pub fn verdict(&self, failure: FailureKind, attempt: NonZeroU32) -> Verdict {
         match failure {
             FailureKind::Permanent => Verdict::GiveUp,
-            FailureKind::Retryable if attempt >= self.max_attempts => Verdict::GiveUp,
+            FailureKind::Retryable if attempt >= self.max_attempts && !planted(Bug::NoCap) => {
+                Verdict::GiveUp
+            }
             FailureKind::Retryable => {
                 let delay = self.delay(attempt);
                 if delay > LONGEST_NAK {

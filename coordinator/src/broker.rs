@@ -17,6 +17,7 @@ use async_nats::jetstream;
 use async_nats::{Client, HeaderMap};
 use broker_config::Names;
 use broker_config::header::{MESSAGE_ID, TRACE_PARENT, TRACE_STATE};
+use broker_config::planted::{Bug, planted};
 use broker_config::publish::{PublishError, Publisher};
 use broker_config::warrant::Warrant;
 use broker_config::wire::event::{Event, Fact};
@@ -132,7 +133,7 @@ impl Broker {
     /// [`PublishError`]; sending it again is safe.
     pub async fn send(&self, told: &Telling) -> Result<(), PublishError> {
         let mut headers = HeaderMap::new();
-        if let Some(id) = &told.id {
+        if let Some(id) = told.id.as_ref().filter(|_| !planted(Bug::ToldAgain)) {
             headers.insert(MESSAGE_ID, id.as_str());
         }
         let sent = self.publisher.publish(told.subject.clone(), headers, told.body.clone());

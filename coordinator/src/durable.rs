@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_nats::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{RetentionPolicy, Stream};
+use broker_config::planted::{Bug, planted};
 use broker_config::pull::{Pulled, Puller};
 use futures_util::StreamExt as _;
 use tokio::sync::watch;
@@ -94,6 +95,11 @@ impl Backlog {
             let client = broker.client.clone();
             let handled = handler(message.clone());
             handling.spawn(async move {
+                if planted(Bug::SignalFirst)
+                    && let Some(reply) = &message.reply
+                {
+                    answer(&client, reply, Answer::Ack).await;
+                }
                 if handled.await
                     && let Some(reply) = &message.reply
                 {

@@ -12,6 +12,7 @@
 use std::time::Duration;
 
 use async_nats::HeaderMap;
+use broker_config::planted::{Bug, planted};
 use broker_config::publish::PublishError;
 use broker_config::read::last_messages;
 use broker_config::warrant::Warrant;
@@ -62,7 +63,9 @@ pub fn decide(found: Option<&Lease>, revision: u64, node: &str, unchanged_for: D
         // Deleted or overwritten, perhaps. Each epoch was written, so none of them was higher.
         None => Move::Take { epoch: revision + 1 },
         Some(lease)
-            if lease.holder == node || unchanged_for >= Duration::from_millis(lease.ttl_ms) =>
+            if lease.holder == node
+                || unchanged_for >= Duration::from_millis(lease.ttl_ms)
+                || planted(Bug::LeaseTooSoon) =>
         {
             Move::Take { epoch: lease.epoch + 1 }
         }

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use broker_config::manifest::OnDependencyFailure;
+use broker_config::planted::{Bug, planted};
 use broker_config::wire::event::{Outcome, TaskCounts};
 use broker_config::{Lane, MetaMap, PluginId, Queue, RecordStatus, Task};
 
@@ -141,7 +142,11 @@ impl Run {
 
     fn needs_settled(&self, part: &Part) -> bool {
         part.spec.manifest.dependencies.iter().all(|needed| {
-            self.parts.get(needed).is_none_or(|p| matches!(p.state, State::Settled { .. }))
+            self.parts.get(needed).is_none_or(|p| match p.state {
+                State::Settled { .. } => true,
+                State::Published { .. } => planted(Bug::ChildFirst),
+                State::Waiting | State::Wanted { .. } => false,
+            })
         })
     }
 

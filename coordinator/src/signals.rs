@@ -4,6 +4,7 @@ mod inputs;
 
 use async_nats::{HeaderMap, Message};
 use broker_config::header::{ATTEMPTS_USED, SCHEDULE, SCHEDULE_TARGET};
+use broker_config::planted::{Bug, planted};
 use broker_config::publish::PublishError;
 use broker_config::wire::dead::Cause;
 use broker_config::wire::event::Fact;
@@ -46,7 +47,9 @@ pub async fn handle(
             metrics.duration(&plugin, duration_ms);
             let mut task = *task;
             // Identity is what the subject says; a plugin can speak of its own tasks only.
-            task.plugin_id = plugin.clone();
+            if !planted(Bug::IdentityFromBody) {
+                task.plugin_id = plugin.clone();
+            }
             let dead = GiveUp {
                 task,
                 queue,

@@ -12,6 +12,7 @@ pub use up::Up;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use broker_config::planted;
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -20,9 +21,12 @@ fn root() -> anyhow::Result<PathBuf> {
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the repository")?.to_owned())
 }
 
+/// Where the installation is staged that was built as these tests were.
+const STAGE: &str = if planted::COMPILED_IN { "target/planted/stage" } else { "target/stage" };
+
 /// A file or folder of the staged installation, which must be there.
 pub fn staged(path: &str) -> anyhow::Result<PathBuf> {
-    let staged = root()?.join("target/stage").join(path);
+    let staged = root()?.join(STAGE).join(path);
     if !staged.exists() {
         bail!("{} is not there: run `make build`", staged.display());
     }

@@ -8,6 +8,7 @@ use async_nats::connection::State;
 use async_nats::{Client, HeaderMap, Message, Subject};
 use broker_config::delivery::{Answer, Place};
 use broker_config::header::ATTEMPTS_USED;
+use broker_config::planted::{Bug, planted};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
@@ -100,7 +101,7 @@ impl Delivery {
         let leases = self.leases.clone();
         let _alone = leases.no_renewals().await;
         let connected = self.client.connection_state() == State::Connected;
-        if connected && leases.is_held(&self.held) {
+        if connected && leases.is_held(&self.held) || planted(Bug::LateNak) {
             self.end(Answer::Nak(delay)).await;
         } else {
             debug!("the task may be somebody else's by now, leaving it to its lease");

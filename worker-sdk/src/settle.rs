@@ -18,6 +18,7 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use backon::{ExponentialBuilder, Retryable as _};
 use broker_config::header::{EXPECTED_LAST_SUBJECT_SEQUENCE, MESSAGE_ID};
+use broker_config::planted::{Bug, planted};
 use broker_config::publish::PublishError;
 use broker_config::retry::FailureKind;
 use broker_config::wire::record::RecordType;
@@ -28,7 +29,7 @@ use tokio::time::Instant;
 use tracing::{Span, debug, info, warn};
 
 use crate::attempt::{Ended, short};
-use crate::delivery::{Delivery, GIVE_BACK};
+use crate::delivery::{Delivery, GIVE_BACK, ack_again};
 use crate::lease::millis;
 use crate::metrics::count;
 use crate::outcome::{Destination, Failure};
@@ -153,13 +154,18 @@ impl Attempt<'_> {
             Err(error) => return Box::pin(self.fail(delivery, Failure::permanent(error))).await,
         };
         let mut headers = HeaderMap::new();
-        headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE, task.record_revision.to_string());
+        if !planted(Bug::NoRecordFence) {
+            headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE, task.record_revision.to_string());
+        }
         telemetry::inject(&Span::current(), self.headers, &mut headers);
         let subject = if task.trial {
             rim.names.trial(&task.cid, &rim.manifest.id)
         } else {
             rim.names.record(&task.cid, &rim.manifest.id)
         };
+        if planted(Bug::AckFirst) {
+            ack_again(&rim.link.client, delivery.held().latest().0).await;
+        }
         match self.publish(subject, headers, body).await {
             Ok(()) => {
                 count(match status {
@@ -249,7 +255,10 @@ impl Attempt<'_> {
         // The sequence makes it unique also when the same task is published anew; the rest nobody
         // can guess who would have it taken for a repetition.
         let secret = fastrand::u128(..);
-        let id = format!("{kind}.{}.{attempt}.{secret:032x}", delivery.sequence);
+        let mut id = format!("{kind}.{}.{attempt}.{secret:032x}", delivery.sequence);
+        if planted(Bug::IdWithoutAttempt) {
+            id = format!("{kind}.{}", self.task.task_id);
+        }
         headers.insert(MESSAGE_ID, id);
         telemetry::inject(&Span::current(), self.headers, &mut headers);
         let subject = self.rim.names.signal(&self.rim.manifest.id, kind);
@@ -305,6 +314,7 @@ pub(crate) async fn publish_until_stored(
     rim.link.connected().await;
     match rim.publisher.publish(subject.clone(), headers.clone(), body.clone()).await {
         Ok(_) => Ok(()),
+        Err(PublishError::Unacknowledged { .. }) if planted(Bug::UnknownIsStored) => Ok(()),
         Err(error) if error.is_retryable() => {
             Box::pin(publish_again(rim, subject, headers, body)).await
         }

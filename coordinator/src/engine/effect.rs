@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker_config::header::EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT;
+use broker_config::planted::{Bug, planted};
 use broker_config::publish::PublishError;
 use broker_config::read::{Stored, last_messages};
 use broker_config::wire::dead::Cause;
@@ -93,7 +94,12 @@ impl Shared {
         let both = names.task_in_any_queue(task.lane, &task.plugin_id, &task.cid);
         headers.insert(EXPECTED_LAST_SUBJECT_SEQUENCE_SUBJECT, both);
         let publisher = &self.broker.publisher;
-        match publisher.publish_after(subject, 0, headers, json(task)).await {
+        let stored = if planted(Bug::NoTaskFence) {
+            publisher.publish(subject, async_nats::HeaderMap::new(), json(task)).await
+        } else {
+            publisher.publish_after(subject, 0, headers, json(task)).await
+        };
+        match stored {
             Ok(_) => Fate::Stored,
             Err(PublishError::WrongLastSequence { .. }) => self.who_is_there(task).await,
             Err(error @ PublishError::TooLarge { .. }) => Fate::TooLarge(error.to_string()),
@@ -141,6 +147,11 @@ impl Shared {
     }
 
     pub(super) async fn settle(&self, run: RunId, told: Telling, reply: Option<String>) {
+        if planted(Bug::SettledUnheard)
+            && let Some(reply) = &reply
+        {
+            answer(&self.broker.client, reply, Answer::Ack).await;
+        }
         if !self.tell(told).await {
             // The submission stays, and whoever leads next settles it again.
             return;

@@ -6,8 +6,9 @@
 //! what began while it was away. The kill of a coordinator is no reason to run anything again.
 //!
 //! Who was only stopped, or cut off, and comes back does not know that time has passed: a worker may
-//! begin what it was given before, though somebody else has done it meanwhile, and a coordinator
-//! may publish what is done. Right after it is back, that is a reason.
+//! begin what it was given before, though somebody else has done it meanwhile. Right after it is back,
+//! that is a reason. A coordinator that was stopped writes under a warrant, which has run out by then: the only
+//! reason it is for is what it had begun to send when it was stopped, which leaves it now.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -118,11 +119,13 @@ pub struct Verdict {
 }
 
 type Pair<'a> = (&'a str, &'a str);
+/// The executions of each plugin on each file, by their beginning.
+type ByPair<'a> = BTreeMap<Pair<'a>, Vec<&'a Execution>>;
 
 /// Judges what was seen.
 #[must_use]
 pub fn judge(seen: &Seen) -> Verdict {
-    let mut by_pair: BTreeMap<Pair<'_>, Vec<&Execution>> = BTreeMap::new();
+    let mut by_pair = ByPair::new();
     for execution in &seen.executions {
         by_pair.entry((&execution.cid, &execution.plugin)).or_default().push(execution);
     }
@@ -206,14 +209,27 @@ fn was_in_flight(execution: &Execution, kill: &Kill, settling: i64) -> bool {
 }
 
 /// Whether it was begun by who has just come back, or at its word.
-fn is_stale(execution: &Execution, kill: &Kill) -> bool {
+fn is_stale(by_pair: &ByPair<'_>, execution: &Execution, kill: &Kill) -> bool {
     let woke = (kill.at..=kill.back.saturating_add(WAKING)).contains(&execution.began);
     woke && match &kill.victim {
         Victim::Worker(_) | Victim::Coordinator | Victim::Broker => false,
-        Victim::Deposed => execution.began >= kill.back,
+        Victim::Deposed => {
+            execution.began >= kill.back && became_ready(by_pair, execution, kill.at)
+        }
         Victim::Unreachable => true,
         Victim::Absent(pids) => pids.contains(&execution.pid),
     }
+}
+
+/// Whether all that an execution needs had ended by then, the last of it right before. For what needs nothing
+/// nobody noted when it was ready.
+fn became_ready(by_pair: &ByPair<'_>, execution: &Execution, at: i64) -> bool {
+    let ends = needs(&execution.plugin).iter().map(|needed| {
+        let first = first_end(by_pair, (&execution.cid, needed));
+        // What never ended was not there by then.
+        first.unwrap_or(i64::MAX)
+    });
+    ends.max().is_none_or(|last| (at - SETTLING_SLOWLY..=at).contains(&last))
 }
 
 /// Executions again of what was not in flight at any kill before.
@@ -223,7 +239,7 @@ struct Again {
     unexplained: usize,
 }
 
-fn again(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>, kills: &[Kill]) -> Again {
+fn again(by_pair: &ByPair<'_>, kills: &[Kill]) -> Again {
     let mut found = Again::default();
     for executions in by_pair.values() {
         for (index, again) in executions.iter().enumerate().skip(1) {
@@ -234,7 +250,7 @@ fn again(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>, kills: &[Kill]) -> Again
                 };
                 kills.iter().any(caused)
             });
-            let is_stale = !explained && kills.iter().any(|kill| is_stale(again, kill));
+            let is_stale = !explained && kills.iter().any(|kill| is_stale(by_pair, again, kill));
             found.stale += usize::from(is_stale);
             found.unexplained += usize::from(!explained && !is_stale);
         }
@@ -243,18 +259,25 @@ fn again(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>, kills: &[Kill]) -> Again
 }
 
 /// Executions that began when something they need had not ended.
-fn early(by_pair: &BTreeMap<Pair<'_>, Vec<&Execution>>) -> usize {
+fn early(by_pair: &ByPair<'_>) -> usize {
     let mut count = 0;
     for ((cid, plugin), executions) in by_pair {
-        let needs = GRAPH.iter().find(|(id, ..)| id == plugin).map_or(&[][..], |found| found.2);
-        for needed in needs {
-            let ends = by_pair.get(&(*cid, *needed)).into_iter().flatten();
-            let first = ends.filter_map(|execution| execution.ended).min();
+        for needed in needs(plugin) {
+            let first = first_end(by_pair, (cid, needed));
             let is_early = |e: &&&Execution| first.is_none_or(|first| first > e.began);
             count += executions.iter().filter(is_early).count();
         }
     }
     count
+}
+
+/// What a plugin depends on.
+fn needs(plugin: &str) -> &'static [&'static str] {
+    GRAPH.iter().find(|(id, ..)| *id == plugin).map_or(&[][..], |found| found.2)
+}
+
+fn first_end(by_pair: &ByPair<'_>, pair: Pair<'_>) -> Option<i64> {
+    by_pair.get(&pair).into_iter().flatten().filter_map(|execution| execution.ended).min()
 }
 
 fn as_u64(count: usize) -> u64 {

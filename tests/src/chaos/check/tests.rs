@@ -168,12 +168,30 @@ fn who_was_away_explains_what_it_held_and_what_it_does_when_it_comes_back() {
         ("while it is away", Victim::Deposed, 9, held, 0, false),
         ("what it tried again", Victim::Unreachable, 9, held, 1, true),
         ("long after", Victim::Deposed, 9, back + 3 * SECOND, 0, false),
+        ("long after it was reached", Victim::Unreachable, 9, back + 3 * SECOND, 0, false),
     ] {
         let verdict = judge(&away(victim, pid, later));
 
         assert_eq!(verdict.stale, stale, "{case}");
         assert_eq!(verdict.unexplained, usize::from(!explained), "{case}");
         assert_eq!(verdict.problems.is_empty(), explained, "{case}: {:?}", verdict.problems);
+    }
+}
+
+#[test]
+fn a_deposed_leader_explains_only_what_it_was_about_to_send_when_it_was_stopped() {
+    for (case, plugin, at, explained) in [
+        ("ready right before", "tmdb", 4 * SECOND + 20, true),
+        ("ready long before", "tmdb", 5 * SECOND + 20, false),
+        ("ready only after", "tmdb", 4 * SECOND + 5, false),
+        ("needs nothing", "file-info", 4 * SECOND + 20, true),
+    ] {
+        let mut seen = good();
+        let back = at + 9 * SECOND;
+        seen.kills.push(Kill { victim: Victim::Deposed, at, back });
+        seen.executions.push(execution("a", plugin, 9, back + 10, Some(back + 20)));
+
+        assert_eq!(judge(&seen).problems.is_empty(), explained, "{case}");
     }
 }
 
