@@ -82,6 +82,10 @@ impl Chaos {
             })
             .await?;
         }
+        if let Some(disk) = &disk {
+            // A power cut is to meet what is written, not that the fleet has just been made.
+            disk.settle()?;
+        }
         let links = Links { times: 0, ..options.faults.links };
         Ok(Self {
             ledgers: Ledgers::of(options.folder.clone()),
