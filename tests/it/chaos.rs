@@ -15,8 +15,12 @@ const NO_KILLS: [&str; 6] =
 const LIMIT: Duration = Duration::from_secs(120);
 
 async fn experiment(arguments: &[&str]) -> anyhow::Result<(bool, Value)> {
+    chaos("run", arguments).await
+}
+
+async fn chaos(what: &str, arguments: &[&str]) -> anyhow::Result<(bool, Value)> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_metafleet-chaos"));
-    command.arg("run").args(arguments).args(["--output", "json"]);
+    command.arg(what).args(arguments).args(["--output", "json"]);
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(LIMIT, command.output());
     let output = output.await.context("the experiment goes on")??;
@@ -115,6 +119,51 @@ async fn a_coordinator_may_die_after_any_message() -> anyhow::Result<()> {
     assert!(good, "{report:#}");
     assert_eq!(report["readyMs"].as_array().map(Vec::len), Some(8));
     assert_eq!((&report["lost"], &report["toldTwice"]), (&json!(0), &json!(0)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_power_cut_takes_nothing_that_was_on_disk_before_it_was_acknowledged()
+-> anyhow::Result<()> {
+    let _place = heavy().await?;
+
+    let (good, report) =
+        chaos("power", &["--seed", "1", "--cuts", "3", "--sync", "always", "--sync", "2m"]).await?;
+
+    assert!(good, "{report:#}");
+    let [always, lazy] = [0, 1].map(|row| &report["settings"][row]);
+    assert_eq!((&always["cuts"], &always["lost"]), (&json!(3), &json!(0)));
+    assert!(always["acknowledged"].as_u64() > Some(1_000), "{report:#}");
+    // Else the cuts would cut nothing.
+    assert!(lazy["lost"].as_u64() > Some(1_000), "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_fleet_loses_nothing_when_its_broker_loses_its_power() -> anyhow::Result<()> {
+    let _places = heaviest().await?;
+    let few = ["--seed", "8", "--files", "300", "--power-cuts", "2"];
+
+    let (good, report) = experiment(&[&few[..], &NO_KILLS].concat()).await?;
+
+    assert!(good, "{report:#}");
+    assert_eq!(report["faults"]["powerCuts"], json!(2));
+    assert_eq!((&report["lost"], &report["duplicates"]), (&json!(0), &json!(0)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn clocks_of_workers_that_jump_by_an_hour_or_a_day_change_nothing() -> anyhow::Result<()> {
+    let _places = heaviest().await?;
+    let few = ["--seed", "9", "--files", "300", "--clock-jumps", "8"];
+
+    let (good, report) = experiment(&[&few[..], &NO_KILLS].concat()).await?;
+
+    assert!(good, "{report:#}");
+    let of = |name: &str| report[name].as_u64();
+    assert_eq!(report["faults"]["clockJumps"], json!(8));
+    assert!(of("wrongTimes") > Some(0), "some worker went by its clock");
+    assert_eq!((of("lost"), of("duplicates"), of("reexecutions")), (Some(0), Some(0), Some(0)));
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! who is killed when; [`check`] judges, from the ledgers and from what the broker holds in the end.
 
 pub mod check;
+pub mod clock;
 pub mod disk;
 mod disturb;
 pub mod experiment;
@@ -14,6 +15,7 @@ pub mod leftover;
 pub mod net;
 pub mod noop;
 pub mod plan;
+pub mod power;
 pub mod process;
 pub mod recovery;
 pub mod report;

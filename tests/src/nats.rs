@@ -120,11 +120,14 @@ impl Server {
         Self::with(Login::Anonymous, |_| Ok(Vec::new())).await
     }
 
-    /// A server whose streams are in a folder of somebody else.
-    pub async fn with_store(store: &Path) -> anyhow::Result<Self> {
+    /// A server whose streams are in a folder of somebody else; `sync` says how soon they are on disk
+    /// (`sync_interval`).
+    pub async fn with_store(store: &Path, sync: &str) -> anyhow::Result<Self> {
         let port = free_port()?;
-        let config =
-            format!("listen: \"127.0.0.1:{port}\"\njetstream {{ store_dir: {store:?} }}\n");
+        let config = format!(
+            "listen: \"127.0.0.1:{port}\"\n\
+             jetstream {{ store_dir: {store:?}, sync_interval: {sync:?} }}\n"
+        );
         Self::at(TempDir::new()?, port, &config).await
     }
 

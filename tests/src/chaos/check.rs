@@ -85,6 +85,10 @@ pub struct Seen {
     pub repaired: usize,
     /// Whether tasks were taken away, so that it is to miss some.
     pub may_repair: bool,
+    /// How often the clock of a worker was turned.
+    pub clock_jumps: usize,
+    /// Records that say a time that is far off.
+    pub wrong_times: usize,
     /// For each file, when it was handed in and when it was settled.
     pub work: Vec<(i64, i64)>,
     /// When records were written.
@@ -167,6 +171,7 @@ pub fn judge(seen: &Seen) -> Verdict {
     let late: Vec<u64> = verdict.recoveries.iter().map(|r| r.attended_ms).collect();
     let late = late.into_iter().filter(|ms| *ms > RECOVERED_WITHIN_MS).count();
     let stalled = Some(verdict.stall_ms).filter(|ms| *ms > seen.stall_limit_ms).unwrap_or(0);
+    let unseen = if seen.wrong_times == 0 { seen.clock_jumps } else { 0 };
     let repaired = if seen.may_repair { 0 } else { seen.repaired };
     let counts = [
         (as_u64(verdict.lost), "plugins on files without a completed record"),
@@ -183,6 +188,7 @@ pub fn judge(seen: &Seen) -> Verdict {
         (as_u64(verdict.unexplained), "executions again that no kill explains"),
         (as_u64(late), "tasks of killed workers that began again too late"),
         (stalled, "ms without a record although there was work"),
+        (as_u64(unseen), "turned clocks that no record shows: nobody went by them"),
     ];
     let problems = counts.into_iter().filter(|(count, _)| *count > 0);
     let problems = problems.map(|(count, what)| format!("{count} {what}")).collect();

@@ -5,10 +5,12 @@
 //! middle of an execution, a coordinator with files in hand, a broker with submissions on their way.
 
 mod absence;
+mod clock;
 mod crash;
 mod deleted;
 mod links;
 mod nodes;
+mod power;
 mod room;
 
 use std::time::Duration;
@@ -45,6 +47,7 @@ enum Due {
     Crashing(Crashing),
     Gone(Gone),
     DiskFree { kill: usize },
+    PowerBack { kill: usize },
     Whole { kill: usize, until: Instant, roll: Option<(usize, Duration)> },
 }
 
@@ -117,17 +120,13 @@ impl Chaos {
                     target if !target.is_of_cluster() && self.must_wait(target) => {}
                     Target::Worker(number) => {
                         let number = number % self.workers.len();
-                        let pid = self.workers.get(number).map(|worker| worker.pid);
-                        let is_busy = pid.is_some_and(|pid| self.ledgers.is_busy(pid));
-                        if is_busy || Instant::now() > until {
+                        if self.is_busy(number) || Instant::now() > until {
                             return self.kill_worker(number, planned.away).await.map(Some);
                         }
                     }
                     Target::PausedWorker(number) => {
                         let number = number % self.workers.len();
-                        let pid = self.workers.get(number).map(|worker| worker.pid);
-                        let is_busy = pid.is_some_and(|pid| self.ledgers.is_busy(pid));
-                        if is_busy || Instant::now() > until {
+                        if self.is_busy(number) || Instant::now() > until {
                             return self.pause_worker(number, planned.away).map(Some);
                         }
                     }
@@ -160,7 +159,17 @@ impl Chaos {
                     Target::FullDisk if is_time => {
                         return self.fill_disk(planned.away).map(Some);
                     }
+                    Target::Power if is_time => {
+                        return self.cut_power(planned.away).map(Some);
+                    }
+                    Target::Clock(number, jump) => {
+                        let number = number % self.workers.len();
+                        if self.is_busy(number) || Instant::now() > until {
+                            return self.turn_clock(number, jump).map(|()| None);
+                        }
+                    }
                     Target::Coordinator
+                    | Target::Power
                     | Target::FullDisk
                     | Target::Deleted(_)
                     | Target::Link(..)
@@ -192,6 +201,7 @@ impl Chaos {
                 return self.start_node(kill, node, roll).await.map(Some);
             }
             Due::DiskFree { kill } => self.free_disk(kill).await?,
+            Due::PowerBack { kill } => self.power_is_back(kill).await?,
             Due::Gone(gone) => return self.look_at_gone(gone).await,
             Due::Link(broken) => return self.look_at_link(broken),
             Due::Crashing(crashing) => return self.go_on_crashing(crashing).await,
@@ -201,19 +211,26 @@ impl Chaos {
         Ok(None)
     }
 
+    /// Whether the worker of this number is in the middle of an execution.
+    fn is_busy(&self, number: usize) -> bool {
+        self.workers.get(number).is_some_and(|worker| self.ledgers.is_busy(worker.pid))
+    }
+
     /// Whether there is nobody to kill just now.
     fn must_wait(&self, target: Target) -> bool {
         match target {
             // One after the other; files for the next one are handed in when it is its turn.
             _ if target.is_of_cluster() => self.strikes_cluster,
-            Target::Worker(_) | Target::PausedWorker(_) => self.workers.is_empty(),
+            Target::Worker(_) | Target::PausedWorker(_) | Target::Clock(..) => {
+                self.workers.is_empty()
+            }
             // Somebody must be there to lead.
             Target::Coordinator
             | Target::PausedCoordinator
             | Target::Link(Place::Coordinator(_), _) => self.deposed.is_some() || self.is_crashing,
             Target::Crash(_) => self.is_crashing,
             // What is gone cannot be deleted.
-            Target::Deleted(_) | Target::FullDisk => {
+            Target::Deleted(_) | Target::FullDisk | Target::Power => {
                 self.kills.iter().any(|kill| kill.back == i64::MAX)
             }
             Target::Link(Place::Workers(_), _) => self

@@ -17,6 +17,7 @@ use super::disk::Disk;
 use super::ledger::Ledgers;
 use super::net::Net;
 use super::plan::{Counts, Faults, plan};
+use super::power::Setting;
 use super::process::{Process, Starter};
 use super::recovery::Recovery;
 use super::report::Report;
@@ -45,6 +46,8 @@ pub struct Options {
     pub kills: Counts,
     /// What else happens.
     pub faults: Faults,
+    /// How soon the broker has on disk what it is given, where it may lose its power.
+    pub sync: Setting,
     /// Workers per plugin.
     pub workers: usize,
     /// Tasks at once per worker.
@@ -107,6 +110,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         dead_letters: seen.dead_letters,
         repaired: seen.repaired,
         stall_ms_max: verdict.stall_ms,
+        wrong_times: seen.wrong_times,
         told_twice: seen.told_twice,
         ready_ms: ready,
         recovered: took.len(),

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::Context as _;
 use broker_config::{PluginId, Task};
+use tokio::time::Instant;
 
 use super::now;
 
@@ -23,6 +24,8 @@ const NEWEST: usize = 64;
 #[derive(Debug)]
 pub struct Pen {
     file: File,
+    /// When it was opened. From then on only spans of time count: the clock of its process may be turned.
+    opened: (i64, Instant),
     next: AtomicU64,
 }
 
@@ -31,21 +34,27 @@ impl Pen {
     pub fn open(folder: &Path, plugin: &PluginId) -> io::Result<Self> {
         let name = format!("{plugin}-{}.{EXTENSION}", std::process::id());
         let file = File::options().create_new(true).append(true).open(folder.join(name))?;
-        Ok(Self { file, next: AtomicU64::new(1) })
+        Ok(Self { file, opened: (now(), Instant::now()), next: AtomicU64::new(1) })
     }
 
     /// Notes that an execution begins; returns its number in this process.
     pub fn begin(&self, plugin: &PluginId, task: &Task, attempt: u32) -> io::Result<u64> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (pid, Task { cid, task_id, .. }) = (std::process::id(), task);
-        let line = format!("begin {number} {} {pid} {attempt} {plugin} {cid} {task_id}\n", now());
+        let at = self.now();
+        let line = format!("begin {number} {at} {pid} {attempt} {plugin} {cid} {task_id}\n");
         (&self.file).write_all(line.as_bytes())?;
         Ok(number)
     }
 
     /// Notes that it ends.
     pub fn end(&self, number: u64) -> io::Result<()> {
-        (&self.file).write_all(format!("end {number} {}\n", now()).as_bytes())
+        (&self.file).write_all(format!("end {number} {}\n", self.now()).as_bytes())
+    }
+
+    fn now(&self) -> i64 {
+        let (at, since) = self.opened;
+        at.saturating_add(i64::try_from(since.elapsed().as_micros()).unwrap_or(i64::MAX))
     }
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 
 pub use self::faults::{Faults, Links, Partition, Place};
 
+/// How far the clock of a worker may come to be off, in seconds.
+pub const JUMPS: [i64; 4] = [-3_600, 3_600, -86_400, 86_400];
+
 /// How often each kind of process is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Counts {
@@ -52,6 +55,10 @@ pub enum Target {
     Deleted(usize),
     /// The broker's disk.
     FullDisk,
+    /// The power of the broker's machine.
+    Power,
+    /// The clock of such a worker; it shows so many seconds more than the right time from then on.
+    Clock(usize, i64),
 }
 
 impl Target {
@@ -71,6 +78,8 @@ impl Target {
             | Self::Link(Place::Coordinator(_) | Place::Workers(_), _)
             | Self::Crash(_)
             | Self::Deleted(_)
+            | Self::Power
+            | Self::Clock(..)
             | Self::FullDisk => false,
         }
     }
@@ -124,6 +133,11 @@ pub fn plan(
     }
     targets.extend((0..faults.deletions).map(|_| Target::Deleted(random.usize(..))));
     targets.extend(vec![Target::FullDisk; faults.full_disks]);
+    targets.extend(vec![Target::Power; faults.power_cuts]);
+    for _ in 0..faults.clock_jumps {
+        let jump = random.choice(JUMPS).unwrap_or_default();
+        targets.push(Target::Clock(random.usize(..), jump));
+    }
     for _ in 0..faults.crashes {
         let from_start = random.bool();
         // Small numbers are likelier: more happens there.
@@ -149,16 +163,18 @@ pub fn plan(
                 | Target::Link(..)
                 | Target::Deleted(_)
                 | Target::FullDisk
+                | Target::Power
+                | Target::Clock(..)
                 | Target::Crash(_) => Duration::ZERO,
                 Target::Broker => millis(random, 100, 600),
             },
             away: match target {
                 Target::Worker(_) => millis(random, 100, 1_000),
                 Target::Coordinator => Duration::ZERO,
-                Target::Broker | Target::Leader(_) | Target::EveryServer => {
+                Target::Broker | Target::Power | Target::Leader(_) | Target::EveryServer => {
                     millis(random, 200, 3_000)
                 }
-                Target::StepDown(_) | Target::Crash(_) | Target::Deleted(_) => {
+                Target::StepDown(_) | Target::Crash(_) | Target::Deleted(_) | Target::Clock(..) => {
                     Duration::from_millis(100)
                 }
                 Target::FullDisk => millis(random, 2_000, 8_000),
@@ -198,5 +214,26 @@ mod tests {
         assert!(pauses.clone().all(|pause| pause.away > coordinator::lease::TTL));
         assert_eq!(pauses.count(), 2);
         assert!(planned.iter().all(|kill| (240..10_800).contains(&kill.after)));
+    }
+
+    #[test]
+    fn every_fault_is_planned_as_often_as_was_asked_for() {
+        let counts = Counts { workers: 0, coordinator: 0, broker: 0 };
+        let nothing = Faults::default();
+        type Is = fn(&Target) -> bool;
+        let cases: [(Faults, Is); 3] = [
+            (Faults { power_cuts: 7, ..nothing }, |target| *target == Target::Power),
+            (Faults { full_disks: 7, ..nothing }, |target| *target == Target::FullDisk),
+            (
+                Faults { clock_jumps: 7, ..nothing },
+                |target| matches!(target, Target::Clock(_, jump) if JUMPS.contains(jump)),
+            ),
+        ];
+        for (faults, is_one) in cases {
+            let planned = plan(&mut fastrand::Rng::with_seed(3), counts, faults, 600);
+
+            assert_eq!((planned.len(), faults.total()), (7, 7), "{faults:?}");
+            assert!(planned.iter().all(|next| is_one(&next.target)), "{planned:?}");
+        }
     }
 }

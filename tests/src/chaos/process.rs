@@ -10,6 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::Child;
 
 use super::Sabotage;
+use super::clock::Clock;
 
 /// Starts processes of one experiment.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Starter {
     pub sabotage: Option<Sabotage>,
     /// Copies of every message that the coordinators ask the broker for.
     pub replicas: usize,
+    /// What turns the clocks of the workers, if they are to be turned.
+    pub faketime: Option<PathBuf>,
     /// How many were started.
     pub started: usize,
 }
@@ -35,6 +38,8 @@ pub struct Process {
     pub url: String,
     /// Its process id.
     pub pid: u32,
+    /// Its clock, if that can be turned.
+    clock: Option<Clock>,
     child: Child,
 }
 
@@ -42,7 +47,7 @@ impl Starter {
     /// Starts the coordinator called `node`, with its broker at `url`.
     pub fn coordinator(&mut self, node: &str, url: &str) -> anyhow::Result<Process> {
         let replicas = self.replicas.to_string();
-        self.start(node, url, &["coordinator", "--node", node, "--replicas", &replicas])
+        self.start(node, url, None, &["coordinator", "--node", node, "--replicas", &replicas])
     }
 
     /// Starts a worker of a plugin, with its broker at `url`.
@@ -56,10 +61,18 @@ impl Starter {
         if let Some(kind) = &sabotage {
             arguments.extend(["--sabotage", kind]);
         }
-        self.start(plugin, url, &arguments)
+        let clock = self.folder.join(format!("{:03}-{plugin}.clock", self.started + 1));
+        let clock = self.faketime.is_some().then(|| Clock::right(clock)).transpose()?;
+        self.start(plugin, url, clock, &arguments)
     }
 
-    fn start(&mut self, role: &str, url: &str, arguments: &[&str]) -> anyhow::Result<Process> {
+    fn start(
+        &mut self,
+        role: &str,
+        url: &str,
+        mut clock: Option<Clock>,
+        arguments: &[&str],
+    ) -> anyhow::Result<Process> {
         self.started += 1;
         let log = self.folder.join(format!("{:03}-{role}.log", self.started));
         let log = File::create(&log).with_context(|| log.display().to_string())?;
@@ -72,9 +85,15 @@ impl Starter {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log);
+        if let (Some(clock), Some(library)) = (&clock, &self.faketime) {
+            command.envs(clock.environment(library));
+        }
         let child = command.spawn().with_context(|| format!("start {role}"))?;
         let pid = child.id().context("it has just been started")?;
-        Ok(Process { role: role.to_owned(), url: url.to_owned(), pid, child })
+        if let Some(clock) = &mut clock {
+            clock.belongs_to(pid);
+        }
+        Ok(Process { role: role.to_owned(), url: url.to_owned(), pid, clock, child })
     }
 }
 
@@ -97,6 +116,11 @@ impl Process {
     fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).context("a process id")?;
         kill_process(pid, signal).with_context(|| format!("{signal:?} for {}", self.role))
+    }
+
+    /// Has its clock show so many seconds more than the right time.
+    pub fn turn_clock(&self, seconds: i64) -> anyhow::Result<()> {
+        self.clock.as_ref().context("a clock of its own")?.turn(seconds)
     }
 
     /// Kills it with SIGKILL and waits until it is gone.

@@ -40,6 +40,8 @@ pub struct Report {
     pub dead_letters: usize,
     /// Tasks that the coordinator missed and published again.
     pub repaired: usize,
+    /// Records that say a time that is far off, because a clock was turned.
+    pub wrong_times: usize,
     /// How many settled files and tasks subscribers were told of more than once.
     pub told_twice: usize,
     /// How long coordinators that had died took until they asked for submissions again, shortest first.
@@ -96,6 +98,13 @@ impl Report {
                 format!(
                     "{} × link broken, {} × crash point, {} × deleted, {} × full disk",
                     faults.links.times, faults.crashes, faults.deletions, faults.full_disks
+                ),
+            ),
+            (
+                "power and clocks",
+                format!(
+                    "{} × power cut, {} × clock turned ({} records say a wrong time)",
+                    faults.power_cuts, faults.clock_jumps, self.wrong_times
                 ),
             ),
             (

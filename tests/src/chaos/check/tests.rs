@@ -62,13 +62,16 @@ fn what_was_promised_passes() {
     }
     let taken_away = Seen { repaired: 3, may_repair: true, ..good() };
     assert_eq!(judge(&taken_away).problems, [""; 0]);
+    let turned = Seen { clock_jumps: 2, wrong_times: 1, ..good() };
+    assert_eq!(judge(&turned).problems, [""; 0]);
 }
 
 #[test]
 fn every_breach_is_found() {
     type Edit = fn(&mut Seen);
-    let cases: [(&str, Edit); 17] = [
+    let cases: [(&str, Edit); 18] = [
         ("were told of again", |seen| seen.told_twice = 1),
+        ("no record shows", |seen| seen.clock_jumps = 2),
         ("without a record although there was work", |seen| {
             seen.written_at.retain(|at| *at != 2 * SECOND + 10);
         }),

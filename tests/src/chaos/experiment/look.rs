@@ -14,6 +14,9 @@ use crate::chaos::check::Seen;
 use crate::chaos::submitter::{Handed, cid};
 use crate::chaos::{Sabotage, leftover};
 
+/// A record whose time is so many microseconds off is from a worker whose clock was turned.
+const WRONG: u64 = 30 * 60 * 1_000_000;
+
 impl Chaos {
     /// Looks at everything that is there in the end.
     pub(super) async fn look(&mut self, handed: &Handed) -> anyhow::Result<Seen> {
@@ -45,7 +48,7 @@ impl Chaos {
             }
             repaired += usize::from(matches!(event.what, Fact::TaskRepaired { .. }));
         }
-        let mut records = Vec::new();
+        let (mut records, mut wrong_times) = (Vec::new(), 0);
         for stored in
             fleet.stored(&fleet.names.record_stream()).await.context("read the records")?
         {
@@ -54,6 +57,9 @@ impl Chaos {
             };
             let record: Record = serde_json::from_slice(&stored.payload)?;
             written_at.push(stored_at(&stored) / 1_000);
+            let finished: jiff::Timestamp = record.finished_at.parse()?;
+            let off = finished.as_microsecond().abs_diff(stored_at(&stored) / 1_000);
+            wrong_times += usize::from(off > WRONG);
             records.push((address.cid.to_string(), address.plugin.to_string(), record.status));
         }
         outcomes.retain(|_, revisions| revisions.len() > 1);
@@ -76,6 +82,8 @@ impl Chaos {
             dead_letters: fleet.dead_letters().await?.len(),
             repaired,
             may_repair: self.may_repair,
+            clock_jumps: self.done.clock_jumps,
+            wrong_times,
             work,
             written_at,
             stall_limit_ms: 0,

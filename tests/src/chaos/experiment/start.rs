@@ -8,12 +8,12 @@ use broker_config::Names;
 use broker_config::wire::instance::{Instance, InstanceState};
 
 use super::{Chaos, Options, START};
-use crate::chaos::GRAPH;
 use crate::chaos::disk::Disk;
 use crate::chaos::ledger::Ledgers;
 use crate::chaos::net::{End, Net};
 use crate::chaos::plan::{Counts, Faults, Links};
 use crate::chaos::process::{Process, Starter};
+use crate::chaos::{GRAPH, clock};
 use crate::cluster::{Layout, NODES};
 use crate::{Cluster, Fleet, Server, within};
 
@@ -28,10 +28,12 @@ impl Chaos {
         } else {
             None
         };
-        let disk = if options.faults.full_disks > 0 { Some(Disk::mount()?) } else { None };
+        let disk = if options.faults.of_a_disk() > 0 { Some(Disk::mount()?) } else { None };
         let server = match (&cluster, &disk) {
             (Some(cluster), _) => cluster.nodes.first().context("a server")?.clone(),
-            (None, Some(disk)) => Arc::new(Server::with_store(&disk.path()).await?),
+            (None, Some(disk)) => {
+                Arc::new(Server::with_store(&disk.path(), options.sync.interval()).await?)
+            }
             (None, None) => Arc::new(Server::start().await?),
         };
         let url = cluster.as_ref().map_or_else(|| server.url(), Cluster::url);
@@ -52,6 +54,7 @@ impl Chaos {
             concurrency: options.concurrency,
             sabotage: options.sabotage,
             replicas: if cluster.is_some() { NODES } else { 1 },
+            faketime: (options.faults.clock_jumps > 0).then(clock::library).transpose()?,
             started: 0,
         };
         let nodes = if options.faults.depose() { 2 } else { 1 };
@@ -78,6 +81,10 @@ impl Chaos {
                 Ok((ready.count() == workers.len()).then_some(()))
             })
             .await?;
+        }
+        if let Some(disk) = &disk {
+            // A power cut is to meet what is written, not that the fleet has just been made.
+            disk.settle()?;
         }
         let links = Links { times: 0, ..options.faults.links };
         Ok(Self {

@@ -26,6 +26,10 @@ pub struct Faults {
     pub deletions: usize,
     /// The broker's disk is full for a while.
     pub full_disks: usize,
+    /// The broker's machine loses its power.
+    pub power_cuts: usize,
+    /// The clock of a worker jumps.
+    pub clock_jumps: usize,
 }
 
 impl Faults {
@@ -41,6 +45,8 @@ impl Faults {
             + self.crashes
             + self.deletions
             + self.full_disks
+            + self.power_cuts
+            + self.clock_jumps
     }
 
     /// Those that need a cluster.
@@ -51,6 +57,12 @@ impl Faults {
             Some(Place::Coordinator(_) | Place::Workers(_)) | None => 0,
         };
         self.leader_kills + self.step_downs + self.rolling_restarts + links
+    }
+
+    /// Those that need a disk for the broker alone.
+    #[must_use]
+    pub const fn of_a_disk(self) -> usize {
+        self.full_disks + self.power_cuts
     }
 
     /// Whether every link must be one that can be broken.

@@ -1,8 +1,10 @@
 //! Kills coordinator, workers and broker at random moments and checks that nothing is lost; and
 //! plays the same in a simulated world.
 
+mod power;
+mod simulate;
+
 use std::io::{self, Write as _};
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -15,9 +17,9 @@ use integration_tests::chaos::Sabotage;
 use integration_tests::chaos::experiment::{self, Options};
 use integration_tests::chaos::noop::Noop;
 use integration_tests::chaos::plan::{Counts, Faults, Links, Partition, Place};
+use integration_tests::chaos::power::Setting;
 use integration_tests::chaos::report::Report;
 use integration_tests::chaos::series;
-use integration_tests::simulation::{Breach, Part, World, play, sweep};
 use tokio_util::sync::CancellationToken;
 
 /// Kills coordinator, workers and broker at random moments and checks that nothing is lost.
@@ -35,7 +37,9 @@ enum Role {
     /// Cut off the coordinator, workers and a server of a cluster in every way, for 1, 5 and 15 seconds
     Partitions(PartitionsArgs),
     /// Play seeds of the simulated world; ends with 1 when one of them goes wrong
-    Simulate(SimulateArgs),
+    Simulate(simulate::SimulateArgs),
+    /// Cut the power of a broker that is written to; ends with 1 when more is lost than promised
+    Power(power::PowerArgs),
     /// Serve one plugin of the experiment
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -110,6 +114,15 @@ struct RunArgs {
     /// How often the broker's disk is full, for 2 to 8 seconds; needs root
     #[arg(long, default_value_t = 0)]
     full_disks: usize,
+    /// How often the broker's machine loses its power: what was not synced is gone; needs root
+    #[arg(long, default_value_t = 0)]
+    power_cuts: usize,
+    /// How soon the broker has on disk what it is given, where its power is cut
+    #[arg(long, value_enum, default_value = "always")]
+    sync: Setting,
+    /// How often the clock of a worker is turned by an hour or a day; needs libfaketime
+    #[arg(long, default_value_t = 0)]
+    clock_jumps: usize,
     #[command(flatten)]
     setup: Setup,
 }
@@ -148,35 +161,8 @@ struct Setup {
     sabotage: Option<Sabotage>,
 }
 
-#[derive(Debug, Args)]
-struct SimulateArgs {
-    /// The seeds, the last one left out
-    #[arg(long, value_name = "A..B", value_parser = seeds)]
-    seeds: Range<u64>,
-    /// Threads
-    #[arg(long, default_value_t = 2)]
-    threads: usize,
-    /// What the program was built from; printed with a seed that goes wrong
-    #[arg(long, env = "METAFLEET_COMMIT", default_value = "unknown")]
-    commit: String,
-    /// Leave a part out, for example `fault-2`; plays the first seed only
-    #[arg(long, value_name = "PART")]
-    without: Vec<Part>,
-    /// Print all that happens; plays the first seed only
-    #[arg(long)]
-    trace: bool,
-    /// Break a rule, to see whether that is noticed
-    #[arg(long, hide = true, value_enum)]
-    breach: Option<Breach>,
-}
-
-fn seeds(text: &str) -> anyhow::Result<Range<u64>> {
-    let (from, to) = text.split_once("..").context("two numbers with `..` between them")?;
-    Ok(from.parse()?..to.parse()?)
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Form {
+pub(crate) enum Form {
     Table,
     Json,
 }
@@ -217,7 +203,8 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().role {
         Role::Run(args) => run(&args),
         Role::Partitions(args) => partitions(&args),
-        Role::Simulate(args) => simulate(args),
+        Role::Simulate(args) => simulate::run(args),
+        Role::Power(args) => power::run(args),
         Role::Coordinator(args) => coordinate(args),
         Role::Worker(WorkerArgs { plugin, ledgers, nats, sabotage }) => {
             Noop::new(&plugin, &ledgers, &nats, sabotage).map(worker_sdk::run)
@@ -251,10 +238,14 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
         crashes: args.crash_points,
         deletions: args.deletions,
         full_disks: args.full_disks,
+        power_cuts: args.power_cuts,
+        clock_jumps: args.clock_jumps,
     };
+    let sync = args.sync;
     let seeds = (0..args.seeds.max(1)).map(|more| first.wrapping_add(more));
-    let experiments =
-        seeds.map(|seed| (format!("seed {seed}"), What { seed, files: args.files, kills, faults }));
+    let experiments = seeds.map(|seed| {
+        (format!("seed {seed}"), What { seed, files: args.files, kills, faults, sync })
+    });
     all(&args.setup, experiments.collect())
 }
 
@@ -273,7 +264,8 @@ fn partitions(args: &PartitionsArgs) -> anyhow::Result<ExitCode> {
                 };
                 let faults = Faults { links, ..Faults::default() };
                 let name = format!("{cut_off:?}, {partition:?}, {seconds} s").to_lowercase();
-                experiments.push((name, What { seed, files: args.files, kills, faults }));
+                let sync = Setting::default();
+                experiments.push((name, What { seed, files: args.files, kills, faults, sync }));
             }
         }
     }
@@ -287,6 +279,7 @@ struct What {
     files: usize,
     kills: Counts,
     faults: Faults,
+    sync: Setting,
 }
 
 /// Runs experiments one after the other, and shows them in one table when there are several.
@@ -316,7 +309,7 @@ fn all(setup: &Setup, experiments: Vec<(String, What)>) -> anyhow::Result<ExitCo
 }
 
 fn one(setup: &Setup, folder: Option<PathBuf>, what: What) -> anyhow::Result<Report> {
-    let What { seed, files, kills, faults } = what;
+    let What { seed, files, kills, faults, sync } = what;
     let (temporary, folder) = match folder {
         Some(folder) => (None, folder),
         None => {
@@ -334,6 +327,7 @@ fn one(setup: &Setup, folder: Option<PathBuf>, what: What) -> anyhow::Result<Rep
         files,
         kills,
         faults,
+        sync,
         workers: setup.workers.max(1),
         concurrency: setup.concurrency.max(1),
         folder: folder.clone(),
@@ -347,21 +341,6 @@ fn one(setup: &Setup, folder: Option<PathBuf>, what: What) -> anyhow::Result<Rep
         keep(temporary, &folder)?;
     }
     report
-}
-
-fn simulate(args: SimulateArgs) -> anyhow::Result<ExitCode> {
-    let mut out = io::stdout().lock();
-    if args.trace || !args.without.is_empty() {
-        let world = World::without(args.seeds.start, args.without.into_iter().collect());
-        let played = play(&world, args.breach, args.trace);
-        writeln!(out, "{}\n{}", world.tell(), played.trace.join("\n"))?;
-        let wrong = played.wrong.as_deref().unwrap_or("nothing");
-        writeln!(out, "{} steps, {} ms, wrong: {wrong}", played.steps, played.lasted)?;
-        return Ok(if played.wrong.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-    }
-    let report = sweep(args.seeds, args.threads, args.breach);
-    writeln!(out, "{}", report.text(&args.commit))?;
-    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn keep(temporary: tempfile::TempDir, folder: &Path) -> io::Result<()> {
