@@ -114,11 +114,11 @@ fn sync(broker: &Broker) -> Finding {
 }
 
 fn accounts(broker: &Broker) -> Finding {
-    let what = if broker.embedded {
-        "all plugins share one login, which may do only what plugins need"
-    } else {
-        "plugins share the account of the fleet"
-    };
+    if broker.embedded {
+        let what = "each plugin has an account of its own".to_owned();
+        return found("accounts", Level::Good, what, "");
+    }
+    let what = "plugins share the account of the fleet";
     let advice = "run only plugins that you trust with each other's tasks: accounts are the boundary \
                   (SECURITY.md)";
     found("accounts", Level::Note, what.to_owned(), advice)
