@@ -7,6 +7,7 @@
 //! The fleet *exports* a few patterns to all accounts, because an import says exactly which
 //! subjects of a pattern it takes, and whoever writes the configuration writes the imports.
 
+mod owner;
 mod plugin;
 #[cfg(test)]
 mod tests;

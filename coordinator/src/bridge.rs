@@ -45,6 +45,7 @@ use self::worker::Serving;
 use crate::config::Connection;
 use crate::config::connection::Login;
 use crate::http::{BindError, HttpOptions, Server, callback, meta};
+use crate::nats_server::Access;
 use crate::store::Store;
 
 /// Tasks that one instance works on at once, unless the operator or its manifest says otherwise.
@@ -88,7 +89,7 @@ pub struct BridgeOptions {
     /// What else is answered where callbacks are taken.
     pub routes: Router,
     /// How workers reach the broker.
-    pub connection: Connection,
+    pub access: Access,
     /// The fleet's prefix.
     pub prefix: Prefix,
     /// How long tasks in hand may take when it stops.
@@ -163,8 +164,7 @@ impl Bridge {
     ///
     /// [`BindError`] when an address cannot be listened on.
     pub async fn start(options: BridgeOptions) -> Result<Self, BindError> {
-        let BridgeOptions { plugins, addresses, routes, connection, prefix, grace, store } =
-            options;
+        let BridgeOptions { plugins, addresses, routes, access, prefix, grace, store } = options;
         let pending = Arc::new(Pending::default());
         let routes = routes.merge(callback::routes(pending.clone()));
         let api = Server::bind(&addresses.api, routes).await?;
@@ -195,7 +195,7 @@ impl Bridge {
                     concurrency: NonZeroUsize::new(all),
                     prefix: prefix.clone(),
                     grace,
-                    ..worker_options(&connection)
+                    ..worker_options(&access.of(&bridged.plugin))
                 },
             };
             serving.spawn(serving_one.run(serve.clone()));

@@ -5,9 +5,10 @@
 //! nothing new is published → the bridge, which finishes what HTTP plugins hold → plugins, which finish
 //! what they hold → broker. Whatever dies in between, all state is in the broker's streams, and the next start goes on from there.
 
+mod admission;
 mod api;
 mod base;
-mod confines;
+pub(crate) mod confines;
 pub mod containers;
 pub mod embedded;
 pub(crate) mod failing;
@@ -36,6 +37,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+pub use self::admission::AdmissionError;
 use self::base::Base;
 use self::embedded::EmbeddedError;
 use self::plugins::PluginSources;
@@ -150,6 +152,9 @@ pub enum FleetError {
     /// The addresses of the API and for HTTP plugins.
     #[error("the API or HTTP plugins could not be served")]
     Http(#[from] BindError),
+    /// The logins of plugins.
+    #[error(transparent)]
+    Admission(#[from] AdmissionError),
     /// The files of the libraries.
     #[error("files could not be offered")]
     Files(#[from] FilesError),

@@ -18,7 +18,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use broker_config::{InstanceId, Manifest, PluginId};
+use broker_config::{InstanceId, Manifest, PluginId, Prefix};
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -30,6 +30,7 @@ use worker_sdk::{Plugin, Worker, WorkerError, WorkerOptions};
 
 use self::instance::{Board, Instance};
 pub use self::wanted::{Instances, Plan, Wanted, wanted};
+use crate::nats_server::Access;
 use crate::process::ProcessState;
 use crate::process::restart::RestartPolicy;
 
@@ -75,8 +76,10 @@ impl Builtin {
 pub struct InternalOptions {
     /// What there is to be run.
     pub builtins: Builtins,
-    /// How they reach the broker, and the fleet's prefix.
-    pub worker: WorkerOptions,
+    /// How they reach the broker.
+    pub access: Access,
+    /// The fleet's prefix.
+    pub prefix: Prefix,
     /// How long one may take to stop.
     pub grace: Duration,
     /// How soon one that has ended is started again.

@@ -13,24 +13,31 @@ pub mod binary;
 mod child;
 mod disk;
 mod error;
+pub mod logins;
 mod output;
 pub mod render;
+mod store;
 #[cfg(test)]
 mod tests;
 pub mod users;
+mod varz;
 
+use std::collections::BTreeSet;
+use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::Duration;
 
-use broker_config::{Chain, Names};
-use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use broker_config::{Chain, Names, PluginId};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 pub use self::binary::{Binary, BinaryError};
 use self::child::{Child, Plan};
 pub use self::error::StartError;
+use self::logins::Order;
+pub use self::logins::{Access, Logins, NotLetIn, Plugins, Tenants};
 pub use self::render::{Listen, Sync};
 pub use self::users::Users;
 use crate::config::connection::{Connection, Login, Origin, Tls};
@@ -59,6 +66,8 @@ pub struct NatsServerOptions {
     pub data_dir: DataDir,
     /// Names of what plugins may use.
     pub names: Names,
+    /// Who may log in besides the coordinator.
+    pub tenants: Tenants,
     /// The program.
     pub binary: Binary,
     /// What starts the program.
@@ -77,6 +86,12 @@ pub struct NatsServer {
     child: Child,
     grace: Duration,
     state: watch::Sender<ServerState>,
+    users: watch::Sender<Users>,
+    orders: mpsc::Receiver<Order>,
+    /// Those whose passwords are forgotten when the server lets them in no more.
+    leaving: BTreeSet<PluginId>,
+    /// Who waits for a restart that lets plugins in.
+    waiting: Vec<oneshot::Sender<Result<(), NotLetIn>>>,
 }
 
 /// How to reach the broker, and how it is.
@@ -84,8 +99,10 @@ pub struct NatsServer {
 pub struct NatsServerHandle {
     /// The login that may do everything.
     pub coordinator: Connection,
-    /// The login that may do what plugins need.
-    pub plugin: Connection,
+    /// The logins of plugins, where each has its own.
+    pub logins: Logins,
+    /// The login of all plugins, where they share one.
+    pub plugin: Option<Connection>,
     state: watch::Receiver<ServerState>,
 }
 
@@ -135,17 +152,23 @@ impl NatsServer {
     ///
     /// [`StartError`] with what the server itself said, if it said anything.
     pub async fn start(options: NatsServerOptions) -> Result<(Self, NatsServerHandle), StartError> {
-        let NatsServerOptions { data_dir, names, binary, guard, sync, grace } = options;
+        let NatsServerOptions { data_dir, names, tenants, binary, guard, sync, grace } = options;
         let home = data_dir.nats();
         for dir in [&home, &data_dir.log()] {
             private_file::make_dir(dir).map_err(StartError::io(dir))?;
         }
         let users_file = home.join("users.json");
-        let users = Users::load_or_make(&users_file).map_err(StartError::io(&users_file))?;
+        let mut users = Users::load_or_make(&users_file).map_err(StartError::io(&users_file))?;
+        let tenants = tenants.among(&users);
+        let before = users.clone();
+        users.prepare(&tenants).map_err(StartError::io(&users_file))?;
+        if users != before {
+            users.keep(&users_file).map_err(StartError::io(&users_file))?;
+        }
         let port_file = home.join("port");
         let saved =
             std::fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse().ok());
-        let plan = Plan { home, log: data_dir.log(), names, users, binary, guard, sync };
+        let plan = Plan { home, log: data_dir.log(), names, users, tenants, binary, guard, sync };
         let (port, child) = start_somewhere(&plan, saved).await?;
         if saved != Some(port) {
             let text = format!("{port}\n");
@@ -159,12 +182,18 @@ impl NatsServer {
             origin: Origin::Fleet,
         };
         let (sender, state) = watch::channel(child.state());
+        let (users, known) = watch::channel(plan.users.clone());
+        let (logins, orders) = Logins::new(format!("nats://127.0.0.1:{port}"), known);
         let handle = NatsServerHandle {
             coordinator: connection(plan.users.coordinator_login()),
-            plugin: connection(plan.users.plugin_login()),
+            plugin: plan.users.shared_login().map(connection),
+            logins,
             state,
         };
-        Ok((Self { plan, port, child, grace, state: sender }, handle))
+        let (leaving, waiting) = (BTreeSet::new(), Vec::new());
+        let server =
+            Self { plan, port, child, grace, state: sender, users, orders, leaving, waiting };
+        Ok((server, handle))
     }
 
     /// Keeps the broker running until `drain` is cancelled, then stops it and returns when its
@@ -191,21 +220,84 @@ impl NatsServer {
     /// Looks after the server until it must be started again; says why.
     async fn watch(&mut self) -> String {
         loop {
-            match timeout(LOOK, self.child.ended()).await {
-                Ok(reason) => return reason,
-                Err(_) => {
-                    if let Err(problem) = self.child.look_after(&self.plan).await {
-                        self.child.stop(self.grace).await;
-                        return problem;
-                    }
-                    let state = self.child.state();
-                    self.state.send_if_modified(|known| {
-                        let changed = *known != state;
-                        *known = state;
-                        changed
-                    });
-                }
+            let looked = tokio::select! {
+                biased;
+                reason = self.child.ended() => return reason,
+                Some(order) = self.orders.recv() => self.carry_out(order).await,
+                () = sleep(LOOK) => self.child.look_after(&self.plan).await,
+            };
+            if let Err(problem) = looked {
+                self.child.stop(self.grace).await;
+                return problem;
             }
+            let state = self.child.state();
+            self.state.send_if_modified(|known| {
+                let changed = *known != state;
+                *known = state;
+                changed
+            });
+        }
+    }
+
+    /// Lets plugins in; `Err` = only a restart does, and why the server itself does not.
+    async fn carry_out(&mut self, Order { plugins, done }: Order) -> Result<(), String> {
+        let told = match self.take_in(plugins) {
+            Ok(Some(())) => self.child.let_in(&self.plan).await,
+            Ok(None) => Ok(()),
+            Err(error) => {
+                done.send(Err(NotLetIn::Write(error))).ok();
+                return Ok(());
+            }
+        };
+        match told {
+            Ok(()) => {
+                self.forget();
+                // Whoever has asked may have gone.
+                done.send(Ok(())).ok();
+                Ok(())
+            }
+            Err(problem) => {
+                self.waiting.push(done);
+                Err(problem)
+            }
+        }
+    }
+
+    /// Makes passwords for newcomers and keeps them, before anybody is told; `None` = the server lets
+    /// in exactly these already.
+    fn take_in(&mut self, plugins: Plugins) -> io::Result<Option<()>> {
+        let mut users = self.plan.users.clone();
+        users.admit(&plugins)?;
+        if users != self.plan.users {
+            users.keep(&self.plan.users_file())?;
+            self.users.send_replace(users.clone());
+            self.plan.users = users;
+        }
+        let before = self.plan.tenants.plugins().cloned().unwrap_or_default();
+        if before == plugins {
+            return Ok(None);
+        }
+        self.leaving.extend(before.into_keys());
+        self.leaving.retain(|id| !plugins.contains_key(id));
+        self.plan.tenants = Tenants::Each { plugins, forgets_others: false };
+        Ok(Some(()))
+    }
+
+    /// Forgets the passwords of those that the server does not let in any more.
+    fn forget(&mut self) {
+        let mut users = self.plan.users.clone();
+        users.plugins.retain(|id, _| !self.leaving.contains(id));
+        if users == self.plan.users {
+            return;
+        }
+        match users.keep(&self.plan.users_file()) {
+            Ok(()) => {
+                self.users.send_replace(users.clone());
+                self.plan.users = users;
+                self.leaving.clear();
+            }
+            // They open nothing, and it is tried again with the next change.
+            Err(error) => warn!(%error, "passwords of plugins that are gone are kept"),
         }
     }
 
@@ -222,6 +314,10 @@ impl NatsServer {
                     info!(port = self.port, pid = child.pid, "the broker runs again");
                     self.state.send_replace(child.state());
                     self.child = child;
+                    self.forget();
+                    for done in self.waiting.drain(..) {
+                        done.send(Ok(())).ok();
+                    }
                     return true;
                 }
                 Some(Err(error)) => {

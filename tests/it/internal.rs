@@ -6,11 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use broker_config::Prefix;
 use broker_config::wire::event::Outcome;
 use broker_config::wire::instance::InstanceState;
+use coordinator::config::connection::{Connection, Login, Origin, Tls};
 use coordinator::internal::{
     Builtin, Builtins, InternalHandle, InternalOptions, InternalRuntime, Wanted,
 };
+use coordinator::nats_server::Access;
 use coordinator::process::ProcessState;
 use coordinator::process::restart::RestartPolicy;
 use integration_tests::cli::{Home, Up};
@@ -18,7 +21,7 @@ use integration_tests::{Fleet, docker, eventually, heavy, manifest};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker_sdk::{Context, Failure, Manifest, Meta, Plugin, WorkerOptions};
+use worker_sdk::{Context, Failure, Manifest, Meta, Plugin};
 
 /// Plugins that are processes in any case: `ffmpeg`, `audio-tags` and `still-extractor`.
 const OTHERS: usize = 3;
@@ -70,7 +73,13 @@ impl Plugin for Panics {
 fn run(fleet: &Fleet, builtins: Builtins) -> (InternalHandle, CancellationToken, JoinSet<()>) {
     let options = InternalOptions {
         builtins,
-        worker: WorkerOptions { url: fleet.server.url(), ..WorkerOptions::default() },
+        access: Access::Shared(Connection {
+            url: fleet.server.url(),
+            login: Login::Anonymous,
+            tls: Tls::default(),
+            origin: Origin::Flag,
+        }),
+        prefix: Prefix::default(),
         grace: Duration::from_secs(20),
         restart: RestartPolicy::default(),
     };

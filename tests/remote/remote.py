@@ -176,8 +176,8 @@ def start(home: Path, library: Path, plugin: str, way: str, far: Far, port: int,
     env = {
         "PATH": os.environ["PATH"],
         "NATS_URL": f"nats://{far.here}:{port}",
-        "NATS_USER": "plugin",
-        "NATS_PASSWORD": json.loads((data / "nats/users.json").read_text())["plugin"],
+        "NATS_USER": plugin,
+        "NATS_PASSWORD": json.loads((data / "nats/users.json").read_text())["plugins"][plugin],
     }
     if way == "mapped":
         env["METAFLEET_PATHS"] = f"{library}={elsewhere}"

@@ -21,6 +21,7 @@ use coordinator::bridge::{Addresses, Bridge, BridgeOptions, Bridged, Place, Plac
 use coordinator::config::BaseUrl;
 use coordinator::config::connection::{Connection, Login, Origin, Tls};
 use coordinator::http::{HttpOptions, Limits, Server};
+use coordinator::nats_server::Access;
 use coordinator::store::Store;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
@@ -302,12 +303,12 @@ impl Bench {
             }],
             addresses: Addresses { api: free.clone(), kv: free, api_url: None, kv_url: None },
             routes: Router::new(),
-            connection: Connection {
+            access: Access::Shared(Connection {
                 url: fleet.server.url(),
                 login: Login::Anonymous,
                 tls: Tls::default(),
                 origin: Origin::Flag,
-            },
+            }),
             prefix: fleet.names.prefix().clone(),
             grace: Duration::from_secs(5),
             store: store.clone(),

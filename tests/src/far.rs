@@ -108,8 +108,8 @@ impl Far {
         command.args(["netns", "exec", &self.name, "sh", "-c", &script, "sh", library, elsewhere]);
         command.arg(program(start.plugin)?);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
-        command.env("NATS_URL", format!("nats://{}", start.broker)).env("NATS_USER", "plugin");
-        command.env("NATS_PASSWORD", password(home)?);
+        command.env("NATS_URL", format!("nats://{}", start.broker)).env("NATS_USER", start.plugin);
+        command.env("NATS_PASSWORD", password(home, start.plugin)?);
         command.env("METAFLEET_INSTANCE", format!("far-{}", start.plugin));
         if start.sees == Sees::Elsewhere {
             command.env("METAFLEET_PATHS", format!("{library}={elsewhere}"));
@@ -141,11 +141,11 @@ fn program(plugin: &str) -> anyhow::Result<PathBuf> {
     Ok(folder.join(manifest["entryPoint"]["main"].as_str().context("a program")?))
 }
 
-/// What plugins log in with at the fleet of `home`.
-fn password(home: &Home) -> anyhow::Result<String> {
+/// What a plugin logs in with at the fleet of `home`.
+pub fn password(home: &Home, plugin: &str) -> anyhow::Result<String> {
     let users: Value =
         serde_json::from_slice(&std::fs::read(home.data().join("nats/users.json"))?)?;
-    Ok(users["plugin"].as_str().context("the login of plugins")?.to_owned())
+    Ok(users["plugins"][plugin].as_str().context("the login of the plugin")?.to_owned())
 }
 
 /// A door to a server of this machine at an address that the other host reaches.

@@ -3,7 +3,7 @@
 //! What the plugin depends on is known to the coordinator and wants no file, which counts as
 //! satisfied; what it would have said is written as the person's own metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::connection::ConnectError;
 use crate::config::{Connection, DataDir, Env, Vars as _, private_file};
 use crate::fleet::embedded::{EmbeddedBroker, EmbeddedError};
+use crate::nats_server::Tenants;
 use crate::registry::{PluginPolicy, Word};
 use crate::service::{Coordinator, CoordinatorError, CoordinatorHandle, CoordinatorOptions, Phase};
 use crate::store::{Store, StoreError};
@@ -100,7 +101,10 @@ impl Trial {
         settings: Map<String, Value>,
     ) -> Result<Self, TrialError> {
         let names = Names::default();
-        let broker = EmbeddedBroker::start(DataDir::new(home.join("data")), names.clone()).await?;
+        let plugins = BTreeMap::from([(manifest.id.clone(), BTreeSet::new())]);
+        let tenants = Tenants::Each { plugins, forgets_others: true };
+        let data_dir = DataDir::new(home.join("data"));
+        let broker = EmbeddedBroker::start(data_dir, names.clone(), tenants).await?;
         let connected = async {
             let client = broker.handle.coordinator.connect("metafleet-test").await?;
             let js = async_nats::jetstream::new(client.clone());
@@ -124,7 +128,7 @@ impl Trial {
         let drain = CancellationToken::new();
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(drain.clone()));
-        let plugin = broker.handle.plugin.clone();
+        let plugin = broker.handle.logins.of(&manifest.id);
         let trial = Self { store, plugin, home, broker, coordinator, coordinating, drain };
         let mut phase = trial.coordinator.phase();
         let leads = phase.wait_for(|phase| *phase == Phase::Leading);

@@ -11,6 +11,7 @@ use super::session;
 use crate::bench::{BenchOptions, run as measure};
 use crate::config::DataDir;
 use crate::fleet::embedded::EmbeddedBroker;
+use crate::nats_server::Tenants;
 
 /// Takes a few minutes; nothing else should run meanwhile.
 #[derive(Debug, Args)]
@@ -59,7 +60,8 @@ pub(crate) async fn run(app: &App, args: &BenchArgs) -> Result<Exit, Failure> {
     let report = if let Some((broker, _)) = session::existing_broker(app)? {
         measure(&options(broker)).await
     } else {
-        let own = EmbeddedBroker::start(DataDir::new(&dir), Names::default()).await?;
+        let own = EmbeddedBroker::start(DataDir::new(&dir), Names::default(), Tenants::AsBefore);
+        let own = own.await?;
         let report = measure(&options(own.handle.coordinator.clone())).await;
         own.stop().await;
         report

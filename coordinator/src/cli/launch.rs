@@ -238,6 +238,9 @@ impl From<FleetError> for Failure {
             FleetError::Connect(error) => error.into(),
             FleetError::Apply(error) => error.into(),
             FleetError::Store(error) => error.into(),
+            FleetError::Admission(error) => {
+                Self::new(Exit::Failure, broker_config::Chain(&error).to_string())
+            }
             FleetError::Http(error) => {
                 Self::new(Exit::Failure, broker_config::Chain(&error).to_string()).advise(
                     "choose other addresses with --api-listen and --kv-listen; \

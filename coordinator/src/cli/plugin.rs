@@ -7,6 +7,7 @@ mod conformance;
 mod dev;
 mod diff;
 mod list;
+mod login;
 mod logs;
 mod new;
 mod package;
@@ -36,6 +37,8 @@ pub(crate) enum PluginCommand {
     Test(test::TestArgs),
     /// Run a plugin as one more instance in the fleet that runs, and anew after each change
     Dev(dev::DevArgs),
+    /// Have the fleet's own broker let in a worker of a plugin that you start yourself
+    Login(login::LoginArgs),
     /// List all known plugins, and those that are installed and were never started
     List,
     /// Show one plugin: manifest, settings, instances
@@ -96,6 +99,7 @@ pub(crate) async fn run(app: &App, command: PluginCommand) -> Result<Exit, Failu
         PluginCommand::Check(args) => check::run(app, &args).await,
         PluginCommand::Test(args) => Box::pin(test::run(app, &args)).await,
         PluginCommand::Dev(args) => Box::pin(dev::run(app, &args)).await,
+        PluginCommand::Login(args) => login::run(app, &args).await,
         PluginCommand::List => list::run(app).await,
         PluginCommand::Show(args) => show::run(app, &args).await,
         PluginCommand::Pause(args) => pause::run(app, &args, true).await,

@@ -15,6 +15,7 @@ use crate::config::connection::{ConnectError, ResolveError};
 use crate::config::data_dir::DataDirError;
 use crate::config::{Connection, DataDir};
 use crate::fleet::embedded::{EmbeddedBroker, EmbeddedError};
+use crate::nats_server::Tenants;
 use crate::store::{Store, StoreError};
 
 /// How our connections are called on the broker.
@@ -87,7 +88,8 @@ async fn reach(app: &App) -> Result<(Client, Names, Option<EmbeddedBroker>, bool
             return Err(nothing(&data_dir));
         }
         let names = Names::new(app.globals.prefix.clone().unwrap_or_default());
-        let broker = EmbeddedBroker::start(data_dir.clone(), names.clone()).await?;
+        let broker = EmbeddedBroker::start(data_dir.clone(), names.clone(), Tenants::AsBefore);
+        let broker = Box::pin(broker).await?;
         match connect(&broker.handle.coordinator).await {
             Ok(client) => Ok((client, names, Some(broker), true)),
             Err(failure) => {

@@ -136,6 +136,13 @@ impl DataDir {
         self.root.join("nats")
     }
 
+    /// One empty file for each plugin that somebody runs besides those that the fleet knows of: it is
+    /// let in to the fleet's own broker.
+    #[must_use]
+    pub fn asked_logins(&self) -> PathBuf {
+        self.nats().join("asked")
+    }
+
     /// What the broker and the plugins print.
     #[must_use]
     pub fn log(&self) -> PathBuf {

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::DataDir;
 use crate::exec::Guard;
 use crate::nats_server::{
-    Binary, NatsServer, NatsServerHandle, NatsServerOptions, ServerState, Sync,
+    Binary, NatsServer, NatsServerHandle, NatsServerOptions, ServerState, Sync, Tenants,
 };
 
 /// Another prefix than the one that is meant when nobody says any, so that it is seen whether a
@@ -50,6 +50,8 @@ impl Lane {
         let options = NatsServerOptions {
             data_dir,
             names: names.clone(),
+            // A plugin is alone there, and who it is becomes known only when it is met.
+            tenants: Tenants::Together,
             binary,
             guard: Guard::this_program(),
             sync: Sync::default(),

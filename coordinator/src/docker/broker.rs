@@ -5,34 +5,34 @@ use std::net::IpAddr;
 use std::path::Path;
 
 use async_nats::ServerAddr;
+use broker_config::PluginId;
 
-use crate::config::Connection;
 pub use crate::config::connection::files::Content;
 use crate::config::connection::files::LoginFiles;
+use crate::nats_server::Access;
 
 /// Where containers see their secrets.
 pub const SECRETS_DIR: &str = "/run/metafleet";
 
 /// The broker as containers need to know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Broker {
     /// Where the relay connects to: host and port.
     pub address: (String, u16),
     /// The name under which certificates expect it.
     tls_name: Option<String>,
-    /// Variables of its login; no secret is among them.
-    pub login: BTreeMap<String, String>,
-    /// Files in [`SECRETS_DIR`], by name.
-    pub secrets: BTreeMap<&'static str, Content>,
+    /// How plugins reach it.
+    access: Access,
 }
 
 impl Broker {
-    /// What containers are told of this connection.
+    /// What containers are told of the broker that plugins reach so.
     ///
     /// # Errors
     ///
     /// Why containers cannot use it.
-    pub fn new(connection: &Connection) -> Result<Self, String> {
+    pub fn new(access: &Access) -> Result<Self, String> {
+        let connection = access.common();
         let unusable = || "containers need a broker at `nats://` or `tls://`".to_owned();
         // Each container has one way out, so the relay knows one server.
         let first = connection.url.split(',').next().unwrap_or_default();
@@ -47,13 +47,17 @@ impl Broker {
             let rule = "containers need a broker with TLS to be named by a name, not by an address";
             return Err(rule.to_owned());
         }
-        let LoginFiles { variables, files } = connection.login_files(Path::new(SECRETS_DIR));
         Ok(Self {
             address: (host.clone(), server.port()),
             tls_name: has_tls.then_some(host),
-            login: variables,
-            secrets: files,
+            access: access.clone(),
         })
+    }
+
+    /// The login of a plugin: variables, no secret among them, and files in [`SECRETS_DIR`].
+    #[must_use]
+    pub fn login_of(&self, plugin: &PluginId) -> LoginFiles {
+        self.access.of(plugin).login_files(Path::new(SECRETS_DIR))
     }
 
     /// The address for a container whose relay listens there.
@@ -78,10 +82,11 @@ impl Broker {
 mod tests {
     use super::*;
     use crate::config::connection::{Origin, Tls};
-    use crate::config::{Login, Secret};
+    use crate::config::{Connection, Login, Secret};
 
-    fn connection(url: &str, login: Login) -> Connection {
-        Connection { url: url.to_owned(), login, tls: Tls::default(), origin: Origin::Fleet }
+    fn access(url: &str, login: Login) -> Access {
+        let (url, tls) = (url.to_owned(), Tls::default());
+        Access::Shared(Connection { url, login, tls, origin: Origin::Fleet })
     }
 
     #[test]
@@ -97,9 +102,10 @@ mod tests {
             (Login::Credentials("/c/x.creds".into()), "NATS_CREDS", "nats.creds"),
             (Login::Nkey(hush()), "NATS_NKEY", "nats-nkey"),
         ] {
-            let broker = Broker::new(&connection("nats://127.0.0.1:4000", login)).unwrap();
-            assert_eq!(broker.login[variable], format!("/run/metafleet/{file}"));
-            assert!(broker.secrets.contains_key(file), "{variable}");
+            let broker = Broker::new(&access("nats://127.0.0.1:4000", login)).unwrap();
+            let login = broker.login_of(&"a".parse().unwrap());
+            assert_eq!(login.variables[variable], format!("/run/metafleet/{file}"));
+            assert!(login.files.contains_key(file), "{variable}");
             assert!(!format!("{broker:?}").contains("hush"), "{variable} is shown");
         }
     }
@@ -107,15 +113,15 @@ mod tests {
     #[test]
     fn the_address_is_that_of_the_relay() {
         let relay = (IpAddr::from([172, 20, 0, 1]), 4222);
-        let plain = Broker::new(&connection("nats://127.0.0.1:4000", Login::Anonymous)).unwrap();
+        let plain = Broker::new(&access("nats://127.0.0.1:4000", Login::Anonymous)).unwrap();
         assert_eq!(plain.address, ("127.0.0.1".to_owned(), 4000));
         assert_eq!(plain.url(relay), "nats://172.20.0.1:4222");
         assert!(plain.hosts(relay.0).is_empty());
-        let tls = Broker::new(&connection("tls://nas.lan:4443", Login::Anonymous)).unwrap();
+        let tls = Broker::new(&access("tls://nas.lan:4443", Login::Anonymous)).unwrap();
         assert_eq!(tls.url(relay), "tls://nas.lan:4222");
         assert_eq!(tls.hosts(relay.0)["nas.lan"], relay.0);
         for url in ["tls://10.0.0.1:4222", "ws://nas:80", ""] {
-            assert!(Broker::new(&connection(url, Login::Anonymous)).is_err(), "{url}");
+            assert!(Broker::new(&access(url, Login::Anonymous)).is_err(), "{url}");
         }
     }
 }

@@ -196,8 +196,9 @@ pub fn describe(
     let (hosts, bridge) = match way {
         Way::Broker { broker, port, secrets } => {
             env.insert("NATS_URL".to_owned(), broker.url((network.gateway, port)));
-            env.extend(broker.login.clone());
-            if !broker.secrets.is_empty() {
+            let login = broker.login_of(&wanted.plugin);
+            env.extend(login.variables);
+            if !login.files.is_empty() {
                 let target = PathBuf::from(SECRETS_DIR);
                 mounts.push(Mount { source: secrets.to_owned(), target, writable: false });
             }
@@ -254,6 +255,7 @@ pub(crate) mod tests {
     use crate::config::connection::{Origin, Tls};
     use crate::config::plugins::{Protocol, Resources};
     use crate::config::{Connection, Login, Secret};
+    use crate::nats_server::Access;
 
     pub(crate) fn wanted(id: &str, n: u32) -> Wanted {
         Wanted {
@@ -283,7 +285,8 @@ pub(crate) mod tests {
         let password = Secret::new("hush");
         let login = Login::User { name: "plugin".to_owned(), password };
         let url = "nats://127.0.0.1:1".to_owned();
-        Broker::new(&Connection { url, login, tls: Tls::default(), origin: Origin::Fleet }).unwrap()
+        let connection = Connection { url, login, tls: Tls::default(), origin: Origin::Fleet };
+        Broker::new(&Access::Shared(connection)).unwrap()
     }
 
     /// The container of `wanted` as the tests of other modules need one.

@@ -27,7 +27,7 @@ pub fn write(root: &Path, plugin: &PluginId, broker: &Broker) -> io::Result<Path
     private_file::make_dir(&dir)?;
     // Whoever the container's user is may read; only the folder above keeps others out.
     fs::set_permissions(&dir, Permissions::from_mode(0o755))?;
-    for (name, content) in &broker.secrets {
+    for (name, content) in &broker.login_of(plugin).files {
         let text = match content {
             Content::Text(secret) => secret.reveal().as_bytes().to_vec(),
             Content::CopyOf(path) => fs::read(path)?,
@@ -55,6 +55,7 @@ mod tests {
     use super::*;
     use crate::config::connection::{Origin, Tls};
     use crate::config::{Connection, Login, Secret};
+    use crate::nats_server::Access;
 
     #[test]
     fn a_container_may_read_them_and_other_users_of_the_machine_may_not() -> anyhow::Result<()> {
@@ -63,7 +64,7 @@ mod tests {
         let login = Login::Token(Secret::new("hush"));
         let url = "nats://127.0.0.1:1".to_owned();
         let connection = Connection { url, login, tls: Tls::default(), origin: Origin::Fleet };
-        let broker = Broker::new(&connection).map_err(anyhow::Error::msg)?;
+        let broker = Broker::new(&Access::Shared(connection)).map_err(anyhow::Error::msg)?;
 
         let dir = write(&root, &"a".parse()?, &broker)?;
 

@@ -140,8 +140,11 @@ fn sync(broker: &Broker) -> Finding {
 }
 
 fn accounts(broker: &Broker) -> Finding {
+    if broker.embedded {
+        let what = "each plugin has an account of its own".to_owned();
+        return found("accounts", Level::Good, what, "");
+    }
     if let Some(Account { name, by_operator }) = &broker.account
-        && !broker.embedded
         && !name.is_empty()
     {
         let whose = if *by_operator { ", for which an operator has signed" } else { "" };
@@ -153,11 +156,7 @@ fn accounts(broker: &Broker) -> Finding {
                       `--operator` in operator mode";
         return found("accounts", Level::Note, what, advice);
     }
-    let what = if broker.embedded {
-        "all plugins share one login, which may do only what plugins need"
-    } else {
-        "plugins share the account of the fleet"
-    };
+    let what = "plugins share the account of the fleet";
     let advice = "run only plugins that you trust with each other's tasks: accounts are the boundary \
                   (SECURITY.md)";
     found("accounts", Level::Note, what.to_owned(), advice)

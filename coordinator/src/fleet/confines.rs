@@ -11,23 +11,29 @@ use super::FleetOptions;
 use crate::bridge::Bridge;
 use crate::config::connection::files::{Content, LoginFiles};
 use crate::config::data_dir::DataDirError;
-use crate::config::{Connection, DataDir, Env, Vars as _, private_file};
-use crate::process::confine::Servers;
+use crate::config::{DataDir, Env, Vars as _, private_file};
+use crate::nats_server::Access;
+use crate::process::confine::{Logins, Servers};
 use crate::process::{Confines, Instances};
 use crate::sandbox::kept::kept;
 use crate::sandbox::{Network, Reads, Support};
 
-/// What processes are kept apart by; `connection` is theirs.
+/// What processes are kept apart by; `access` is theirs.
 #[must_use]
-pub(super) fn of(options: &FleetOptions, connection: &Connection) -> Confines {
+pub(super) fn of(options: &FleetOptions, access: &Access) -> Confines {
     let root = absolute(options.data_dir.root());
-    let login_dir = root.join("login");
+    let login_dir = login_dir(&options.data_dir);
+    let connection = access.common();
+    let login = match access {
+        Access::Shared(connection) => Logins::Shared(connection.login_files(&login_dir)),
+        Access::Each(_) => Logins::Each,
+    };
     Confines {
         isolation: options.isolation,
         reads: Reads { below: options.roots.clone(), anywhere: options.roots.is_empty() },
         kept: kept(&root, &homes(), rustix::process::geteuid().is_root()),
         scratch: root.join("scratch"),
-        login: connection.login_files(&login_dir),
+        login,
         login_dir,
         servers: Servers::of_broker(&connection.url),
         bridge: BTreeSet::new(),
@@ -64,17 +70,29 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
-/// Writes the login of plugins where only its owner and their processes read it.
-pub(super) fn write_login(data_dir: &DataDir, confines: &Confines) -> Result<(), DataDirError> {
-    let LoginFiles { files, .. } = &confines.login;
+/// Where the logins of processes are.
+pub(crate) fn login_dir(data_dir: &DataDir) -> PathBuf {
+    absolute(data_dir.root()).join("login")
+}
+
+/// Writes the login that all plugins share, if they do, where only its owner and their processes read
+/// it.
+pub(super) fn write_login(confines: &Confines) -> Result<(), DataDirError> {
+    match &confines.login {
+        Logins::Shared(login) => write_files(&confines.login_dir, login),
+        Logins::Each => Ok(()),
+    }
+}
+
+/// Writes a login into a folder of its own.
+pub(super) fn write_files(dir: &Path, login: &LoginFiles) -> Result<(), DataDirError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| DataDirError::Io { path, source }
     };
-    private_file::make_dir(data_dir.root()).map_err(failed(data_dir.root()))?;
-    private_file::make_dir(&confines.login_dir).map_err(failed(&confines.login_dir))?;
-    for (name, content) in files {
-        let path = confines.login_dir.join(name);
+    private_file::make_dir(dir).map_err(failed(dir))?;
+    for (name, content) in &login.files {
+        let path = dir.join(name);
         let text = match content {
             Content::Text(secret) => secret.reveal().as_bytes().to_vec(),
             Content::CopyOf(from) => fs::read(from).map_err(failed(from))?,
@@ -84,12 +102,17 @@ pub(super) fn write_login(data_dir: &DataDir, confines: &Confines) -> Result<(),
     Ok(())
 }
 
-/// Removes it.
+/// Removes the logins of processes.
 pub(super) fn remove_login(confines: &Confines) {
-    if let Err(error) = fs::remove_dir_all(&confines.login_dir)
+    remove_files(&confines.login_dir);
+}
+
+/// Removes a folder with logins.
+pub(super) fn remove_files(dir: &Path) {
+    if let Err(error) = fs::remove_dir_all(dir)
         && error.kind() != io::ErrorKind::NotFound
     {
-        warn!(path = %confines.login_dir.display(), %error, "the login of plugins is left");
+        warn!(path = %dir.display(), %error, "the login of plugins is left");
     }
 }
 

@@ -13,16 +13,15 @@ use super::plugins::{Hosts, PluginPlan};
 use super::scaling::selection;
 use super::versions::Decided;
 use super::{FleetError, FleetOptions};
-use crate::config::connection::{Origin, Tls};
 use crate::config::data_dir::DataDirError;
-use crate::config::{Connection, DataDir, Env, Login, Secret};
+use crate::config::{DataDir, Env};
 use crate::docker::broker::Broker;
 use crate::docker::memory::HEALTH_EVERY;
 use crate::docker::naming::FleetId;
 use crate::docker::{
     self, DockerHandle, DockerOptions, STOP_GRACE, Surroundings, credentials, engine,
 };
-use crate::nats_server::users::PLUGIN;
+use crate::nats_server::{Access, Logins};
 use crate::process::{self, Masks};
 use crate::store::Store;
 
@@ -49,16 +48,12 @@ pub fn surroundings(
 
 /// How containers are run.
 #[must_use]
-pub fn options(
-    data_dir: &DataDir,
-    shared: &Surroundings,
-    connection: &Connection,
-) -> DockerOptions {
+pub fn options(data_dir: &DataDir, shared: &Surroundings, access: &Access) -> DockerOptions {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     DockerOptions {
         address: engine::address(&Env),
         fleet: shared.fleet.clone(),
-        broker: Broker::new(connection),
+        broker: Broker::new(access),
         bridge: None,
         secrets: secrets_of(data_dir),
         log_dir: data_dir.log(),
@@ -89,6 +84,13 @@ pub struct DryRun {
     pub problems: Vec<String>,
 }
 
+/// How plugins would reach the broker, if that ran.
+pub(super) fn access(options: &FleetOptions) -> Access {
+    let url = "nats://127.0.0.1:4222".to_owned();
+    let own = || Access::Each(Logins::nobody(url));
+    options.connection.clone().map_or_else(own, Access::Shared)
+}
+
 /// Finds out what starting the fleet would do with plugins, and does nothing of it.
 ///
 /// # Errors
@@ -96,22 +98,11 @@ pub struct DryRun {
 /// [`FleetError`] when the data folder or the list of plugins cannot be used.
 pub async fn dry_run(options: &FleetOptions) -> Result<DryRun, FleetError> {
     let prefix = options.coordinator.names.prefix();
-    let own = || Connection {
-        url: "nats://127.0.0.1:4222".to_owned(),
-        login: Login::User { name: PLUGIN.to_owned(), password: Secret::new("") },
-        tls: Tls::default(),
-        origin: Origin::Fleet,
-    };
-    let connection = options.connection.clone().unwrap_or_else(own);
+    let access = access(options);
     let shared = surroundings(&options.data_dir, prefix, options.grace, &options.roots)?;
-    let confines = super::confines::of(options, &connection);
-    let around = process::Surroundings::new(
-        connection.clone(),
-        prefix.clone(),
-        options.grace,
-        confines,
-        &Env,
-    );
+    let confines = super::confines::of(options, &access);
+    let around =
+        process::Surroundings::new(access.common(), prefix.clone(), options.grace, confines, &Env);
     let hosts = Hosts { processes: around, containers: shared, builtins: options.builtins.clone() };
     // Nothing is asked of the broker, so nobody knows what was decided on versions.
     let plan = PluginPlan::make(&options.plugins, &hosts, &Decided::new())?;
@@ -128,7 +119,7 @@ pub async fn dry_run(options: &FleetOptions) -> Result<DryRun, FleetError> {
     steps.extend(plan.internal.keys().map(|name| format!("run {name} in this process")));
     let mut problems = plan.problems;
     if !plan.containers.is_empty() || may_be_left(&options.data_dir) {
-        let docker = self::options(&options.data_dir, &hosts.containers, &connection);
+        let docker = self::options(&options.data_dir, &hosts.containers, &access);
         match docker::dry_run(&docker, &boxed).await {
             Ok(more) => steps.extend(more),
             Err(error) => problems.push(Chain(&error).to_string()),

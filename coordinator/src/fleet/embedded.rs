@@ -10,7 +10,7 @@ use crate::config::data_dir::{DataDirError, FleetLock};
 use crate::config::{DataDir, Env};
 use crate::exec::Guard;
 use crate::nats_server::{
-    Binary, BinaryError, NatsServer, NatsServerHandle, NatsServerOptions, StartError, Sync,
+    Binary, BinaryError, NatsServer, NatsServerHandle, NatsServerOptions, StartError, Sync, Tenants,
 };
 
 /// How long the broker may take to stop.
@@ -42,17 +42,23 @@ pub enum EmbeddedError {
 }
 
 impl EmbeddedBroker {
-    /// Takes the data folder and starts its broker; returns when it answers.
+    /// Takes the data folder and starts its broker, on which these plugins may log in; returns when
+    /// it answers.
     ///
     /// # Errors
     ///
     /// [`EmbeddedError`]; [`DataDirError::InUse`] while another process has the folder.
-    pub async fn start(data_dir: DataDir, names: Names) -> Result<Self, EmbeddedError> {
+    pub async fn start(
+        data_dir: DataDir,
+        names: Names,
+        tenants: Tenants,
+    ) -> Result<Self, EmbeddedError> {
         let lock = data_dir.lock().await?;
         let binary = Binary::find(&Env, &data_dir).await?;
         let options = NatsServerOptions {
             data_dir,
             names,
+            tenants,
             binary,
             guard: Guard::this_program(),
             sync: Sync::default(),

@@ -17,6 +17,7 @@ use crate::config::plugins::{Libraries, ReadPluginsError, RouteEntry};
 use crate::config::{Env, Overrides, PluginEntry, PluginsFile, Runtime, overrides};
 use crate::docker;
 use crate::internal::{self, Builtins};
+use crate::nats_server::Plugins;
 use crate::process::{Instances, Surroundings, discover, wanted};
 use crate::registry::{PluginPolicy, Policies, Word};
 use crate::scale::Cap;
@@ -53,6 +54,8 @@ pub struct Known {
     pub manifests: BTreeMap<PluginId, Manifest>,
     /// Plugins that should run here and are not started, with the reason.
     pub unable: BTreeMap<PluginId, String>,
+    /// Plugins of which `plugins.yml` says something that is not valid.
+    pub broken: BTreeSet<PluginId>,
 }
 
 impl Known {
@@ -186,6 +189,11 @@ impl PluginPlan {
             overrides,
             manifests: BTreeMap::new(),
             unable: plan.problems.clone(),
+            broken: file
+                .problems
+                .iter()
+                .filter_map(|it| it.plugin.as_ref()?.parse().ok())
+                .collect(),
         };
         for (id, found) in &found.plugins {
             if !file.is_broken(id) {
@@ -238,6 +246,20 @@ impl PluginPlan {
         let containers = self.containers.iter().map(|(name, wanted)| (name, &wanted.plugin));
         let all = processes.chain(containers).filter(|(name, _)| names.contains(*name));
         all.map(|(_, plugin)| plugin.clone()).collect()
+    }
+
+    /// Plugins with a login of their own where each has one: all that somebody has said something of,
+    /// also those that run elsewhere or not at the moment, with their routes.
+    pub(super) fn tenants(&self) -> Plugins {
+        let of_entry = |(id, entry): (&PluginId, &PluginEntry)| {
+            (id.clone(), entry.routes.iter().map(|route| route.name).collect())
+        };
+        let mut all: Plugins = self.known.effective.iter().map(of_entry).collect();
+        let others = self.expected().into_iter().chain(self.known.broken.iter().cloned());
+        for id in others {
+            all.entry(id).or_default();
+        }
+        all
     }
 
     /// Plugins that this fleet starts or serves.

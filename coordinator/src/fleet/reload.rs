@@ -6,6 +6,8 @@
 //! before the coordinator hears of the change, and started after it.
 
 mod ordered;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -19,6 +21,8 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+use super::admission::{Admission, together};
+use super::http::HttpPlugins;
 use super::plugins::{Hosts, Known, PluginPlan, PluginSources};
 use super::scaling::selection::Selection;
 use super::steer::Request;
@@ -26,6 +30,7 @@ use super::versions::{Decided, begin_new, decided, hurried};
 use crate::config::plugins::ReadPluginsError;
 use crate::docker::DockerHandle;
 use crate::internal::InternalHandle;
+use crate::nats_server::Plugins;
 use crate::package::CHANGED;
 use crate::process::{Masks, ProcessHandle, Wanted};
 use crate::registry::Policies;
@@ -61,6 +66,8 @@ pub(super) struct Reload {
     pub(super) masks: Masks,
     /// What was decided on the versions of plugins.
     pub(super) decided: Decided,
+    /// Who may log in; `None` where all have the same login.
+    pub(super) admission: Option<Admission>,
 }
 
 /// What tells one state of a file from another; `None` = it is not there.
@@ -109,8 +116,10 @@ impl Reload {
             let look = Box::pin(async {
                 let is_decided = self.look_at_versions().await;
                 if is_changed || is_decided {
-                    self.read_again(&mut plan, is_changed).await;
+                    self.read_again(&mut plan, &served, is_changed).await;
                 }
+                let tenants = plan.tenants();
+                self.let_in(tenants, &served).await;
             });
             if stop.run_until_cancelled(look).await.is_none() {
                 return;
@@ -163,7 +172,7 @@ impl Reload {
     }
 
     /// `for_new`: whether new versions may have been put there.
-    async fn read_again(&mut self, plan: &mut PluginPlan, for_new: bool) {
+    async fn read_again(&mut self, plan: &mut PluginPlan, served: &HttpPlugins, for_new: bool) {
         let mut new = self.plan();
         if let Ok(found) = &new
             && for_new
@@ -184,6 +193,7 @@ impl Reload {
             Verdict::Same => self.put(plan, new),
             Verdict::Refused(reasons) => self.refuse(reasons).await,
             Verdict::Applied { stop_first } => {
+                self.let_in_both((plan, &new), served).await;
                 self.apply((plan, &new), &stop_first, for_new).await;
                 self.put(plan, new);
             }
@@ -232,6 +242,23 @@ impl Reload {
         if for_file {
             self.tell(Fact::PluginsApplied { plugin_ids }).await;
         }
+    }
+
+    /// Lets in whoever is new, before any instance starts; nobody is shut out yet.
+    async fn let_in_both(&mut self, (old, new): (&PluginPlan, &PluginPlan), served: &HttpPlugins) {
+        self.let_in(together(old.tenants(), new.tenants()), served).await;
+    }
+
+    /// Lets in these, and shuts out all others but those that still run or are served by the bridge.
+    async fn let_in(&mut self, tenants: Plugins, served: &HttpPlugins) {
+        let Some(admission) = &mut self.admission else { return };
+        let mut run: BTreeSet<PluginId> = served.ids().cloned().collect();
+        run.extend(self.processes.watch().borrow().values().map(|info| info.plugin.clone()));
+        run.extend(self.internal.watch().borrow().values().map(|info| info.plugin.clone()));
+        if let Some(containers) = &self.containers {
+            run.extend(containers.list().into_iter().map(|info| info.plugin));
+        }
+        admission.follow(tenants, |id| run.contains(id)).await;
     }
 
     /// Has everything run that is planned, except for some.
@@ -320,77 +347,4 @@ fn with_other_settings(old: &PluginPlan, new: &PluginPlan) -> BTreeSet<InstanceI
     let internal = old.internal.iter().map(|(name, wanted)| (name, &wanted.plugin));
     let all = processes.chain(containers).chain(internal);
     all.filter(|(_, plugin)| differs(plugin)).map(|(name, _)| name.clone()).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use broker_config::Prefix;
-
-    use super::*;
-    use crate::config::connection::{Login, Origin, Tls};
-    use crate::config::vars::vars;
-    use crate::config::{Connection, Overrides, PluginsFile};
-    use crate::docker;
-    use crate::docker::naming::FleetId;
-    use crate::internal::Builtins;
-    use crate::process::Surroundings;
-    use crate::process::confine::tests::confines;
-
-    fn plan(text: &str) -> PluginPlan {
-        let connection = Connection {
-            url: "nats://127.0.0.1:1".to_owned(),
-            login: Login::Anonymous,
-            tls: Tls::default(),
-            origin: Origin::Fleet,
-        };
-        let shared = Surroundings::new(
-            connection,
-            Prefix::default(),
-            Duration::ZERO,
-            confines(),
-            &vars(&[]),
-        );
-        let file = PluginsFile::parse(Path::new("plugins.yml"), text, &vars(&[])).unwrap();
-        let fleet = FleetId::new(&Prefix::default(), "node");
-        let boxed =
-            docker::Surroundings::new(fleet, Prefix::default(), Duration::ZERO, &[], &vars(&[]));
-        let hosts = Hosts { processes: shared, containers: boxed, builtins: Builtins::new() };
-        PluginPlan::of((file, Overrides::default()), &[], &hosts, &Decided::new())
-    }
-
-    #[test]
-    fn only_what_is_valid_and_new_takes_effect() {
-        let old = plan(
-            "plugins:\n  a: {command: [a], config: {k: 1}}\n  b: {command: [b]}\n  c: {instanzes: 1}\n",
-        );
-        let applied = |names: &[&str]| Verdict::Applied {
-            stop_first: names.iter().map(|name| name.parse().unwrap()).collect(),
-        };
-        for (text, expected) in [
-            // The same in other words, further down.
-            (
-                "# more\nplugins:\n  b: {command: [b]}\n  a: {command: [a], config: {k: 1}}\n  c: {instanzes: 1}\n",
-                Verdict::Same,
-            ),
-            (
-                "plugins:\n  a: {command: [a], config: {k: 2}}\n  b: {command: [b]}\n",
-                applied(&["plugin-a-1"]),
-            ),
-            ("plugins:\n  a: {command: [a]}\n  b: {command: [b]}\n", applied(&["plugin-a-1"])),
-            ("plugins:\n  a: {command: [a], config: {k: 1}}\n", applied(&[])),
-            (
-                "plugins:\n  a: {command: [a], config: {k: 1}, queue: background}\n  b: {command: [b]}\n",
-                applied(&[]),
-            ),
-            (
-                "plugins:\n  a: {command: [a], config: {k: 1}}\n  b: {command: [b], instances: 2}\n",
-                applied(&[]),
-            ),
-        ] {
-            assert_eq!(compare(&old, &plan(text)), expected, "{text}");
-        }
-        let broken = plan("plugins:\n  a: {command: [a], timeout: soon}\n  b: {command: [b]}\n");
-        let Verdict::Refused(reasons) = compare(&old, &broken) else { panic!("not refused") };
-        assert!(matches!(&reasons[..], [one] if one.contains("plugins.yml:2")), "{reasons:?}");
-    }
 }

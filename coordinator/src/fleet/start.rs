@@ -6,8 +6,8 @@ use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use worker_sdk::WorkerOptions;
 
+use super::admission::{self, Admission};
 use super::base::{Base, prepare};
 use super::embedded::EmbeddedBroker;
 use super::plugins::{Hosts, Known, PluginPlan};
@@ -19,7 +19,7 @@ use super::scaling::{ScaleHandle, Scaling};
 use super::steer::Steering;
 use super::versions::{self, Decided};
 use super::{Fleet, FleetError, FleetOptions, api, confines, containers, failing, http};
-use crate::bridge::{Bridge, BridgeOptions, Troubles, worker_options};
+use crate::bridge::{Bridge, BridgeOptions, Troubles};
 use crate::config::Env;
 use crate::docker::{DockerHandle, DockerRuntime};
 use crate::exec::Guard;
@@ -27,6 +27,7 @@ use crate::files::{self, Offers};
 use crate::http::Server;
 use crate::http::api::{self as status, ApiOptions};
 use crate::internal::{InternalOptions, InternalRuntime};
+use crate::nats_server::{Access, Tenants};
 use crate::process::restart::RestartPolicy;
 use crate::process::{Masks, ProcessOptions, ProcessRuntime, Surroundings};
 use crate::service::{Coordinator, CoordinatorHandle, CoordinatorOptions};
@@ -48,6 +49,7 @@ struct Started {
     in_effect: watch::Receiver<Arc<Known>>,
     file_server: Option<Server>,
     offers: Option<Offers>,
+    admission: Option<Admission>,
 }
 
 impl Fleet {
@@ -65,19 +67,24 @@ impl Fleet {
     async fn start_parts(options: FleetOptions) -> Result<Self, FleetError> {
         let data_dir = options.data_dir.clone();
         let names = options.coordinator.names.clone();
-        let (base, connection, plugin_connection) = match options.connection.clone() {
+        let (base, connection, access) = match options.connection.clone() {
             Some(connection) => {
                 let lock = data_dir.lock().await?;
-                (Base::Existing(lock), connection.clone(), connection)
+                (Base::Existing(lock), connection.clone(), Access::Shared(connection))
             }
             None => {
-                let broker = EmbeddedBroker::start(data_dir.clone(), names.clone()).await?;
-                let (own, plugin) =
-                    (broker.handle.coordinator.clone(), broker.handle.plugin.clone());
-                (Base::Own(Box::new(broker)), own, plugin)
+                let tenants = Tenants::Each {
+                    plugins: admission::first(&options)?,
+                    forgets_others: !options.temporary,
+                };
+                let broker = EmbeddedBroker::start(data_dir.clone(), names.clone(), tenants);
+                let broker = Box::pin(broker).await?;
+                let own = broker.handle.coordinator.clone();
+                let each = Access::Each(broker.handle.logins.clone());
+                (Base::Own(Box::new(broker)), own, each)
             }
         };
-        let confines = confines::of(&options, &plugin_connection);
+        let confines = confines::of(&options, &access);
         let FleetOptions {
             plugins,
             http,
@@ -91,8 +98,7 @@ impl Fleet {
             ..
         } = options;
         let prefix = names.prefix().clone();
-        let surroundings =
-            Surroundings::new(plugin_connection.clone(), prefix, grace, confines, &Env);
+        let surroundings = Surroundings::new(access.common(), prefix, grace, confines, &Env);
         let masks = Masks::default();
         let (runtime, processes) = ProcessRuntime::new(ProcessOptions {
             masks: masks.clone(),
@@ -108,7 +114,7 @@ impl Fleet {
             let mut hosts = Hosts { processes: processes_of, containers: boxed, builtins };
             // Before the broker is asked for anything: what a person has written wrong is told first.
             PluginPlan::make(&plugins, &hosts, &Decided::new())?;
-            confines::write_login(&data_dir, &hosts.processes.confines)?;
+            confines::write_login(&hosts.processes.confines)?;
             let client = connection.connect("metafleet-coordinator").await?;
             prepare(&client, &names, coordinator.replicas).await?;
             let store = Store::open(client, names.clone()).await?;
@@ -117,6 +123,10 @@ impl Fleet {
             if versions::begin_new(&store, &plan).await? {
                 decided = versions::decided(&store).await?;
                 plan = PluginPlan::make(&plugins, &hosts, &decided)?;
+            }
+            let mut admission = Admission::new(&access, &data_dir);
+            if let Some(admission) = &mut admission {
+                admission.hold(plan.tenants(), |_| false).await?;
             }
             confines::tell(&hosts.processes.confines, &plan.instances);
             let files = match files {
@@ -133,8 +143,7 @@ impl Fleet {
                 ..coordinator
             };
             let (service, handle) = Coordinator::new(store.client().clone(), coordinator);
-            let mut docker =
-                containers::options(&data_dir, &hosts.containers, &surroundings.connection);
+            let mut docker = containers::options(&data_dir, &hosts.containers, &access);
             docker.masks = masks.clone();
             let engine = docker.address.clone();
             let (mut docker, containers) = DockerRuntime::new(docker);
@@ -171,7 +180,7 @@ impl Fleet {
                     plugins,
                     addresses: http.clone(),
                     routes: routes.clone().unwrap_or_default(),
-                    connection: plugin_connection,
+                    access: access.clone(),
                     prefix: names.prefix().clone(),
                     grace,
                     store: store.clone(),
@@ -198,6 +207,7 @@ impl Fleet {
                 in_effect,
                 file_server,
                 offers,
+                admission,
             };
             Ok((started, bridge, followed, listening, requests, shown))
         };
@@ -224,6 +234,7 @@ impl Fleet {
             in_effect,
             file_server,
             offers,
+            admission,
         } = started;
         let mut coordinating = JoinSet::new();
         coordinating.spawn(service.run(coordinator_drain.clone()));
@@ -240,10 +251,8 @@ impl Fleet {
         processing.spawn(http::follow(followed, watched, boxes, process_drain.clone()));
         let (runtime, internal) = InternalRuntime::new(InternalOptions {
             builtins: hosts.builtins.clone(),
-            worker: WorkerOptions {
-                prefix: names.prefix().clone(),
-                ..worker_options(&surroundings.connection)
-            },
+            access,
+            prefix: names.prefix().clone(),
             grace,
             restart: RestartPolicy::default(),
         });
@@ -306,6 +315,7 @@ impl Fleet {
             shown,
             masks,
             decided,
+            admission,
         };
         let mut problems = plan.problems.clone();
         problems.extend(listening.problem);

@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use worker_sdk::{WorkerError, WorkerOptions};
 
 use super::{InternalInfo, InternalOptions, Run, Wanted};
+use crate::bridge::worker_options;
 use crate::process::ProcessState;
 
 /// How much longer than its grace period a worker may take to end.
@@ -116,7 +117,8 @@ impl Instance {
             instance: Some(self.wanted.name.clone()),
             concurrency: self.wanted.concurrency.and_then(|n| NonZeroUsize::try_from(n).ok()),
             grace: self.options.grace,
-            ..self.options.worker.clone()
+            prefix: self.options.prefix.clone(),
+            ..worker_options(&self.options.access.of(&self.wanted.plugin))
         };
         let (sender, mut ended) = oneshot::channel();
         let (run, drain) = (self.run.clone(), stop.child_token());

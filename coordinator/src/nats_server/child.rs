@@ -17,9 +17,11 @@ use super::StartError;
 use super::binary::Binary;
 use super::disk::{self, Care, Room};
 use super::error::because;
+use super::logins::Tenants;
 use super::output::Output;
 use super::render::{Listen, Sync, render_config};
 use super::users::Users;
+use super::{store, varz};
 use crate::config::connection::{Connection, Origin, Tls};
 use crate::config::private_file;
 use crate::exec::{Guard, Limits};
@@ -28,6 +30,8 @@ use crate::exec::{Guard, Limits};
 const STORE_WAIT: Duration = Duration::from_secs(30);
 /// How long the server may take to read its store and answer; large stores take their time.
 const READY_WAIT: Duration = Duration::from_secs(300);
+/// How long it may take to read its configuration anew.
+const RELOAD_WAIT: Duration = Duration::from_secs(30);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -38,6 +42,7 @@ pub(super) struct Plan {
     pub(super) log: PathBuf,
     pub(super) names: Names,
     pub(super) users: Users,
+    pub(super) tenants: Tenants,
     pub(super) binary: Binary,
     pub(super) guard: Guard,
     pub(super) sync: Sync,
@@ -46,6 +51,10 @@ pub(super) struct Plan {
 impl Plan {
     fn config_file(&self) -> PathBuf {
         self.home.join("nats-server.conf")
+    }
+
+    pub(super) fn users_file(&self) -> PathBuf {
+        self.home.join("users.json")
     }
 
     fn store(&self) -> PathBuf {
@@ -65,7 +74,7 @@ impl Plan {
             limit,
             sync: self.sync,
         };
-        let text = render_config(&listen, &self.users, &self.names);
+        let text = render_config(&listen, &self.users, &self.names, &self.tenants);
         private_file::write(&self.config_file(), text.as_bytes())
     }
 }
@@ -102,6 +111,9 @@ impl Child {
         let ports_dir = plan.ports_dir();
         empty_dir(&ports_dir).map_err(StartError::io(&ports_dir))?;
         let store = plan.store();
+        if matches!(plan.tenants, Tenants::Each { .. }) {
+            store::give_to_fleet(&store)?;
+        }
         let limit = Room::look(&store).map_err(StartError::io(&store))?.limit();
         let config = plan.config_file();
         plan.write_config(port, limit).map_err(StartError::io(&config))?;
@@ -172,7 +184,7 @@ impl Child {
                 Ok(())
             }
             Care::Raise(limit) => {
-                self.raise(plan, limit);
+                self.raise(plan, limit).await;
                 Ok(())
             }
             Care::Restart(problem) => Err(problem),
@@ -180,15 +192,52 @@ impl Child {
     }
 
     /// Lets the store have more.
-    pub(super) fn raise(&mut self, plan: &Plan, limit: u64) {
+    pub(super) async fn raise(&mut self, plan: &Plan, limit: u64) {
         info!(size_bytes = limit, "there is more room for the broker");
         if let Err(error) = plan.write_config(self.port, limit) {
             warn!(%error, "could not write the configuration of the broker");
             return;
         }
-        self.signal(Signal::HUP);
+        // The next change must not take this one for its own.
+        if let Err(problem) = self.read_config().await {
+            warn!(problem, "the broker does not say that it has more room");
+        }
         self.limit = limit;
         self.trouble = None;
+    }
+
+    /// Has the server let exactly the tenants of the plan in; `Err` = only a restart helps, and why.
+    ///
+    /// It reads its configuration twice: what one account takes from another works after the second
+    /// time.
+    pub(super) async fn let_in(&mut self, plan: &Plan) -> Result<(), String> {
+        let written = plan.write_config(self.port, self.limit);
+        written.map_err(|error| format!("its configuration cannot be written: {error}"))?;
+        for _ in 0..2 {
+            self.read_config().await?;
+        }
+        Ok(())
+    }
+
+    /// Has the server read its configuration, and waits until it has.
+    async fn read_config(&self) -> Result<(), String> {
+        let monitoring = self.monitoring.as_deref().ok_or("it does not tell about itself")?;
+        let read = async {
+            let before = varz::config_load_time(monitoring).await?;
+            self.signal(Signal::HUP);
+            while varz::config_load_time(monitoring).await? == before {
+                sleep(LOOK).await;
+            }
+            Ok(())
+        };
+        let read: Result<io::Result<()>, _> = timeout(RELOAD_WAIT, read).await;
+        match read {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(format!("it does not tell whether it read it: {error}")),
+            Err(_) => {
+                Err(format!("it does not read its configuration{}", because(&self.output.tail())))
+            }
+        }
     }
 
     fn signal(&self, signal: Signal) {

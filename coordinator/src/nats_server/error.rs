@@ -22,6 +22,17 @@ pub enum StartError {
         /// The folder.
         path: PathBuf,
     },
+    /// An older version has kept streams beside those of this one.
+    #[error(
+        "there are streams in {old} and in {new}; an older version has run since the change to \
+         accounts: move one of the two folders away"
+    )]
+    TwoStores {
+        /// The folder of the older version.
+        old: PathBuf,
+        /// The folder of this one.
+        new: PathBuf,
+    },
     /// The program could not be started at all.
     #[error("could not start {path}")]
     Spawn {

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
-use broker_config::{Names, PluginId};
+use broker_config::{Accounts, Names, PluginId};
 
-use super::users::{COORDINATOR, PLUGIN, Users};
+use super::accounts::render_accounts;
+use super::logins::Tenants;
+use super::store::FLEET_ACCOUNT;
+use super::users::{COORDINATOR, PLUGIN, Password, Users};
 
 /// Largest message: a record holds up to 1 MiB of metadata, a task that of several plugins.
 const MAX_PAYLOAD: u32 = 4 << 20;
@@ -42,13 +45,18 @@ pub enum Sync {
 
 /// Writes the configuration of a server for one fleet.
 #[must_use]
-pub fn render_config(listen: &Listen<'_>, users: &Users, names: &Names) -> String {
+pub fn render_config(
+    listen: &Listen<'_>,
+    users: &Users,
+    names: &Names,
+    tenants: &Tenants,
+) -> String {
     let Listen { port, store, ports_dir, log, limit, sync } = listen;
     let sync = match sync {
         Sync::EverySecond => "1s",
         Sync::Always => "always",
     };
-    let mut text = format!(
+    let server = format!(
         "# Written by metafleet at each start of the broker; changes are lost.\n\
          listen: \"127.0.0.1:{port}\"\n\
          http: \"127.0.0.1:-1\"\n\
@@ -58,23 +66,41 @@ pub fn render_config(listen: &Listen<'_>, users: &Users, names: &Names) -> Strin
          log_size_limit: {LOG_BYTES}\n\
          logfile_max_num: {LOG_FILES}\n\
          jetstream {{\n  store_dir: {store}\n  max_file_store: {limit}\n  # Quoted: without a unit it would mean nanoseconds.\n  \
-         sync_interval: \"{sync}\"\n}}\n\
-         authorization {{\n  users: [\n    {{ user: {COORDINATOR}, password: {coordinator} }}\n    \
-         {{ user: {PLUGIN}, password: {plugin}, permissions: {{\n",
+         sync_interval: \"{sync}\"\n}}\n",
         ports_dir = quote(&ports_dir.to_string_lossy()),
         log = quote(&log.to_string_lossy()),
         store = quote(&store.to_string_lossy()),
-        coordinator = quote(users.coordinator.reveal()),
-        plugin = quote(users.plugin.reveal()),
     );
-    let (publish, denied, subscribe) = plugin_subjects(names);
-    text.push_str(&format!(
-        "      publish: {{\n        allow: [{}]\n        deny: [{}]\n      }}\n      \
-         subscribe: {{ allow: [{}] }}\n    }} }}\n  ]\n}}\n",
-        quote_all(&publish),
-        quote_all(&denied),
-        quote_all(&subscribe)
-    ));
+    let logins = match tenants {
+        Tenants::Each { plugins, .. } => {
+            let known = plugins.iter().filter(|(id, _)| users.plugins.contains_key(*id));
+            let known = known.map(|(id, routes)| (id.clone(), routes.clone())).collect();
+            let accounts = Accounts::of(names, &known).with_fleet_called(FLEET_ACCOUNT);
+            render_accounts(&accounts, |plugin| users.proof(plugin))
+        }
+        Tenants::AsBefore | Tenants::Together => one_account(users, names),
+    };
+    server + &logins
+}
+
+/// The coordinator, and one login for all plugins.
+fn one_account(users: &Users, names: &Names) -> String {
+    let coordinator = quote(users.coordinator.reveal());
+    let mut text = format!(
+        "authorization {{\n  users: [\n    {{ user: {COORDINATOR}, password: {coordinator} }}\n"
+    );
+    if let Some(Password(plugin)) = &users.plugin {
+        let (publish, denied, subscribe) = plugin_subjects(names);
+        text.push_str(&format!(
+            "    {{ user: {PLUGIN}, password: {plugin}, permissions: {{\n      publish: {{\n        \
+             allow: [{}]\n        deny: [{}]\n      }}\n      subscribe: {{ allow: [{}] }}\n    }} }}\n",
+            quote_all(&publish),
+            quote_all(&denied),
+            quote_all(&subscribe),
+            plugin = quote(plugin.reveal()),
+        ));
+    }
+    text.push_str("  ]\n}\n");
     text
 }
 
@@ -131,7 +157,11 @@ mod tests {
 
     #[test]
     fn the_configuration_is_this() {
-        let users = Users { coordinator: Secret::new("one"), plugin: Secret::new("two") };
+        let users = Users {
+            coordinator: Secret::new("one"),
+            plugins: [("nfo".parse().unwrap(), Password(Secret::new("three")))].into(),
+            plugin: Some(Password(Secret::new("two"))),
+        };
         let listen = Listen {
             port: 14_222,
             store: Path::new("/d \"q\"/store"),
@@ -141,7 +171,7 @@ mod tests {
             sync: Sync::Always,
         };
         let names = Names::new("my-fleet".parse().unwrap());
-        let expected = r#"# Written by metafleet at each start of the broker; changes are lost.
+        let server = r#"# Written by metafleet at each start of the broker; changes are lost.
 listen: "127.0.0.1:14222"
 http: "127.0.0.1:-1"
 ports_file_dir: "/d/run"
@@ -155,7 +185,8 @@ jetstream {
   # Quoted: without a unit it would mean nanoseconds.
   sync_interval: "always"
 }
-authorization {
+"#;
+        let together = r#"authorization {
   users: [
     { user: coordinator, password: "one" }
     { user: plugin, password: "two", permissions: {
@@ -168,6 +199,23 @@ authorization {
   ]
 }
 "#;
-        assert_eq!(render_config(&listen, &users, &names), expected);
+        let text = render_config(&listen, &users, &names, &Tenants::Together);
+        assert_eq!(text, [server, together].concat());
+
+        let known = |id: &str| (id.parse().unwrap(), Default::default());
+        // Nobody has made a password for the second one.
+        let plugins = [known("nfo"), known("other")].into();
+        let tenants = Tenants::Each { plugins, forgets_others: false };
+        let text = render_config(&listen, &users, &names, &tenants);
+        let accounts = text.strip_prefix(server).unwrap();
+        assert!(accounts.starts_with("accounts {\n"), "{accounts}");
+        for line in [
+            "  \"FLEET\" {\n    jetstream: enabled\n    users: [\n      { user: \"coordinator\", password: \"one\" }\n",
+            "  \"MY_FLEET-nfo\" {\n    users: [\n      { user: \"nfo\", password: \"three\", permissions: {\n",
+            "accounts: [\"FLEET\"] }",
+        ] {
+            assert!(accounts.contains(line), "{line}\n{accounts}");
+        }
+        assert!(!accounts.contains("other") && !accounts.contains("two"), "{accounts}");
     }
 }

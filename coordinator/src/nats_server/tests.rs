@@ -1,3 +1,5 @@
+mod logins;
+
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -19,10 +21,19 @@ async fn options(home: &Path) -> anyhow::Result<NatsServerOptions> {
         binary: Binary::find(&Env, &data_dir).await?,
         data_dir,
         names: Names::default(),
+        tenants: tenants(&["ffmpeg", "nfo"]),
         guard: test_guard(),
         sync: Sync::default(),
         grace: Duration::from_secs(20),
     })
+}
+
+fn plugins(ids: &[&str]) -> Plugins {
+    ids.iter().map(|id| (id.parse().unwrap(), Default::default())).collect()
+}
+
+fn tenants(ids: &[&str]) -> Tenants {
+    Tenants::Each { plugins: plugins(ids), forgets_others: true }
 }
 
 fn pid(handle: &NatsServerHandle) -> u32 {
@@ -140,34 +151,6 @@ async fn the_store_is_not_touched_while_another_server_has_it() -> anyhow::Resul
 }
 
 #[tokio::test]
-async fn plugins_may_do_what_they_need_and_no_more() -> anyhow::Result<()> {
-    let home = tempfile::tempdir()?;
-    let (server, handle) = NatsServer::start(options(home.path()).await?).await?;
-    let (drain, running) = run(server);
-    let all = jetstream::new(handle.coordinator.connect("all").await?);
-    let bucket = jetstream::kv::Config { bucket: "mf-records".into(), ..Default::default() };
-    all.create_key_value(bucket).await?;
-    let plugin = handle.plugin.connect("plugin").await?;
-    let mut limited = jetstream::new(plugin.clone());
-    limited.set_timeout(Duration::from_millis(500));
-
-    let record = limited.publish("$KV.mf-records.c.ffmpeg", "{}".into()).await?.await;
-    let persons = limited.publish("$KV.mf-records.c.user", "{}".into()).await?.await;
-    let stream = limited.delete_stream("KV_mf-records").await;
-    let mut overheard = plugin.subscribe("mf.event.>").await?;
-    let mut heard = all.client().subscribe("mf.event.>").await?;
-    plugin.flush().await?;
-    all.publish("mf.event.x", "".into()).await?;
-
-    assert!(record.is_ok(), "{record:?}");
-    assert!(persons.is_err() && stream.is_err());
-    timeout(PATIENCE, heard.next()).await?.context("the event")?;
-    let leak = timeout(Duration::from_millis(200), overheard.next()).await;
-    assert!(leak.is_err(), "a plugin reads events: {leak:?}");
-    stop(&drain, running).await
-}
-
-#[tokio::test]
 async fn a_server_that_does_not_start_says_why() -> anyhow::Result<()> {
     let home = tempfile::tempdir()?;
     // A file where the store should be.
@@ -206,7 +189,7 @@ async fn more_room_is_given_to_a_server_that_runs() -> anyhow::Result<()> {
     };
     assert_eq!(disk::problem(&monitoring).await, None);
 
-    server.child.raise(&server.plan, 1 << 55);
+    server.child.raise(&server.plan, 1 << 55).await;
 
     let address = monitoring.trim_start_matches("http://");
     let raised = timeout(PATIENCE, async {

@@ -1,15 +1,15 @@
 //! PURE: what of a machine the processes of a plugin are opened, and why a plugin must not be started.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 
-use broker_config::InstanceId;
+use broker_config::{InstanceId, PluginId};
 
-use crate::config::PluginEntry;
 use crate::config::connection::files::LoginFiles;
 use crate::config::plugins::{Isolation, Mount, Protocol, Resources};
+use crate::config::{Login, PluginEntry, Secret};
 use crate::permission::{Asked, Permission, effective};
 use crate::sandbox::{Network, Reads, Sandbox};
 
@@ -25,7 +25,7 @@ pub struct Confines {
     /// Where each has a folder for temporary files.
     pub scratch: PathBuf,
     /// Their login, as files.
-    pub login: LoginFiles,
+    pub login: Logins,
     /// Where these files are.
     pub login_dir: PathBuf,
     /// Where plugins that pull their tasks connect to.
@@ -34,7 +34,47 @@ pub struct Confines {
     pub bridge: BTreeSet<u16>,
 }
 
+/// The login of processes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Logins {
+    /// All have this one.
+    Shared(LoginFiles),
+    /// Each plugin has its own: a user that is called as it is, and a password in a folder that only
+    /// its processes read.
+    Each,
+}
+
 impl Confines {
+    /// Variables with the login of a plugin's processes.
+    #[must_use]
+    pub fn login_of(&self, plugin: &PluginId) -> BTreeMap<String, String> {
+        match &self.login {
+            Logins::Shared(login) => login.variables.clone(),
+            Logins::Each => {
+                let name = plugin.to_string();
+                let login = Login::User { name, password: Secret::new("") };
+                login.files(&self.login_dir_of(plugin)).variables
+            }
+        }
+    }
+
+    /// Where the files of a plugin's login are.
+    #[must_use]
+    pub fn login_dir_of(&self, plugin: &PluginId) -> PathBuf {
+        match self.login {
+            Logins::Shared(_) => self.login_dir.clone(),
+            Logins::Each => self.login_dir.join(plugin.as_str()),
+        }
+    }
+
+    /// Whether there are such files.
+    fn has_files(&self) -> bool {
+        match &self.login {
+            Logins::Shared(login) => !login.files.is_empty(),
+            Logins::Each => true,
+        }
+    }
+
     /// What processes read of people's files; empty = everywhere.
     #[must_use]
     pub fn roots(&self) -> Vec<PathBuf> {
@@ -141,7 +181,7 @@ impl Confined {
     pub(super) fn sandbox(
         &self,
         confines: &Confines,
-        name: &InstanceId,
+        (plugin, name): (&PluginId, &InstanceId),
         dir: Option<&PathBuf>,
         port: Option<u16>,
     ) -> Option<Sandbox> {
@@ -149,8 +189,8 @@ impl Confined {
             return None;
         }
         let (readable, writable) = self.mounts.clone();
-        let login = (self.protocol == Protocol::Nats && !confines.login.files.is_empty())
-            .then(|| confines.login_dir.clone());
+        let login = (self.protocol == Protocol::Nats && confines.has_files())
+            .then(|| confines.login_dir_of(plugin));
         let mut reads = confines.reads.clone();
         reads.below.extend(readable.into_iter().chain(login));
         let ports = match self.protocol {
@@ -190,7 +230,7 @@ pub(crate) mod tests {
             reads: Reads { below: vec!["/films".into()], anywhere: false },
             kept: vec!["/data".into()],
             scratch: "/data/scratch".into(),
-            login: LoginFiles::default(),
+            login: Logins::Shared(LoginFiles::default()),
             login_dir: "/data/login".into(),
             servers: Servers::of_broker("nats://127.0.0.1:4000"),
             bridge: [8180, 9000].into(),
@@ -207,7 +247,7 @@ pub(crate) mod tests {
         let dir = PathBuf::from("/plugins/p");
         let name = "plugin-p-1".parse().unwrap();
         let port = (entry.protocol == Protocol::Http).then_some(8080);
-        Ok(confined.sandbox(&confines(), &name, Some(&dir), port))
+        Ok(confined.sandbox(&confines(), (&"p".parse().unwrap(), &name), Some(&dir), port))
     }
 
     #[test]

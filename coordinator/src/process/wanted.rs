@@ -9,7 +9,7 @@ use std::time::Duration;
 use broker_config::{InstanceId, Lane, PluginId, Prefix};
 
 use super::Instances;
-use super::confine::{Confined, Confines, confined};
+use super::confine::{Confined, Confines, Logins, confined};
 use super::discover::{Discovered, Found};
 use super::naming::instance_name;
 use crate::config::plugins::Protocol;
@@ -68,7 +68,7 @@ impl fmt::Debug for Wanted {
 /// What all plugins of a fleet share.
 #[derive(Clone, Debug)]
 pub struct Surroundings {
-    /// How plugins reach the broker.
+    /// How plugins reach the broker; the login of each is in the confines where it has its own.
     pub connection: Connection,
     /// The fleet's prefix.
     pub prefix: Prefix,
@@ -119,9 +119,9 @@ impl Surroundings {
         }
         if let Some(port) = port {
             env.insert("PORT".to_owned(), port.to_string());
-        } else if sandbox.is_some() {
+        } else if sandbox.is_some() || self.confines.login == Logins::Each {
             env.insert("NATS_URL".to_owned(), self.connection.url.clone());
-            env.extend(self.confines.login.variables.clone());
+            env.extend(self.confines.login_of(plugin));
         } else {
             let shared = self.connection.variables();
             env.extend(shared.into_iter().map(|(name, value)| (name.to_owned(), value)));
@@ -245,7 +245,10 @@ fn add(
     for n in 1..=most {
         let Some(name) = instance_name(id, lane, n) else { continue };
         let port = url_of(entry, n).map(|url| url.endpoint().1);
-        let sandbox = start.confined.sandbox(&shared.confines, &name, start.dir.as_ref(), port);
+        let sandbox = {
+            let (confines, whose) = (&shared.confines, (id, &name));
+            start.confined.sandbox(confines, whose, start.dir.as_ref(), port)
+        };
         let mut env = shared.env(id, &name, port, sandbox.as_ref());
         if let Some(concurrency) = entry.concurrency {
             env.insert("METAFLEET_CONCURRENCY".to_owned(), concurrency.to_string());

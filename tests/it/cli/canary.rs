@@ -99,8 +99,11 @@ impl Stage {
         self.canaries.know("API token", token.trim());
         let users = std::fs::read(self.home.data().join("nats/users.json"))?;
         let users: Value = serde_json::from_slice(&users)?;
-        for user in ["coordinator", "plugin"] {
-            let password = users[user].as_str().context("a password")?;
+        let plugins = users["plugins"].as_object().context("plugins")?;
+        anyhow::ensure!(!plugins.is_empty(), "no plugin has a login");
+        let all = plugins.iter().map(|(id, password)| (id.as_str(), password));
+        for (user, password) in all.chain([("coordinator", &users["coordinator"])]) {
+            let password = password.as_str().context("a password")?;
             self.canaries.know(&format!("broker password of {user}"), password);
         }
         let bucket = Names::bucket_stream(&look.store.names().lease_bucket());

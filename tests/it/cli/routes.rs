@@ -5,6 +5,7 @@ use std::process::Stdio;
 use anyhow::Context as _;
 use coordinator::config::DataDir;
 use integration_tests::cli::{Home, Look, Up};
+use integration_tests::far::password;
 use integration_tests::{LIMIT, eventually, heavy, within};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ fn start_far(home: &Home, password: &str, name: &str) -> anyhow::Result<Child> {
         .current_dir(&folder)
         .env_clear()
         .env("NATS_URL", &fleet.connection.url)
-        .env("NATS_USER", "plugin")
+        .env("NATS_USER", "odd")
         .env("NATS_PASSWORD", password)
         .env("METAFLEET_INSTANCE", name)
         .env("METAFLEET_ROUTE", "far")
@@ -79,10 +80,8 @@ async fn files_go_to_processes_of_their_own_and_to_a_worker_from_elsewhere() -> 
     assert_eq!(written_by(&home, &look, "big.txt").await?, "plugin-odd_big-1");
     status_says(&home, "odd: 1 task waits: nobody serves the route `far`").await?;
 
-    // It needs no more than an address and the login of plugins.
-    let users = std::fs::read_to_string(home.data().join("nats/users.json"))?;
-    let users: Value = serde_json::from_str(&users)?;
-    let password = users["plugin"].as_str().context("the login of plugins")?;
+    // It needs no more than an address and the login of its plugin.
+    let password = &password(&home, "odd")?;
     let refused = start_far(&home, "wrong", "refused")?.wait().await?;
     assert_eq!(refused.code(), Some(4), "the broker does not let it in");
     let mut far = start_far(&home, password, "far-away")?;

@@ -19,14 +19,13 @@ use super::super::interrupt::in_order;
 use super::super::output::count;
 use super::super::session::{self, Running};
 use super::bench::{command, folder, manifest, show};
+use super::login::Guest;
 use crate::author::events::Events;
 use crate::author::process::{LogTail, Program, WorkerProcess};
 use crate::author::round::millis;
 use crate::author::watch::Watcher;
-use crate::config::connection::Origin;
-use crate::config::{Connection, DataDir, private_file};
+use crate::config::private_file;
 use crate::fleet::GRACE;
-use crate::nats_server::Users;
 use crate::store::Store;
 
 /// How often the fleet and the log are looked at.
@@ -72,44 +71,34 @@ async fn work(app: &App, args: &DevArgs, drain: &CancellationToken) -> Result<Ex
     };
     let (running, store) = session::running_or(app, &data_dir, reach, otherwise).await?;
     let log_dir = data_dir.log();
-    let made = private_file::make_dir(&log_dir);
-    let ended = match made {
-        Ok(()) => {
+    let made = private_file::make_dir(&log_dir).map_err(|error| {
+        Failure::because(Exit::Failure, &format!("make {}", log_dir.display()), &error)
+    });
+    let let_in = match made {
+        Ok(()) => Guest::let_in(&running.connection, &data_dir, &manifest.id).await,
+        Err(failure) => Err(failure),
+    };
+    let ended = match let_in {
+        Ok(guest) => {
             let program = Program {
                 plugin: manifest.id.clone(),
                 command,
                 dir: dir.clone(),
                 name: format!("dev-{}-{}", manifest.id, std::process::id()),
-                connection: login(&running, &data_dir),
+                connection: guest.connection.clone(),
                 prefix: running.names.prefix().clone(),
                 log_dir,
                 grace: GRACE,
             };
             let bench = Dev { app, manifest, store: &store, dir };
-            bench.run(program, drain).await
+            let ended = bench.run(program, drain).await;
+            guest.leave();
+            ended
         }
-        Err(error) => {
-            Err(Failure::because(Exit::Failure, &format!("make {}", log_dir.display()), &error))
-        }
+        Err(failure) => Err(failure),
     };
     store.close().await;
     ended
-}
-
-/// How the plugin reaches the broker: with the login of plugins, where the broker is the fleet's own.
-fn login(running: &Running, data_dir: &DataDir) -> Connection {
-    let connection = running.connection.clone();
-    if connection.origin != Origin::Fleet {
-        return connection;
-    }
-    let users = std::fs::read(data_dir.nats().join("users.json"));
-    let users = users.ok().and_then(|text| serde_json::from_slice::<Users>(&text).ok());
-    match users {
-        Some(users) if users.coordinator_login() == connection.login => {
-            Connection { login: users.plugin_login(), ..connection }
-        }
-        Some(_) | None => connection,
-    }
 }
 
 struct Dev<'a> {

@@ -28,8 +28,24 @@ impl Connection {
     /// The login for whoever sees the files in `dir`.
     #[must_use]
     pub fn login_files(&self, dir: &Path) -> LoginFiles {
+        let mut all = self.login.files(dir);
+        if let Some(ca) = &self.tls.ca {
+            all.add(dir, "NATS_CA", "ca.pem", Content::CopyOf(ca.clone()));
+        }
+        if let Some((certificate, key)) = &self.tls.client {
+            all.add(dir, "NATS_CERT", "cert.pem", Content::CopyOf(certificate.clone()));
+            all.add(dir, "NATS_KEY", "key.pem", Content::CopyOf(key.clone()));
+        }
+        all
+    }
+}
+
+impl Login {
+    /// This login, without certificates, for whoever sees the files in `dir`.
+    #[must_use]
+    pub fn files(&self, dir: &Path) -> LoginFiles {
         let mut all = LoginFiles::default();
-        match &self.login {
+        match self {
             Login::Anonymous => {}
             Login::User { name, password } => {
                 all.variables.insert("NATS_USER".to_owned(), name.clone());
@@ -53,13 +69,6 @@ impl Connection {
                     if is_file { Content::CopyOf(path) } else { Content::Text(seed.clone()) };
                 all.add(dir, "NATS_NKEY", "nats-nkey", content);
             }
-        }
-        if let Some(ca) = &self.tls.ca {
-            all.add(dir, "NATS_CA", "ca.pem", Content::CopyOf(ca.clone()));
-        }
-        if let Some((certificate, key)) = &self.tls.client {
-            all.add(dir, "NATS_CERT", "cert.pem", Content::CopyOf(certificate.clone()));
-            all.add(dir, "NATS_KEY", "key.pem", Content::CopyOf(key.clone()));
         }
         all
     }

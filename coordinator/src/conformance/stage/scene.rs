@@ -148,7 +148,7 @@ impl Scene {
         variables: &[(&str, &str)],
     ) -> anyhow::Result<Worker> {
         let instance = format!("tried-{}", self.logs.len() + 1);
-        let broker = &self.lane.handle.plugin;
+        let broker = self.lane.handle.plugin.as_ref().context("the login of plugins")?;
         let mut all = BTreeMap::from([
             ("NATS_URL".to_owned(), broker.url.clone()),
             ("METAFLEET_PREFIX".to_owned(), self.names.prefix().to_string()),

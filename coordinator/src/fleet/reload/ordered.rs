@@ -52,6 +52,7 @@ impl Reload {
                     if let Verdict::Applied { stop_first } = compare(plan, &new) {
                         let left = instances_of(&new, &id);
                         let ending = &instances_of(plan, &id) - &left;
+                        self.let_in_both((plan, &new), served).await;
                         self.apply((plan, &new), &stop_first, true).await;
                         if left.is_empty() && !ending.is_empty() {
                             // Whoever has disabled it may take its files away when this is done.

@@ -40,7 +40,7 @@ fn shared() -> Surroundings {
         ("OTEL_SERVICE_NAME", "us"),
         ("METAFLEET_LOG", "debug"),
     ]);
-    let login = connection.login_files(Path::new("/data/login"));
+    let login = Logins::Shared(connection.login_files(Path::new("/data/login")));
     let confines = Confines { login, ..confines() };
     let prefix = "px".parse().unwrap();
     Surroundings::new(connection, prefix, Duration::from_secs(10), confines, &vars)

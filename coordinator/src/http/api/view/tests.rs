@@ -21,6 +21,7 @@ fn known(text: &str, overrides: &Value) -> Known {
         overrides,
         manifests: BTreeMap::new(),
         unable: BTreeMap::new(),
+        broken: Default::default(),
     }
 }
 
