@@ -154,7 +154,9 @@ impl Chaos {
                         return self.crash(crash).await.map(Some);
                     }
                     Target::Deleted(number) if is_time => {
-                        return self.delete(number).await.map(Some);
+                        if let Some(next) = self.delete(number).await? {
+                            return Ok(Some(next));
+                        }
                     }
                     Target::FullDisk if is_time => {
                         return self.fill_disk(planned.away).map(Some);

@@ -30,8 +30,8 @@ pub(super) struct Gone {
 
 impl Chaos {
     /// Deletes the consumer of a plugin's tasks, the coordinator's of submissions, or the stream of
-    /// tasks.
-    pub(super) async fn delete(&mut self, number: usize) -> anyhow::Result<(Instant, Due)> {
+    /// tasks; tries again a little later while it is not there.
+    pub(super) async fn delete(&mut self, number: usize) -> anyhow::Result<Option<(Instant, Due)>> {
         let (tasks, submissions) =
             (self.fleet.names.task_stream(), self.fleet.names.submit_stream());
         let (stream, consumer) = match GRAPH.get(number % (GRAPH.len() + 2)) {
@@ -43,17 +43,25 @@ impl Chaos {
             }
             None => (tasks, None),
         };
-        let kill = self.kills.len();
-        self.kills.push(Kill { victim: Victim::Broker, at: now(), back: i64::MAX });
+        let kill = Kill { victim: Victim::Broker, at: now(), back: i64::MAX };
         let deleted = match &consumer {
             Some(consumer) => format!("CONSUMER.DELETE.{stream}.{consumer}"),
             None => format!("STREAM.DELETE.{stream}"),
         };
-        self.fleet.api(&deleted, &serde_json::json!({})).await?;
+        let nothing = serde_json::json!({});
+        let answer: serde_json::Value = self.fleet.js.request(deleted.clone(), &nothing).await?;
+        let error = answer.get("error");
+        // The stream was made anew a moment ago, and its consumers were not.
+        if error.and_then(|error| error.get("code")) == Some(&404.into()) {
+            return Ok(None);
+        }
+        anyhow::ensure!(error.is_none(), "{deleted}: {answer}");
+        self.kills.push(kill);
+        let kill = self.kills.len() - 1;
         self.done.deletions += 1;
         self.may_repair |= consumer.is_none();
         let until = Instant::now() + MADE;
-        Ok((Instant::now() + LOOK, Due::Gone(Gone { kill, stream, consumer, until })))
+        Ok(Some((Instant::now() + LOOK, Due::Gone(Gone { kill, stream, consumer, until }))))
     }
 
     /// Waits until it is there again.
