@@ -47,9 +47,9 @@ pub struct Witness {
 
 impl Witness {
     /// Who had the task last, and what is to be said of its end.
-    fn testify(&self, task: &TaskId, attempts: u32) -> (Option<InstanceId>, String) {
+    fn testify(&self, task: &TaskId, deliveries: u32) -> (Option<InstanceId>, String) {
         let mut error = format!(
-            "delivered {attempts} times; the last worker died, hung or lost its lease of {} s",
+            "delivered {deliveries} times; the last worker died, hung or lost its lease of {} s",
             self.lease.as_secs()
         );
         let failed = self.journal.last(task);
@@ -96,8 +96,10 @@ pub async fn exhausted(broker: &Broker, witness: &Witness, stored: &Stored) -> b
         // Identity is what the subject says.
         task.cid = address.cid.clone();
         task.plugin_id = address.plugin.clone();
-        let attempts = task.retry.max_attempts.get().max(used);
-        let (instance, error) = witness.testify(&task.task_id, attempts);
+        // The broker counts anew each time that a task is published; its attempts go on.
+        let deliveries = task.retry.max_attempts.get();
+        let attempts = used.saturating_add(deliveries);
+        let (instance, error) = witness.testify(&task.task_id, deliveries);
         let dead = GiveUp {
             task,
             queue: address.queue,
@@ -129,7 +131,41 @@ pub async fn exhausted(broker: &Broker, witness: &Witness, stored: &Stored) -> b
 
 #[cfg(test)]
 mod tests {
+    use async_nats::HeaderMap;
+    use bytes::Bytes;
+    use serde_json::json;
+
     use super::*;
+    use crate::store::testing::TestBroker;
+
+    #[tokio::test]
+    async fn attempts_before_a_deferral_are_counted_where_deliveries_run_out() -> anyhow::Result<()>
+    {
+        let (server, store) = TestBroker::start().await?;
+        let broker = Broker::open(server.client().await?, Names::default()).await?;
+        let (presence, journal) = (PresenceHandle::default(), Journal::default());
+        let witness = Witness { presence, journal, lease: Duration::from_secs(9) };
+        let (plugin, cid) = ("p".parse()?, "film".parse()?);
+        let task = json!({
+            "type": "metafleet.task.v1", "taskId": TaskId::derive(&cid, &plugin, "f", 0), "runId": 1,
+            "pluginId": "p", "cid": "film", "filePath": "/film", "fingerprint": "f", "deadlineMs": 1,
+            "retry": {"maxAttempts": 3, "delaysMs": []},
+        });
+        let subject = broker.names.task(broker_config::Queue::Fast, &plugin, &cid);
+        let mut headers = HeaderMap::new();
+        headers.insert(ATTEMPTS_USED, "2");
+        let body = Bytes::from(task.to_string());
+        let sequence = broker.publisher.publish(subject, headers, body).await?;
+        let stored = message_at(&broker.client, &broker.names.task_stream(), sequence).await?;
+
+        assert!(exhausted(&broker, &witness, &stored.unwrap()).await);
+
+        let letters = store.dead_letters(None).await?;
+        assert_eq!(letters[0].letter.attempts, 5, "after two of them it was delivered three times");
+        assert!(letters[0].letter.error.starts_with("delivered 3 times"));
+        assert_eq!(broker.record(&cid, &plugin).await?.unwrap().record.unwrap().attempt, 5);
+        Ok(())
+    }
 
     #[test]
     fn the_two_kinds_are_told_apart() {

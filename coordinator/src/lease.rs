@@ -30,6 +30,8 @@ pub const TTL: Duration = Duration::from_secs(4);
 const MARGIN: Duration = Duration::from_secs(1);
 /// How often it is renewed, and how long one renewal may take.
 const RENEW: Duration = Duration::from_millis(800);
+/// Leases in a row that the broker did not take, until that is told again; each takes some seconds.
+const TOLD_AGAIN: u32 = 12;
 /// How often a candidate looks.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -80,6 +82,7 @@ pub fn decide(found: Option<&Lease>, revision: u64, node: &str, unchanged_for: D
 /// When dropped, the lease may have been taken; the same node takes it again at once.
 pub async fn acquire(broker: &Broker, node: &str) -> Held {
     let mut seen: Option<(u64, Instant)> = None;
+    let mut untaken = Untaken::default();
     loop {
         match read(broker).await {
             Ok((revision, found)) => {
@@ -100,13 +103,40 @@ pub async fn acquire(broker: &Broker, node: &str) -> Held {
                             let broker = broker.clone();
                             return Held { broker, lease, revision, renewed, warrant };
                         }
-                        Err(error) => tracing::debug!(error = %Chain(&error), "lease not taken"),
+                        Err(error) => {
+                            tracing::debug!(error = %Chain(&error), "lease not taken");
+                            untaken.note(&error);
+                        }
                     }
                 }
             }
             Err(error) => tracing::debug!(error, "lease cannot be read"),
         }
         sleep(LOOK).await;
+    }
+}
+
+/// Leases that the broker did not take although it answers what is read.
+///
+/// A nats-server whose disk was full keeps its streams shut until it is started again, also when there
+/// is room, and answers nothing that is to be stored.
+#[derive(Debug, Default)]
+struct Untaken(u32);
+
+impl Untaken {
+    /// Takes note of an error, and tells a person when it is time.
+    fn note(&mut self, error: &PublishError) {
+        if self.is_to_be_told(matches!(error, PublishError::Unacknowledged { .. })) {
+            tracing::error!(
+                "the broker answers and stores nothing: if its disk was full, make room and start it again"
+            );
+        }
+    }
+
+    /// PURE: one may get lost; then it is told now and once a minute or so.
+    fn is_to_be_told(&mut self, unacknowledged: bool) -> bool {
+        self.0 = if unacknowledged { self.0.saturating_add(1) } else { 0 };
+        self.0 % TOLD_AGAIN == 2
     }
 }
 
@@ -191,6 +221,14 @@ async fn write(broker: &Broker, lease: &Lease, revision: u64) -> Result<u64, Pub
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_broker_that_stores_nothing_is_told_of_now_and_then() {
+        let mut untaken = Untaken::default();
+        let told: Vec<usize> =
+            (1..=20).filter(|number| untaken.is_to_be_told(*number != 5)).collect();
+        assert_eq!(told, [2, 7, 19]);
+    }
 
     #[test]
     fn a_lease_is_taken_when_free_ours_or_run_out() {

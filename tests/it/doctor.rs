@@ -1,7 +1,7 @@
 //! `metafleet doctor`, on this machine and on one that lacks something.
 
-use broker_config::apply;
 use broker_config::topology::Topology;
+use broker_config::{Names, apply};
 use integration_tests::cli::Home;
 use integration_tests::{Fleet, Server};
 use serde_json::{Value, json};
@@ -41,6 +41,7 @@ async fn a_broker_is_held_against_what_is_guaranteed() -> anyhow::Result<()> {
     let report: Value = home.json(&["doctor"]).await?;
 
     for (topic, expected) in [
+        ("writes", "good"),
         ("streams", "good"),
         ("limits", "good"),
         ("copies", "note"),
@@ -51,6 +52,14 @@ async fn a_broker_is_held_against_what_is_guaranteed() -> anyhow::Result<()> {
     }
     let broker = &report["facts"]["broker"]["Ok"];
     assert_eq!((&broker["copies"], &broker["embedded"]), (&json!(1), &json!(false)), "{broker}");
+
+    // As where the disk of the server was full: it answers what is read, and nothing that is written.
+    let lease = Names::bucket_stream(&fleet.names.lease_bucket());
+    let mut config = fleet.js.get_stream(&lease).await?.cached_info().config.clone();
+    config.no_ack = true;
+    fleet.js.update_stream(config).await?;
+    let done = home.run(&["doctor", "--output", "json"]).await?.ended(1)?;
+    assert_eq!(level(&done.json()?, "writes"), Some("failure"), "{done:?}");
 
     let bare = Server::without_jetstream().await?;
     let home = Home::new()?.with_var("NATS_URL", bare.url());

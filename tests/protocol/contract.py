@@ -54,6 +54,9 @@ class Task:
         self.path = os.fsdecode(base64.b64decode(exact)) if exact else self.body["filePath"]
         self.existing = self.body.get("existingMeta", {})
         self.began = self.got_on = time.monotonic()
+        # How long a lease surely lasts, less what the way takes, and until when this one does [8].
+        self.surely = worker.lease * 7 / 8
+        self.sure = self.began + self.surely
         self.told = 0.0
         self.cancelled = threading.Event()
         self.worker = worker
@@ -145,6 +148,13 @@ def check(manifest: dict, meta: dict):
         is_set = isinstance(value, list) and all(isinstance(member, str) for member in value)
         if (kind == "string" and not isinstance(value, str)) or (kind == "set" and not is_set):
             raise Permanent(f"key `{key}` must be a {kind}")
+        if not nests_within(value, 64):
+            raise Permanent(f"key `{key}` nests deeper than 64")
+
+
+def nests_within(value, depth: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is None or (depth > 0 and all(nests_within(one, depth - 1) for one in inner))
 
 
 def matches(pattern: str, key: str) -> bool:

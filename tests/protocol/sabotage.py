@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from contextlib import suppress
 
 import contract
 import worker
@@ -30,20 +31,23 @@ class NeverRenews(Worker):
 
 
 class Hoards(Worker):
+    """Asks for eight and puts what it cannot run yet aside."""
+
+    def begin(self, task):
+        self.__dict__.setdefault("aside", []).append(task)
+
     async def pull(self, queue, wait=0):
-        """Asks for eight and puts what it cannot run yet aside."""
-        held = self.__dict__.setdefault("aside", [])
-        if held:
-            return held.pop()
-        request = {"batch": 8, "expires": int(1e9)}
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.tasks_stream}.{self.id}{self.lane}_{queue}"
-        try:
-            await self.nc.publish(subject, dump(request), reply=f"{self.inbox}.0")
-            while (message := await self.answers.next_msg(timeout=2)).reply.startswith("$JS.ACK."):
-                held.append(message)
-        except TROUBLE:
-            pass
-        return held.pop() if held else None
+        aside = self.__dict__.setdefault("aside", [])
+        if not aside:
+            request = {"batch": 8, "expires": int(1e9)}
+            subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.tasks_stream}.{self.id}{self.lane}_{queue}"
+            self.token, self.asked = f"{self.inbox}.0", self.loop.create_future()
+            with suppress(*TROUBLE):
+                await self.nc.publish(subject, dump(request), reply=self.token)
+                await asyncio.wait_for(asyncio.shield(self.asked), 2)
+        if aside:
+            super().begin(aside.pop())
+        return bool(aside)
 
 
 class IgnoresPause(Worker):

@@ -56,6 +56,12 @@ class Scripted:
             time.sleep(0.01)
         return {}
 
+    def do_late(self, task, rest):
+        """Fails when the file is there; only tests of this repository ask for it."""
+        while not os.path.exists(rest):
+            time.sleep(0.01)
+        raise OSError("late")
+
     def do_block(self, task, rest):
         while not os.path.exists(rest):
             time.sleep(0.01)

@@ -22,14 +22,13 @@ from contextlib import suppress
 import nats
 
 from contract import Permanent, RetryLater, Skipped, Task, attend, check, dump, in_thread, now, seconds, short
+from pulling import TROUBLE, Pulling
 
-QUEUES = ("fast", "background")
 PATIENCE = 600  # seconds that a finished task waits for a broker that is away [10]
 LOGINS = {"NATS_CREDS": "user_credentials", "NATS_NKEY": "nkeys_seed_str", "NATS_TOKEN": "token", "NATS_USER": "user"}
-TROUBLE = (nats.errors.Error, asyncio.TimeoutError, OSError)
 
 
-class Worker:
+class Worker(Pulling):
     """Serves one plugin, an object with `manifest`, `configure(settings)` and `process(task) -> metadata`."""
 
     def __init__(self, plugin, environment=os.environ):
@@ -48,10 +47,9 @@ class Worker:
         self.settings, self.error, self.paused, self.lane = None, None, False, ""
         self.lease, self.heartbeat, self.max_payload, self.places = 9.0, 5.0, 1 << 20, 1
         self.running: dict[str, Task] = {}  # by subject
-        self.tokens, self.turns = itertools.count(), itertools.count(1)
+        self.prepare()
         self.draining, self.changed = asyncio.Event(), asyncio.Event()
-        self.nc, self.rejected = None, None
-        self.handlers: set[asyncio.Task] = set()
+        self.nc, self.rejected, self.pings = None, None, set()
 
     async def run(self) -> int:
         """Serves until it is told to stop; returns the exit code [2]."""
@@ -59,8 +57,7 @@ class Worker:
         for number in (signal.SIGTERM, signal.SIGINT):
             self.loop.add_signal_handler(number, self.told_to_stop)
         self.nc = await nats.connect(**self.connect_options())
-        self.inbox = self.nc.new_inbox()
-        self.answers = await self.nc.subscribe(f"{self.inbox}.*")
+        await self.open_inbox()
         for subject in (f"{self.prefix}.control.{self.id}", f"{self.prefix}.control.{self.id}.{self.instance}"):
             await self.nc.subscribe(subject, cb=self.on_control)
         presence = self.loop.create_task(self.show_signs_of_life())
@@ -197,58 +194,18 @@ class Worker:
             with suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), self.heartbeat)
 
-    # Pulling: never more than there are places, fast first, background its share [7] -------------
-
-    async def pull_tasks(self):
-        while not self.draining.is_set():
-            if self.state() != "ready" or len(self.handlers) >= self.places:
-                await asyncio.sleep(0.01)
-                continue
-            held = sum(task.queue == "background" for task in self.running.values())
-            turn = next(self.turns) % 4 == 0 and held < max(1, self.places // 4)
-            order = QUEUES[::-1] if turn and self.env.get("METAFLEET_QUEUES") != "strict" else QUEUES
-            home = self.manifest["queue"]
-            message = await self.pull(order[0]) or await self.pull(order[1]) or await self.pull(home, 0.5)
-            if message:
-                self.begin(Task(message, self))
-
-    async def pull(self, queue: str, wait: float = 0):
-        """Asks for one task; None if there is none."""
-        token = str(next(self.tokens))
-        request = {"batch": 1, "expires": int(wait * 1e9)} if wait else {"batch": 1, "no_wait": True}
-        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.tasks_stream}.{self.id}{self.lane}_{queue}"
-        try:
-            await self.nc.publish(subject, dump(request), reply=f"{self.inbox}.{token}")
-            while True:
-                message = await self.answers.next_msg(timeout=wait + 2)
-                if message.reply.startswith("$JS.ACK."):
-                    return message
-                if message.subject.endswith(f".{token}"):  # others end requests that were given up
-                    break
-        except TROUBLE:  # the server has forgotten the request, or is away
-            return None
-        if message.headers["Status"] in ("409", "503"):
-            log(f"{queue}: {message.headers}")
-            await asyncio.sleep(0.5)
-            await self.announce()  # perhaps the consumer is gone
-        return None
-
-    def begin(self, task: Task):
-        held = self.running.get(task.subject)
-        if held and held.sequence == task.sequence:  # it still runs here: go on with that [8]
-            held.reply, held.delivered = task.reply, task.delivered
-            return
-        serve = self.give_back if self.draining.is_set() else self.serve
-        self.handlers.add(handler := self.loop.create_task(serve(task)))  # a late one is given back [14]
-        handler.add_done_callback(self.handlers.discard)
-
     # One task, from its delivery to its answer [8, 10] --------------------------------------------
 
     async def serve(self, task: Task):
         self.running[task.subject] = task
-        self.totals["started"] += 1
-        renewal = self.loop.create_task(self.renew(task))
+        renewal, placed = self.loop.create_task(self.renew(task)), False
         try:
+            task.keep_until = time.monotonic() + 2 * self.lease
+            if not await self.has_place(task):
+                return await self.give_back(task)
+            task.began = task.got_on = time.monotonic()
+            placed, self.at_work = True, self.at_work + 1
+            self.totals["started"] += 1
             settle = await self.attempt(task)
             self.totals["busyMs"] += task.took_ms
             task.keep_until = time.monotonic() + PATIENCE
@@ -260,15 +217,32 @@ class Worker:
             log(f"could not settle {task.cid}, leaving it to its lease: {why!r}")
         finally:
             renewal.cancel()
+            self.at_work -= placed
             if self.running.get(task.subject) is task:
                 del self.running[task.subject]
 
     async def renew(self, task: Task):
         while True:
             await asyncio.sleep(self.lease / 4)
-            if time.monotonic() > task.keep_until:
+            if (sent := time.monotonic()) > task.keep_until:
                 return
             await self.answer(task, "+WPI")
+            self.pings.add(ping := self.loop.create_task(self.make_sure(task, sent)))
+            ping.add_done_callback(self.pings.discard)
+
+    async def make_sure(self, task: Task, sent: float):
+        """The broker has heard of a renewal once it answers a ping behind it; in time, the lease is surely ours."""
+        connection = self.nc.stats["reconnects"]
+        await self.ping()
+        if time.monotonic() < task.sure and connection == self.nc.stats["reconnects"]:
+            task.sure = max(task.sure, sent + task.surely)
+
+    async def again(self, task: Task, delay_ms: int):
+        """`-NAK`, unless it would be late: it would end the delivery of whoever has the task by now [8]."""
+        task.keep_until = 0  # no renewal may follow
+        if self.nc.is_connected and time.monotonic() < task.sure:
+            return await self.answer(task, "-NAK " + json.dumps({"delay": delay_ms * 1_000_000}))
+        log(f"somebody else may have {task.cid} by now, leaving it to its lease")
 
     async def attempt(self, task: Task):
         """Runs the plugin; returns what is to be done about what it says."""
@@ -320,7 +294,7 @@ class Worker:
         if delay > 60_000:
             return await self.defer(task, error, delay, used=task.attempt)
         await self.signal(task, "retrying", delayMs=delay, **said)
-        await self.answer(task, "-NAK " + json.dumps({"delay": delay * 1_000_000}))
+        await self.again(task, delay)
 
     async def defer(self, task: Task, reason: str, delay_ms: int, used: int):  # [12, 13]
         self.totals["deferred"] += 1
@@ -331,11 +305,11 @@ class Worker:
     async def give_back(self, task: Task):  # [14]
         if task.attempt >= task.body["retry"]["maxAttempts"]:
             return await self.defer(task, "the worker was stopped", 100, used=task.attempt - 1)
-        await self.answer(task, '-NAK {"delay": 100000000}')
+        await self.again(task, 100)
 
     async def leave_to_other(self, task: Task):  # [10]
         last = task.attempt >= task.body["retry"]["maxAttempts"]
-        await self.answer(task, "+ACK" if last else '-NAK {"delay": 1000000000}')
+        await (self.answer(task, "+ACK") if last else self.again(task, 1000))
 
     async def finish(self):  # [14]
         if self.handlers:
@@ -344,10 +318,6 @@ class Worker:
                 handler.cancel()  # `serve` gives its task back
             if late:
                 await asyncio.wait(late, timeout=5)
-        while self.answers.pending_msgs:
-            message = await self.answers.next_msg(timeout=1)
-            if message.reply.startswith("$JS.ACK."):
-                await self.give_back(Task(message, self))
 
     # Publishing ------------------------------------------------------------------------------------
 

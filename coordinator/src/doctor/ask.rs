@@ -1,10 +1,13 @@
-//! Asks a broker what it is; reads only.
+//! Asks a broker what it is; reads only, but for one key that shows whether it stores anything.
 
 use std::time::Duration;
 
+use async_nats::{Client, HeaderMap};
 use broker_config::apply::{Change, check, check_server};
+use broker_config::publish::{PublishError, Publisher};
 use broker_config::topology::Topology;
 use broker_config::{Chain, Names};
+use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 use tokio::time::timeout;
 
@@ -15,6 +18,9 @@ use crate::config::Connection;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long the answer may take to a question that need not be answered.
 const SHORT: Duration = Duration::from_secs(2);
+
+/// The key in the bucket of the lease.
+const KEY: &str = "doctor";
 
 /// A broker to be asked.
 #[derive(Clone, Debug)]
@@ -58,6 +64,7 @@ async fn look(asked: &Asked) -> Result<Broker, String> {
         url: connection.url.clone(),
         version: info.version.clone(),
         problem: None,
+        unstored: None,
         cluster: info.cluster.clone(),
         max_payload: info.max_payload,
         used: 0,
@@ -87,8 +94,21 @@ async fn look(asked: &Asked) -> Result<Broker, String> {
         }
     }
     broker.copies = copies.unwrap_or(0);
+    if copies.is_some() {
+        broker.unstored = write(&client, names).await.err().map(|error| said(&error));
+    }
     let changes = check(&js, &topology).await.map_err(|error| said(&error))?;
     let odd = changes.into_iter().filter(|(_, change)| *change != Change::Unchanged);
     broker.odd = odd.map(|(name, _)| name).collect();
     Ok(broker)
+}
+
+/// Writes a key that nobody reads: a server whose disk was full answers everything else.
+async fn write(client: &Client, names: &Names) -> Result<(), PublishError> {
+    let bucket = names.lease_bucket();
+    let publisher = Publisher::open(client.clone()).await.map_err(|_| PublishError::Closed)?;
+    let subject = Names::key_subject(&bucket, KEY);
+    let stored = publisher.publish(subject, HeaderMap::new(), Bytes::from_static(b"{}")).await;
+    publisher.close().await;
+    stored.map(drop)
 }

@@ -23,6 +23,8 @@ pub struct Broker {
     pub version: String,
     /// Why it cannot carry a fleet, if it cannot.
     pub problem: Option<String>,
+    /// Why nothing is stored that is written, if so; not tried where there are no streams.
+    pub unstored: Option<String>,
     /// The name of its cluster, if it is in one.
     pub cluster: Option<String>,
     /// Bytes that a message may have.
@@ -68,6 +70,7 @@ pub(super) fn judge(broker: &Result<Broker, String>) -> Vec<Finding> {
     match broker {
         Ok(broker) => vec![
             server(broker),
+            writes(broker),
             streams(broker),
             copies(broker),
             sync(broker),
@@ -93,6 +96,16 @@ fn server(broker: &Broker) -> Finding {
         return found("broker", Level::Note, what, advice);
     }
     found("broker", Level::Good, what, "")
+}
+
+fn writes(broker: &Broker) -> Finding {
+    let Some(reason) = &broker.unstored else {
+        return found("writes", Level::Good, "what is written is stored".to_owned(), "");
+    };
+    let what = format!("it answers, and does not store what is written: {reason}");
+    let advice = "may this login write? If the disk of the server was full, make room and start it \
+                  again: until then it keeps its streams shut";
+    found("writes", Level::Failure, what, advice)
 }
 
 fn streams(broker: &Broker) -> Finding {
@@ -190,6 +203,7 @@ mod tests {
             url: "nats://b:4222".to_owned(),
             version: "2.15.1".to_owned(),
             problem: None,
+            unstored: None,
             cluster: Some("c".to_owned()),
             max_payload: 8 << 20,
             used: 10 << 20,
@@ -229,6 +243,8 @@ mod tests {
             ("broker", Good, best()),
             ("broker", Note, Broker { version: "2.14.6".to_owned(), ..best() }),
             ("broker", Failure, Broker { problem: Some("too old".to_owned()), ..best() }),
+            ("writes", Good, best()),
+            ("writes", Failure, Broker { unstored: Some("no".to_owned()), ..best() }),
             ("streams", Good, best()),
             ("streams", Note, Broker { odd: vec!["S".to_owned()], ..best() }),
             ("copies", Good, best()),

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 /// What the store leaves free, at most.
 const RESERVE: u64 = 256 << 20;
-/// With less than this, a person should know.
+/// With less than this, a person should know. Of a small disk, a tenth.
 const LITTLE: u64 = 64 << 20;
 /// How long the server may take to say how it is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,6 +29,8 @@ const MAX_ANSWER: u64 = 64 << 10;
 pub(super) struct Room {
     pub(super) used: u64,
     pub(super) free: u64,
+    /// Of the whole disk.
+    pub(super) total: u64,
 }
 
 /// What is to be done for a server that runs.
@@ -46,7 +48,14 @@ impl Room {
     /// Looks at the disk under `store`.
     pub(super) fn look(store: &Path) -> io::Result<Self> {
         let disk = rustix::fs::statvfs(store.parent().unwrap_or(store))?;
-        Ok(Self { used: size(store), free: disk.f_bavail.saturating_mul(disk.f_frsize) })
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        let (free, total) = (bytes(disk.f_bavail), bytes(disk.f_blocks));
+        Ok(Self { used: size(store), free, total })
+    }
+
+    /// PURE: with less room than this, nothing is expected to go well for long.
+    fn little(self) -> u64 {
+        LITTLE.min(self.total / 10)
     }
 
     /// PURE: bytes that the store may have in all.
@@ -60,7 +69,7 @@ impl Room {
 pub(super) fn care(limit: u64, room: Room, problem: Option<String>) -> Care {
     if let Some(problem) = problem {
         let writes = problem.contains("write error");
-        return if writes && room.free >= LITTLE {
+        return if writes && room.free >= room.little() {
             Care::Restart(problem)
         } else {
             Care::Fine(Some(problem))
@@ -72,7 +81,7 @@ pub(super) fn care(limit: u64, room: Room, problem: Option<String>) -> Care {
     }
     let left = limit.saturating_sub(room.used).min(room.free);
     let text = || format!("the disk is nearly full: {} MiB left for the broker", left >> 20);
-    Care::Fine((left < LITTLE).then(text))
+    Care::Fine((left < room.little()).then(text))
 }
 
 /// Asks the server how it is; `None` = well, or it does not answer just now.
@@ -114,7 +123,7 @@ mod tests {
     #[test]
     fn the_store_may_use_what_is_free_but_for_a_reserve() {
         for (used, free, limit) in [(0, 60, 54), (500, 0, 500), (1_000, 100_000, 100_744)] {
-            let room = Room { used: used * MB, free: free * MB };
+            let room = Room { used: used * MB, free: free * MB, total: 1 << 40 };
             assert_eq!(room.limit() / MB, limit, "{used} used, {free} free");
         }
     }
@@ -123,16 +132,27 @@ mod tests {
     fn care_follows_the_table() {
         let frozen = || Some("stream 'S' write error: no space left on device".to_owned());
         let other = || Some("JetStream is not enabled".to_owned());
-        for (case, limit, used, free, problem, expected) in [
-            ("well", 900, 100, 900, None, Care::Fine(None)),
-            ("others fill the disk", 900, 100, 60, None, Care::Fine(Some("60".into()))),
-            ("the limit is reached", 900, 890, 70, None, Care::Fine(Some("10".into()))),
-            ("space was freed", 900, 890, 2_560, None, Care::Raise((890 + 2_560 - 256) * MB)),
-            ("frozen, no room", 900, 900, 10, frozen(), Care::Fine(frozen())),
-            ("frozen, room", 900, 900, 64, frozen(), Care::Restart(frozen().unwrap())),
-            ("a restart would not help", 900, 1, 900, other(), Care::Fine(other())),
+        for (case, total, limit, used, free, problem, expected) in [
+            ("well", 9_000, 900, 100, 900, None, Care::Fine(None)),
+            ("others fill the disk", 9_000, 900, 100, 60, None, Care::Fine(Some("60".into()))),
+            ("the limit is reached", 9_000, 900, 890, 70, None, Care::Fine(Some("10".into()))),
+            (
+                "space was freed",
+                9_000,
+                900,
+                890,
+                2_560,
+                None,
+                Care::Raise((890 + 2_560 - 256) * MB),
+            ),
+            ("frozen, no room", 9_000, 900, 900, 10, frozen(), Care::Fine(frozen())),
+            ("frozen, room", 9_000, 900, 900, 64, frozen(), Care::Restart(frozen().unwrap())),
+            ("frozen, a small disk", 90, 80, 70, 8, frozen(), Care::Fine(frozen())),
+            ("frozen, room on it", 90, 80, 70, 9, frozen(), Care::Restart(frozen().unwrap())),
+            ("room on a small disk", 90, 70, 60, 10, None, Care::Fine(None)),
+            ("a restart would not help", 9_000, 900, 1, 900, other(), Care::Fine(other())),
         ] {
-            let room = Room { used: used * MB, free: free * MB };
+            let room = Room { used: used * MB, free: free * MB, total: total * MB };
             let mut got = care(limit * MB, room, problem);
             if let Care::Fine(Some(text)) = &mut got
                 && let Some(left) = text.strip_prefix("the disk is nearly full: ")

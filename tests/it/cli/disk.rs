@@ -56,8 +56,18 @@ impl Drop for Disk {
 #[tokio::test]
 async fn a_full_disk_is_told_loses_nothing_and_the_scan_ends_when_there_is_room()
 -> anyhow::Result<()> {
+    fills_up(160).await
+}
+
+#[tokio::test]
+async fn so_is_a_small_one_that_never_has_much_room() -> anyhow::Result<()> {
+    // Less is ever free than a large disk must have before the broker is started again.
+    fills_up(72).await
+}
+
+async fn fills_up(megabytes: u32) -> anyhow::Result<()> {
     let _place = heavy().await?;
-    let disk = Disk::mount(160)?;
+    let disk = Disk::mount(megabytes)?;
     let home = odd_home(&["slow", "100"], FILES)?.with_data(disk.path().join("data"));
     let (up, look) = Up::fleet(&home, 1).await?;
     let library = home.file("");
@@ -81,5 +91,7 @@ async fn a_full_disk_is_told_loses_nothing_and_the_scan_ends_when_there_is_room(
     let (code, summary) = home.scan(&[]).await?;
     assert_eq!((code, &summary["dead"]), (0, &json!(0)), "{summary}");
     assert_eq!(look.records().await?.len(), FILES);
+    // A server keeps streams shut that it could not write to: nobody but the fleet has started it again.
+    assert!(up.said().contains("the broker is started again"), "{}", up.said());
     up.stop().await
 }

@@ -51,7 +51,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("LooksAround", &["keeps-to-its-permissions"]),
     ("HeedlessOfPlaces", &["places-of-the-operator", "fills-its-places-only"]),
     ("LongErrors", &["cuts-long-errors"]),
-    ("AnyKey", &["refuses-unknown-key", "refuses-wrong-kind"]),
+    ("AnyKey", &["refuses-unknown-key", "refuses-wrong-kind", "refuses-deep-value"]),
 ];
 
 #[tokio::test]

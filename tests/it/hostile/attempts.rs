@@ -176,6 +176,10 @@ fn headers() -> Vec<Attempt> {
         put("trace").with("Nats-Trace-Dest", "mf.signal.victim.progress"),
         put("trace").with("Nats-Trace-Dest", "_INBOX.fleet.3"),
         put("expect").with("Nats-Expected-Stream", "MF_TASKS"),
+        // The answer says the number of the last message there, and no more (SECURITY.md).
+        put("expect")
+            .with("Nats-Expected-Last-Subject-Sequence", "0")
+            .with("Nats-Expected-Last-Subject-Sequence-Subject", "$KV.mf-records.film.victim"),
     ];
     for own in ["mf.submit.fast", "mf.signal.hostile.failed"] {
         let put = |what: &str| Attempt::new(what, own, FORGED);

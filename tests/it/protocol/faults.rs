@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::HeaderMap;
+use async_nats::jetstream::consumer::pull;
 use broker_config::header::EXPECTED_LAST_SUBJECT_SEQUENCE;
 use broker_config::topology::LEASE;
 use broker_config::wire::instance::InstanceState;
-use integration_tests::{Fleet, json_of};
+use integration_tests::proxy::{Fault, Proxy};
+use integration_tests::{Fleet, eventually, json_of};
 use rustix::process::Signal;
 use serde_json::json;
 use tokio::time::Instant;
@@ -161,4 +163,89 @@ async fn it_goes_on_when_the_broker_comes_back() -> anyhow::Result<()> {
     let next = home.hand_in(&fleet, "y", "y", "complete").await?;
     fleet.settled(next).await?;
     fleet.quiet().await
+}
+
+/// A link to the broker of a fleet, and its URL.
+async fn link(fleet: &Fleet) -> anyhow::Result<(Proxy, String)> {
+    let server = fleet.server.url().trim_start_matches("nats://").parse()?;
+    let link = Proxy::to(server, "$JS.API.CONSUMER.MSG.NEXT.").await?;
+    let url = format!("nats://{}", link.address());
+    Ok((link, url))
+}
+
+#[tokio::test]
+async fn a_failure_that_is_told_late_does_not_end_the_delivery_of_another_worker()
+-> anyhow::Result<()> {
+    let (fleet, _lead) = Fleet::start().await?;
+    let home = Home::new()?;
+    let (link, url) = link(&fleet).await?;
+    let (fail, finish) = (home.path("fail"), home.path("finish"));
+    let twice = json!({"retry": {"maxAttempts": 2, "delaysMs": [50]}});
+    let first = Python::spawn_scripted(&fleet, &home, "a", &twice, &[("NATS_URL", &url)]).await?;
+    first.is(&fleet, InstanceState::Ready).await?;
+    let script = format!("late {}\nwait {}", fail.display(), finish.display());
+    let run = home.hand_in(&fleet, "x", "x", script).await?;
+    home.called("x", 1).await?;
+    let _second = Python::scripted(&fleet, &home, "b", &twice).await?;
+
+    link.set(Fault::Held { up: true, down: true });
+    home.called("x", 2).await?;
+    std::fs::write(&fail, "")?;
+    link.set(Fault::None);
+    // It stores its report first, and then would send its answer.
+    eventually("the first to leave it", async || {
+        Ok(first.said().contains("leaving it to its lease").then_some(()))
+    })
+    .await
+    .with_context(|| first.said())?;
+    tokio::time::sleep(LEASE / 4).await;
+    assert!(fleet.record("x", "script").await?.is_none(), "it was settled while it ran");
+    std::fs::write(&finish, "")?;
+
+    fleet.settled(run).await?;
+    let record = fleet.recorded("x", "script").await?;
+    let by = record.instance.map(String::from);
+    assert_eq!((by.as_deref(), record.attempt), (Some("b"), 2));
+    assert!(fleet.dead_letters().await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broker_whose_answers_are_late_gives_no_more_than_there_are_places_for()
+-> anyhow::Result<()> {
+    const FILES: u32 = 6;
+    let (fleet, _lead) = Fleet::start_with(|options| options.lease = LEASE).await?;
+    let home = Home::new()?;
+    let (link, url) = link(&fleet).await?;
+    let worker =
+        Python::spawn_scripted(&fleet, &home, "a", &json!({}), &[("NATS_URL", &url)]).await?;
+    worker.is(&fleet, InstanceState::Ready).await?;
+
+    link.set(Fault::Held { up: false, down: true });
+    let mut runs = Vec::new();
+    for number in 0..FILES {
+        let name = format!("x-{number}");
+        runs.push(home.hand_in(&fleet, &name, &name, "complete").await?);
+    }
+    // Longer than three requests are waited for.
+    let until = Instant::now() + Duration::from_millis(7_500);
+    let mut most = 0;
+    while Instant::now() < until {
+        let held = fleet.js.get_consumer_from_stream::<pull::Config, _, _>(
+            "script_fast",
+            fleet.names.task_stream(),
+        );
+        most = most.max(held.await?.cached_info().num_ack_pending);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    link.set(Fault::None);
+
+    assert!(most <= 1, "{most}, and it has one place: {}", worker.said());
+    for run in runs {
+        fleet.settled(run).await?;
+    }
+    for number in 0..FILES {
+        assert_eq!(fleet.recorded(&format!("x-{number}"), "script").await?.attempt, 1, "{number}");
+    }
+    Ok(())
 }

@@ -242,6 +242,19 @@ class Metadata(unittest.TestCase):
             with self.assertRaisesRegex(InvalidMeta, re.escape(words)):
                 schema.check({key: value})
 
+    def test_what_nests_too_deep_to_be_read_again_is_named(self) -> None:
+        schema = DataSchema(self.SCHEMA)
+        holds_itself: list[object] = []
+        holds_itself.append(holds_itself)
+        for around in (lambda inner: [inner], lambda inner: {"a": inner}, lambda inner: (inner,)):
+            value: object = "[" * 100
+            for _ in range(64):
+                value = around(value)
+            self.assertEqual(schema.check({"raw": value}), {"raw": value})
+            for deep in (around(value), holds_itself):
+                with self.assertRaisesRegex(InvalidMeta, "key `raw` nests deeper than 64"):
+                    schema.check({"raw": deep})
+
 
 class Secrets(unittest.TestCase):
     def test_a_secret_is_masked_however_it_is_written(self) -> None:

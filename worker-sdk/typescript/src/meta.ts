@@ -3,6 +3,8 @@ import type { MetaInput, MetaInputs } from "./outcome.js";
 import type { DataField, DataType, JsonValue } from "./wire.js";
 
 const MAX_KEY_BYTES = 512;
+/** Arrays and objects of a value within each other; readers may give up on what nests deeper. */
+const MAX_DEPTH = 64;
 // eslint-disable-next-line no-control-regex
 const CONTROL = /[\u0000-\u001f\u007f-\u009f]/;
 
@@ -32,6 +34,7 @@ export function checkMeta(schema: DataSchema, plugin: string, inputs: MetaInputs
     const value = onTheWire(input, kind);
     if (value === undefined) continue;
     if (!fits(value, kind)) problems.push(`key \`${key}\` must be a ${kind}`);
+    else if (!nestsWithin(value, MAX_DEPTH)) problems.push(`key \`${key}\` nests deeper than ${MAX_DEPTH}`);
     else meta.push([key, value]);
   }
   return problems.length === 0 ? { ok: true, meta: Object.fromEntries(meta) } : { ok: false, problems };
@@ -85,4 +88,10 @@ function fits(value: JsonValue, kind: DataType): boolean {
   if (kind === "json") return true;
   if (kind === "string") return typeof value === "string";
   return Array.isArray(value) && value.every((member) => typeof member === "string");
+}
+
+/** It ends also with a value that holds itself. */
+function nestsWithin(value: JsonValue | undefined, depth: number): boolean {
+  if (typeof value !== "object" || value === null) return true;
+  return depth > 0 && Object.values(value).every((inner) => nestsWithin(inner, depth - 1));
 }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { checkMeta, isKey, matchesPattern } from "../src/meta.js";
+import type { JsonValue } from "../src/wire.js";
 
 test("patterns match as the protocol says", () => {
   const table: Array<[string, string, boolean]> = [
@@ -49,4 +50,21 @@ test("everything that is wrong is named", () => {
   ]);
   assert.equal(checkMeta(schema, "x", { t: null }).ok, false);
   assert.equal(checkMeta(schema, "x", { s: [1] as unknown as string[] }).ok, false);
+});
+
+test("what nests too deep to be read again is named", () => {
+  const schema = { j: { type: "json" } } as const;
+  const nested = (depth: number, around: (inner: JsonValue) => JsonValue) => {
+    let value: JsonValue = 1;
+    for (let at = 0; at < depth; at++) value = around(value);
+    return checkMeta(schema, "x", { j: value });
+  };
+  const holdsItself: JsonValue[] = [];
+  holdsItself.push(holdsItself);
+  for (const around of [(inner: JsonValue) => [inner], (inner: JsonValue) => ({ a: inner })]) {
+    assert.equal(nested(64, around).ok, true);
+    assert.deepEqual(nested(65, around), { ok: false, problems: ["key `j` nests deeper than 64"] });
+  }
+  assert.equal(checkMeta(schema, "x", { j: holdsItself }).ok, false);
+  assert.equal(checkMeta(schema, "x", { j: "[".repeat(100) }).ok, true);
 });

@@ -100,13 +100,11 @@ impl Broker {
         let stream = self.names.dead_stream();
         loop {
             let mut body = json!({ "batch": PAGE, "next_by_subj": self.names.all_dead() });
-            match self.letters.lock().read {
-                0 => {
-                    body["start_time"] =
-                        Value::from(format!("{:.3}", jiff::Timestamp::now() - REACH))
-                }
-                read => body["seq"] = Value::from(read + 1),
-            }
+            let (from, place) = match self.letters.lock().read {
+                0 => ("start_time", format!("{:.3}", jiff::Timestamp::now() - REACH).into()),
+                read => ("seq", Value::from(read + 1)),
+            };
+            body[from] = place;
             let page = answers(&self.client, &stream, &body).await?;
             if page.is_empty() {
                 break;

@@ -177,7 +177,7 @@ async fn ids_are_forgotten(broker: &Broker) -> anyhow::Result<()> {
         headers.insert(MESSAGE_ID, "probe");
         broker.publisher.publish("mf.dead.fast.probe".to_owned(), headers, "junk".into()).await
     };
-    let (first, since) = (probe().await?, std::time::Instant::now());
+    let (first, since) = (probe().await?, tokio::time::Instant::now());
     while probe().await? == first {
         anyhow::ensure!(since.elapsed().as_secs() < 20, "ids are known for ever");
     }

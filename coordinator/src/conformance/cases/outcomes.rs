@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use broker_config::meta::MAX_JSON_DEPTH;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
@@ -41,6 +42,8 @@ pub(super) const CASES: &[Case] = table! { Scripted;
         "A key that the dataSchema does not have fails the task permanently, with the key in the error.";
     "refuses-wrong-kind" 18 wrong_kind:
         "A value of another kind than its field fails the task permanently, with the key in the error.";
+    "refuses-deep-value" 18 too_deep:
+        "A value that nests deeper than 64 fails the task permanently, with the key in the error.";
 };
 
 async fn completes(stage: &mut Stage) -> anyhow::Result<()> {
@@ -264,6 +267,17 @@ async fn wrong_key(stage: &mut Stage) -> anyhow::Result<()> {
 async fn wrong_kind(stage: &mut Stage) -> anyhow::Result<()> {
     refused(stage, r#"complete {"script/set": "no set"}"#, "script/set").await?;
     refused(stage, r#"complete {"script/text/0/x": {"no": "text"}}"#, "script/text/0/x").await
+}
+
+async fn too_deep(stage: &mut Stage) -> anyhow::Result<()> {
+    let nested = |depth: usize| format!("{}1{}", "[".repeat(depth), "]".repeat(depth));
+    let script = |depth| format!(r#"complete {{"script/existing": {}}}"#, nested(depth));
+    {
+        let _worker = stage.serve().await?;
+        let sent = stage.send_script("deep", &script(MAX_JSON_DEPTH)).await?;
+        stage.completed(&sent).await?;
+    }
+    refused(stage, &script(MAX_JSON_DEPTH + 1), "script/existing").await
 }
 
 async fn refused(stage: &mut Stage, script: &str, key: &str) -> anyhow::Result<()> {

@@ -14,6 +14,10 @@ import (
 // keyBytes is the longest metadata key.
 const keyBytes = 512
 
+// depth is how many arrays and objects of a value may lie within each other; readers may give up on what
+// nests deeper.
+const depth = 64
+
 // CheckKey says whether a text can be a metadata key: segments joined by `/`, none empty.
 func CheckKey(key string) error {
 	empty := key == "" || key[0] == '/' || key[len(key)-1] == '/' || strings.Contains(key, "//")
@@ -97,6 +101,9 @@ func (c *Checker) problem(key string, value wire.MetaValue) string {
 	}
 	switch field.Type {
 	case wire.DataTypeJson:
+		if nesting(value) > depth {
+			return fmt.Sprintf("key `%s` nests deeper than %d", key, depth)
+		}
 	case wire.DataTypeSet:
 		if _, isSet := value.Set(); !isSet {
 			return fmt.Sprintf("key `%s` must be an array of strings", key)
@@ -119,4 +126,28 @@ func (c *Checker) field(key string) (wire.DataField, bool) {
 		}
 	}
 	return wire.DataField{}, false
+}
+
+// nesting is how many arrays and objects of a value lie within each other.
+func nesting(value wire.MetaValue) int {
+	if _, isText := value.Text(); isText {
+		return 0
+	}
+	open, most, inText, escaped := 0, 0, false, false
+	for _, c := range value.JSON() {
+		switch {
+		case escaped:
+			escaped = false
+		case inText:
+			escaped, inText = c == '\\', c != '"'
+		case c == '"':
+			inText = true
+		case c == '[' || c == '{':
+			open++
+			most = max(most, open)
+		case c == ']' || c == '}':
+			open--
+		}
+	}
+	return most
 }

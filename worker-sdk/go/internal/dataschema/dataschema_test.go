@@ -57,3 +57,31 @@ func TestWhatTheDataSchemaDoesNotAllowIsNamed(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatNestsTooDeepToBeReadAgainIsNamed(t *testing.T) {
+	c := New("x", map[string]wire.DataField{"j": {Type: wire.DataTypeJson}})
+	list := func(inner any) any { return []any{inner} }
+	object := func(inner any) any { return map[string]any{`a"[`: inner} }
+	for _, c2 := range []struct {
+		depth  int
+		around func(any) any
+		inner  any
+		fine   bool
+	}{
+		{0, list, 1, true}, {1, list, `\"[[[{{{`, true}, {64, list, 1, true}, {65, list, 1, false}, {64, object, 1, true},
+		{65, object, 1, false}, {64, list, strings.Repeat("[", 100), true}, {0, list, strings.Repeat("[", 100), true},
+	} {
+		value := c2.inner
+		for range c2.depth {
+			value = c2.around(value)
+		}
+		written, err := wire.JSONValue(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = c.Check(map[string]wire.MetaValue{"j": written})
+		if (err == nil) != c2.fine || err != nil && err.Error() != "key `j` nests deeper than 64" {
+			t.Errorf("%d deep: %v", c2.depth, err)
+		}
+	}
+}

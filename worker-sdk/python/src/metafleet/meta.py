@@ -12,6 +12,8 @@ from .wire import DataField, DataType, Manifest
 
 _MOST_KEY_BYTES = 512
 _MOST_FOUND = 4096
+# Arrays and objects of a value within each other; readers may give up on what nests deeper.
+_MOST_DEPTH = 64
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _KINDS: dict[DataType, str] = {"string": "a string", "set": "an array of strings", "json": "JSON"}
 
@@ -71,6 +73,8 @@ class DataSchema:
                 fits, written = _written(value, kind)
                 if not fits:
                     problems.append(f"key `{key}` must be {_KINDS[kind]}")
+                elif kind == "json" and not _nests_within(written, _MOST_DEPTH):
+                    problems.append(f"key `{key}` nests deeper than {_MOST_DEPTH}")
                 elif written is not None:
                     wire[key] = written
         if problems:
@@ -95,6 +99,15 @@ def _written(value: object, kind: DataType) -> tuple[bool, Any]:
 
 def _sorted_texts(values: Iterable[Any]) -> list[Any]:
     return sorted(set(values))
+
+
+def _nests_within(value: object, depth: int) -> bool:
+    # It ends also with a value that holds itself.
+    if isinstance(value, dict):
+        return depth > 0 and all(_nests_within(one, depth - 1) for one in value.values())
+    if isinstance(value, (list, tuple)):
+        return depth > 0 and all(_nests_within(one, depth - 1) for one in value)
+    return True
 
 
 def is_key(key: object) -> bool:
