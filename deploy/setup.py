@@ -71,11 +71,17 @@ def new_key() -> tuple[str, str]:
 def permissions(plugin: str, prefix: str = "mf") -> tuple[list[str], list[str]]:
     """What a plugin may publish and subscribe to: what PROTOCOL.md says, and of that its own only."""
     tasks = prefix.upper().replace("-", "_") + "_TASKS"
-    publish = [f"$JS.API.CONSUMER.{call}.{tasks}.{plugin}_{queue}"
-               for call in ("MSG.NEXT", "INFO") for queue in ("fast", "background")]
+    # The second is the lane of a version that is tried.
+    lanes = (plugin, f"{plugin}_next")
+    consumers = [f"{lane}_{queue}" for lane in lanes for queue in ("fast", "background")]
+    publish = [f"$JS.API.CONSUMER.{call}.{tasks}.{consumer}" for call in ("MSG.NEXT", "INFO") for consumer in consumers]
+    # Exactly so many tokens: more of them could be the longer form of an answer to another plugin's tasks.
+    publish += [f"$JS.ACK.{tasks}.{consumer}.*.*.*.*.*" for consumer in consumers]
     # The longer form begins with the domain, of which there is none; a wildcard there would match answers to other plugins' tasks.
-    publish += [f"$JS.ACK.{form}{tasks}.{plugin}_{queue}.>" for form in ("", "_.*.") for queue in ("fast", "background")]
-    publish += [f"$KV.{prefix}-records.*.{plugin}", f"$KV.{prefix}-artifacts.*.{plugin}.*", f"$KV.{prefix}-instances.{plugin}.*",
+    publish += [f"$JS.ACK._.*.{tasks}.{consumer}.>" for consumer in consumers]
+    publish += [f"$KV.{prefix}-records.*.{lane}" for lane in lanes]
+    publish += [f"$KV.{prefix}-artifacts.*.{lane}.*" for lane in lanes]
+    publish += [f"$KV.{prefix}-instances.{plugin}.*",
                 f"{prefix}.signal.{plugin}.>", f"{prefix}.submit.>", "_INBOX.>"]
     return publish, ["_INBOX.>", f"{prefix}.control.{plugin}", f"{prefix}.control.{plugin}.*"]
 

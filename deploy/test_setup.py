@@ -42,6 +42,9 @@ class Logins(unittest.TestCase):
         publish, subscribe = setup.permissions("language", "my-fleet")
         self.assertIn("$JS.API.CONSUMER.MSG.NEXT.MY_FLEET_TASKS.language_fast", publish)
         self.assertIn("$KV.my-fleet-records.*.language", publish)
+        self.assertIn("$KV.my-fleet-records.*.language_next", publish)
+        self.assertIn("$JS.ACK.MY_FLEET_TASKS.language_fast.*.*.*.*.*", publish)
+        self.assertIn("$JS.ACK._.*.MY_FLEET_TASKS.language_next_background.>", publish)
         self.assertIn("$KV.my-fleet-artifacts.*.language.*", publish)
         shared = {"my-fleet.submit.>", "_INBOX.>"}
         for subject in {*publish, *subscribe} - shared:

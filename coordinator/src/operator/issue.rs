@@ -163,7 +163,7 @@ pub fn issue(files: &mut Files, ring: &mut Ring, order: &Order<'_>) -> Result<Is
     let login = files::creds(&name, &system.name, ADMINISTRATOR);
     let operator_token = desk.files.get(&files::operator(&name)).unwrap_or_default();
     Ok(Issued {
-        operator: name.clone(),
+        operator: name,
         operator_token: operator_token.trim().to_owned(),
         system_login: desk.files.get(&login).is_some().then_some(login),
         system,
