@@ -5,7 +5,6 @@ mod digest;
 mod live;
 mod stage;
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -24,14 +23,9 @@ const TAKEN: Duration = Duration::from_millis(300);
 /// Most effects of one attempt that are shown.
 const SHOWN: usize = 4;
 
-/// What has no effect that could be seen although nothing stands in its way, and why.
-const CANNOT_HIT: [(&str, &str); 0] = [];
-
 /// What came of all attempts.
 struct Outcome {
     attempts: usize,
-    /// What was tried.
-    kinds: BTreeSet<String>,
     /// Each attempt that had an effect outside of the hostile plugin, and the effect.
     effects: Vec<String>,
     /// What it overheard.
@@ -80,8 +74,7 @@ async fn attack(stage: &mut Stage) -> anyhow::Result<Outcome> {
     let late = differences(&before, &look(&stage.fleet, events).await);
     effects.extend(late.into_iter().map(|effect| format!("later\n    {effect}")));
     let overheard = leaks.into_iter().map(|(subject, body)| format!("{subject}: {body}")).collect();
-    let kinds = attempts.iter().map(|attempt| attempt.kind().to_owned()).collect();
-    Ok(Outcome { attempts: attempts.len(), kinds, effects, overheard })
+    Ok(Outcome { attempts: attempts.len(), effects, overheard })
 }
 
 /// Waits until nothing changes any more by itself.
@@ -182,11 +175,20 @@ async fn the_same_attempts_hit_where_all_share_one_account() -> anyhow::Result<(
 
     let effects = &outcome.effects;
     println!("{} attempts, {} effects", outcome.attempts, effects.len());
-    let is_hit = |kind: &str| effects.iter().any(|effect| effect.starts_with(&format!("{kind}: ")));
-    let cannot: BTreeSet<&str> = CANNOT_HIT.iter().map(|(kind, _)| *kind).collect();
-    let missed: BTreeSet<&str> =
-        outcome.kinds.iter().map(String::as_str).filter(|kind| !is_hit(kind)).collect();
-    assert_eq!(missed, cannot, "what hits nothing: {}", effects.join("\n"));
+    let is_hit = |kind: &&str| effects.iter().any(|effect| effect.starts_with(kind));
+    let kinds = [
+        "publish as another",
+        "delete a key",
+        "answer +NXT",
+        "answer +TERM",
+        "have the answer sent",
+        "look",
+        "read",
+        "pull",
+        "manage",
+    ];
+    let missed: Vec<_> = kinds.into_iter().filter(|kind| !is_hit(kind)).collect();
+    assert!(missed.is_empty(), "nothing came of {missed:?}: {}", effects.join("\n"));
     assert!(effects.len() > 60, "{}", effects.join("\n"));
     assert!(!outcome.overheard.is_empty());
     Ok(())

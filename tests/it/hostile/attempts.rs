@@ -23,11 +23,6 @@ impl Attempt {
         Self { what, subject, reply: None, headers: Vec::new(), body, goes_on: false }
     }
 
-    /// What it is, without whom it meets.
-    pub(super) fn kind(&self) -> &str {
-        self.what.split(": ").next().unwrap_or_default()
-    }
-
     fn and_so_on(mut self, goes_on: bool) -> Self {
         self.goes_on = goes_on;
         self
@@ -111,22 +106,20 @@ fn in_anothers_name() -> Vec<Attempt> {
 
 /// Answers to deliveries of another, in each form, and answers to its own for messages of others.
 fn answers(targets: &Targets) -> Vec<Attempt> {
-    let Targets { held, also_held, last_task, .. } = targets;
+    let Targets { held, last_task, .. } = targets;
+    let tail = held.splitn(5, '.').last().unwrap_or_default();
     let mut all = Vec::new();
-    for body in ["+NXT", "+WPI", "-NAK {\"delay\": 1}", "+TERM", "+ACK"] {
-        // What is ended cannot be acknowledged.
-        let held = if body == "+ACK" { also_held } else { held };
-        let tail = held.splitn(5, '.').last().unwrap_or_default();
-        for subject in [
-            format!("$JS.ACK._.x.MF_TASKS.{VICTIM}_fast.{tail}"),
-            format!("$JS.ACK.MF_TASKS.{VICTIM}_fast.MF_TASKS.{HOSTILE}_fast.1.1.1"),
-            format!("$JS.ACK.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.1.1.1"),
-            format!("$JS.ACK.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.{tail}"),
-            format!("$JS.ACK._.x.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.{tail}"),
-            format!("$JS.ACK.MF_TASKS.later.{tail}"),
-            held.clone(),
-        ] {
-            all.push(Attempt::new(&format!("answer {body}"), subject, body));
+    for subject in [
+        format!("$JS.ACK._.x.MF_TASKS.{VICTIM}_fast.{tail}"),
+        format!("$JS.ACK.MF_TASKS.{VICTIM}_fast.MF_TASKS.{HOSTILE}_fast.1.1.1"),
+        format!("$JS.ACK.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.1.1.1"),
+        format!("$JS.ACK.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.{tail}"),
+        format!("$JS.ACK._.x.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.{tail}"),
+        format!("$JS.ACK.MF_TASKS.later.{tail}"),
+        held.clone(),
+    ] {
+        for body in ["+NXT", "+WPI", "-NAK {\"delay\": 1}", "+TERM", "+ACK"] {
+            all.push(Attempt::new(&format!("answer {body}"), subject.clone(), body));
         }
     }
     for form in ["$JS.ACK.MF_TASKS", "$JS.ACK._.x.MF_TASKS"] {

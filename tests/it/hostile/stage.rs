@@ -45,8 +45,6 @@ pub(super) enum Walls {
 pub(super) struct Targets {
     /// Where the victim answers the delivery that it holds.
     pub(super) held: String,
-    /// The same for another one.
-    pub(super) also_held: String,
     pub(super) held_sequence: u64,
     /// The last sequence in the stream of tasks.
     pub(super) last_task: u64,
@@ -165,15 +163,14 @@ impl Stage {
         self.fleet.worker_with(manifest, script, |options| options.credentials = login).await
     }
 
-    /// The victim takes two tasks and holds them; says what a hostile plugin would have to know. That one takes
+    /// The victim takes a task and holds it; says what a hostile plugin would have to know. That one takes
     /// its own, which is the newest, so that its word on older ones would count.
     pub(super) async fn hold(&self) -> anyhow::Result<Targets> {
         let held = delivery(&self.victim, "victim_fast").await?;
-        let also_held = delivery(&self.victim, "victim_fast").await?;
         delivery(&self.hostile, "hostile_fast").await?;
         let held_sequence = held.split('.').nth(5).context("a sequence")?.parse()?;
         let last_task = self.fleet.state(&self.fleet.names.task_stream()).await?.1;
-        Ok(Targets { held, also_held, held_sequence, last_task })
+        Ok(Targets { held, held_sequence, last_task })
     }
 
     /// Has a client listen; where it may not, nothing is ever heard.

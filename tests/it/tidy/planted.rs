@@ -17,7 +17,8 @@ const SPEAKS: [(&str, &str); 3] = [
 
 #[test]
 fn this_build_has_no_planted_bug() {
-    const { assert!(!COMPILED_IN) };
+    // With bugs, this is still to be compiled.
+    assert!(!std::hint::black_box(COMPILED_IN));
     assert!(Bug::ALL.into_iter().all(|bug| !planted(bug)));
 }
 
