@@ -7,8 +7,9 @@
 #[cfg(all(feature = "planted-bugs", not(debug_assertions)))]
 compile_error!("bugs are planted for tests only, never in a release");
 
-/// Names the bug that is alive, in programs that have them.
-pub const VARIABLE: &str = "METAFLEET_PLANTED";
+/// Names the bug that is alive, in programs that have them. What begins as our own variables do is kept from
+/// plugins.
+pub const VARIABLE: &str = "PLANTED_BUG";
 
 /// Whether this program has bugs that can come alive.
 pub const COMPILED_IN: bool = cfg!(feature = "planted-bugs");

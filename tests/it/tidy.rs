@@ -1,6 +1,7 @@
 //! Rules about the sources themselves.
 
 mod features;
+mod planted;
 mod sources;
 
 use std::collections::BTreeMap;

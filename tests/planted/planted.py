@@ -3,7 +3,7 @@
 
     planted.py [--first] [--bug NAME].. [--experiment NAME].. [--json FILE]
 
-The programs are built once with the feature `planted-bugs`, in a target folder of their own. Every experiment is run without a
+The programs are built once with a feature that nothing else has, in a target folder of their own. Every experiment is run without a
 bug, where it must find nothing, and then for each bug of broker-config/src/planted.rs. With `--first`, a bug that was found
 is not looked for any further. It ends with 1 when a bug is found by no experiment, or something is found where there is none.
 """
@@ -27,12 +27,18 @@ TARGET = ROOT / "target/planted"
 PROGRAMS = TARGET / "debug"
 BUGS = ROOT / "broker-config/src/planted.rs"
 PACKAGES = ["broker-config", "worker-sdk", "coordinator", "integration-tests"]
-VARIABLE = "METAFLEET_PLANTED"
+VARIABLE = "PLANTED_BUG"
+FEATURE = "integration-tests/planted-bugs"
 NOTHING = "nothing"
 CHAOS = [str(PROGRAMS / "metafleet-chaos")]
 NO_KILLS = ["--worker-kills", "0", "--coordinator-kills", "0", "--broker-kills", "0"]
 # A test that fails, as libtest says it in the list at the end.
 FAILED = re.compile(r"^    (\S+)$", re.MULTILINE)
+# Of the tests inside the crates, those of the modules around what is planted.
+UNITS = [
+    "advisories", "broker::", "dispatcher", "durable", "engine::", "feeder", "files::", "lease", "pull", "retry", "run::", "signals",
+    "strays", "warrant",
+]
 # The tests of the whole fleet that are about what bugs could break; those of the simulation and of chaos run by themselves.
 FLEET = ["graph", "hostile", "incremental", "junk", "later", "lease", "limits", "repair", "restart", "retry", "standby", "takeover"]
 
@@ -61,6 +67,8 @@ def run(command: list[str], bug: str, patience: int, home: str = ".") -> tuple[i
     """Runs a program with one bug alive; `None` for one that had to be killed, with all that it started."""
     environment = dict(os.environ)
     environment.pop(VARIABLE, None)
+    # What a planted bug does is no regression.
+    environment["PROPTEST_DISABLE_FAILURE_PERSISTENCE"] = "1"
     if bug != NOTHING:
         environment[VARIABLE] = bug
     started = subprocess.Popen(
@@ -148,7 +156,7 @@ class Chaos:
 
 def cargo(*arguments: str) -> list[dict]:
     """Runs cargo; returns what it has made."""
-    options = ["--locked", "--features", "integration-tests/planted-bugs", "--target-dir", str(TARGET)]
+    options = ["--locked", "--features", FEATURE, "--target-dir", str(TARGET)]
     packages = [word for package in PACKAGES for word in ("--package", package)]
     command = ["cargo", *arguments, *packages, *options, "--message-format", "json-render-diagnostics"]
     made = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
@@ -163,12 +171,12 @@ def build() -> dict[tuple[str, str], Path]:
         if made.get("executable") and made.get("profile", {}).get("test"):
             crate = Path(made["manifest_path"]).parent.name
             tests[crate, made["target"]["kind"][0]] = Path(made["executable"])
-    # Tests that start the whole program take it from here.
-    programs = TARGET / "stage/bin"
-    programs.mkdir(parents=True, exist_ok=True)
-    for name in ["metafleet"]:
-        (programs / name).unlink(missing_ok=True)
-        (programs / name).symlink_to(PROGRAMS / name)
+    # Tests that start the whole program take it from here; they bring plugins of their own.
+    for folder in ("bin", "plugins"):
+        (TARGET / "stage" / folder).mkdir(parents=True, exist_ok=True)
+    program = TARGET / "stage/bin/metafleet"
+    program.unlink(missing_ok=True)
+    program.symlink_to(PROGRAMS / "metafleet")
     return tests
 
 
@@ -178,13 +186,13 @@ def experiments(tests: dict[tuple[str, str], Path]) -> dict[str, Tests | Simulat
     sdk, fleet = tests["worker-sdk", "test"], tests["tests", "test"]
     calm = " ".join(NO_KILLS)
     return {
-        "units": Tests(units, [], 300),
-        "simulation": Simulation(2_000),
+        "units": Tests(units, UNITS, 300),
+        "simulation": Simulation(5_000),
         "sdk": Tests([sdk], [], 300, "worker-sdk"),
         "conformance": Tests([fleet], ["conformance::the_sdk_for_rust_passes_every_case"], 300, "tests"),
-        "kills": Chaos(7, "--files 600 --worker-kills 6 --coordinator-kills 3 --broker-kills 3"),
+        "kills": Chaos(8, "--files 600 --worker-kills 6 --coordinator-kills 3 --broker-kills 8"),
         "pauses": Chaos(3, f"--files 600 {calm} --worker-pauses 4 --coordinator-pauses 2"),
-        "crashes": Chaos(6, f"--files 300 {calm} --crash-points 8"),
+        "crashes": Chaos(1, f"--files 600 {calm} --crash-points 25"),
         "fleet": Tests([fleet], [f"{module}::" for module in FLEET], 600, "tests"),
     }
 

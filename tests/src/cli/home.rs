@@ -7,6 +7,7 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use broker_config::planted;
 use broker_config::wire::event::{Event, Fact};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use super::{demo_library, staged};
 /// How long one command may take.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// What the program sees of our own environment.
-const INHERITED: [&str; 3] = ["PATH", "NATS_SERVER_BIN", "METAFLEET_LOG"];
+const INHERITED: [&str; 4] = ["PATH", "NATS_SERVER_BIN", "METAFLEET_LOG", planted::VARIABLE];
 
 /// Where one test works; it goes with the test.
 #[derive(Debug)]

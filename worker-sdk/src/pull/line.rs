@@ -297,3 +297,33 @@ impl Sent {
             .unwrap_or(self.batch)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_over_when_its_time_has_passed_since_the_broker_has_read_it() {
+        let (at, seconds) = (Instant::now(), Duration::from_secs);
+        let sent = |read: Option<u64>| Sent {
+            token: 1,
+            batch: 1,
+            at,
+            lasts: LONG,
+            read: read.map(|read| at + seconds(read)),
+            heartbeat: false,
+            look: false,
+        };
+        // A broker that stands still for half a minute answers what it was asked before that.
+        for (read, now, over) in [
+            (Some(0), 3, false),
+            (Some(0), 4, true),
+            (None, 30, false),
+            (Some(30), 33, false),
+            (Some(30), 34, true),
+            (None, 43, true),
+        ] {
+            assert_eq!(sent(read).is_over(at + seconds(now)), over, "read at {read:?}, now {now}");
+        }
+    }
+}

@@ -170,6 +170,34 @@ async fn a_record_that_is_due_while_the_broker_is_away_is_put_when_it_is_back() 
 }
 
 #[tokio::test]
+async fn a_record_that_went_down_with_the_broker_is_put_again() -> anyhow::Result<()> {
+    let mut fleet = Fleet::start().await?;
+    let (go, gate) = tokio::sync::watch::channel(false);
+    let script = Script::new(move |_| {
+        let mut gate = gate.clone();
+        async move {
+            drop(gate.wait_for(|open| *open).await);
+            Ok(completed())
+        }
+    });
+    let worker = fleet.worker(script.clone(), |_| {}).await?;
+    fleet.publish(Queue::Fast, &task("x")?).await?;
+    script.begun(1).await?;
+
+    // It reads nothing of what is sent to it from now on.
+    fleet.server.hang()?;
+    go.send_replace(true);
+    sleep(LEASE / 2).await;
+    fleet.server.kill()?;
+    fleet.server.restart()?;
+
+    fleet.settled("x").await?;
+    fleet.all_done().await?;
+    assert_eq!(script.attempts(), 1);
+    worker.stop().await
+}
+
+#[tokio::test]
 async fn a_forward_that_nobody_stores_is_no_failure() -> anyhow::Result<()> {
     let fleet = Fleet::start().await?;
     let stream = fleet.js.get_stream(fleet.names.submit_stream()).await?;

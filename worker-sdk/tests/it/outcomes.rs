@@ -210,6 +210,26 @@ async fn retry_later_costs_no_attempt_and_leaves_the_queue() -> anyhow::Result<(
 }
 
 #[tokio::test]
+async fn a_task_that_is_put_off_again_is_no_repetition() -> anyhow::Result<()> {
+    let fleet = Fleet::start().await?;
+    let script =
+        Script::new(|_| async { Ok(Outcome::retry_later(Duration::from_secs(60), "not yet")) });
+    let worker = fleet.worker(script, |_| {}).await?;
+
+    for n in 0..2 {
+        // As it is when its time has come.
+        fleet.publish(Queue::Fast, &task("x")?).await?;
+        fleet.signal("deferred", n).await?;
+        fleet.all_done().await?;
+    }
+
+    // A repetition would not have been stored.
+    let mut signals = fleet.js.get_stream(fleet.names.signal_stream()).await?;
+    assert_eq!(signals.info().await?.state.messages, 2);
+    worker.stop().await
+}
+
+#[tokio::test]
 async fn long_delays_go_through_the_coordinator() -> anyhow::Result<()> {
     let fleet = Fleet::start().await?;
     let script = Script::new(|_| async { Err(Failure::retryable("busy")) });
