@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use super::report::{Report, percentile};
 
-/// For people: what was lost, doubled and waited for in each.
+/// For people: what was lost, doubled and waited for in each, and why some could not be judged.
 #[must_use]
-pub fn table(experiments: &[(String, Report)]) -> String {
+pub fn table(experiments: &[(String, Report)], failed: &[(String, String)]) -> String {
     let mut table = String::new();
     let heads = ["lost", "doubled", "again", "stall ms", "ready p99 ms", "seconds", "problems"];
     write_line(&mut table, "experiment", heads.map(str::to_owned));
@@ -20,6 +20,9 @@ pub fn table(experiments: &[(String, Report)]) -> String {
             // Writing to a string cannot fail.
             writeln!(table, "PROBLEM: {name}: {problem}").ok();
         }
+    }
+    for (name, problem) in failed {
+        writeln!(table, "PROBLEM: {name}: not judged: {problem}").ok();
     }
     table
 }

@@ -20,6 +20,7 @@ use integration_tests::chaos::plan::{Counts, Faults, Links, Partition, Place};
 use integration_tests::chaos::power::Setting;
 use integration_tests::chaos::report::Report;
 use integration_tests::chaos::series;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 /// Kills coordinator, workers and broker at random moments and checks that nothing is lost.
@@ -282,30 +283,53 @@ struct What {
     sync: Setting,
 }
 
-/// Runs experiments one after the other, and shows them in one table when there are several.
+/// Runs experiments one after the other, and shows them in one table when there are several. One that
+/// cannot be judged, because it could not begin for example, keeps those after it from nothing.
 fn all(setup: &Setup, experiments: Vec<(String, What)>) -> anyhow::Result<ExitCode> {
-    let (several, mut done) = (experiments.len() > 1, Vec::new());
+    let (several, mut done, mut failed) = (experiments.len() > 1, Vec::new(), Vec::new());
     for (number, (name, what)) in experiments.into_iter().enumerate() {
         let folder = setup
             .folder
             .clone()
             .map(|folder| if several { folder.join(format!("{number:03}")) } else { folder });
-        let report = one(setup, folder, what)?;
+        let report = match one(setup, folder, what) {
+            Ok(report) => report,
+            Err(error) if several => {
+                let problem = format!("{error:#}");
+                writeln!(io::stderr(), "{name}: {problem}")?;
+                if setup.output == Form::Json {
+                    let told = serde_json::json!({ "experiment": name, "problems": [problem] });
+                    writeln!(io::stdout(), "{told}")?;
+                }
+                failed.push((name, problem));
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         if several {
             writeln!(io::stderr(), "{name}: {} problems", report.problems.len())?;
         } else {
             write!(io::stderr(), "{}", report.table())?;
         }
         if setup.output == Form::Json {
-            writeln!(io::stdout(), "{}", serde_json::to_string(&report)?)?;
+            let told = Told { experiment: &name, report: &report };
+            writeln!(io::stdout(), "{}", serde_json::to_string(&told)?)?;
         }
         done.push((name, report));
     }
     if several {
-        write!(io::stderr(), "{}", series::table(&done))?;
+        write!(io::stderr(), "{}", series::table(&done, &failed))?;
     }
-    let good = done.iter().all(|(_, report)| report.problems.is_empty());
+    let good = failed.is_empty() && done.iter().all(|(_, report)| report.problems.is_empty());
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// A result as it is printed.
+#[derive(Debug, Serialize)]
+struct Told<'a> {
+    experiment: &'a str,
+    #[serde(flatten)]
+    report: &'a Report,
 }
 
 fn one(setup: &Setup, folder: Option<PathBuf>, what: What) -> anyhow::Result<Report> {

@@ -10,7 +10,7 @@ use broker_config::{Names, PluginId, Queue};
 use bytes::Bytes;
 use serde_json::json;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::account::{Key, Write};
@@ -43,7 +43,7 @@ pub(super) fn key_of(stored: &Stored) -> anyhow::Result<(Key, u64)> {
 /// Writers at work.
 #[derive(Debug)]
 pub(super) struct Load {
-    writer: JoinHandle<()>,
+    writer: JoinSet<()>,
     /// Of those under way and those that are through: number, and what was acknowledged.
     told: mpsc::UnboundedReceiver<Told>,
     acknowledged: Vec<Write>,
@@ -60,7 +60,8 @@ impl Load {
     /// Writes what has the numbers from `next` on.
     pub(super) fn start(fleet: &Arc<Fleet>, rate: u32, next: u64) -> Self {
         let (tell, told) = mpsc::unbounded_channel();
-        let writer = tokio::spawn(write(fleet.clone(), rate, next, tell));
+        let mut writer = JoinSet::new();
+        writer.spawn(write(fleet.clone(), rate, next, tell));
         Self { writer, told, acknowledged: Vec::new(), next }
     }
 
@@ -78,9 +79,7 @@ impl Load {
 
     /// Ends; returns what was acknowledged, and the first number that was not used.
     pub(super) async fn stop(mut self) -> (Vec<Write>, u64) {
-        self.writer.abort();
-        // Its end is what was asked for.
-        (&mut self.writer).await.ok();
+        self.writer.shutdown().await;
         while let Some(told) = self.told.recv().await {
             self.note(told);
         }
