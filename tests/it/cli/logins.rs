@@ -11,6 +11,7 @@ use integration_tests::far::password;
 use integration_tests::{eventually, heavy};
 use rustix::process::Signal;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::{add, odd_home};
 
@@ -61,11 +62,12 @@ async fn a_plugin_that_comes_and_goes_takes_its_login_along() -> anyhow::Result<
 
     // While the first one works.
     let scan = home.command(&["scan", &home.file("")])?;
-    let scanned = tokio::spawn(integration_tests::cli::home::finish(scan));
+    let mut scanned = JoinSet::new();
+    scanned.spawn(integration_tests::cli::home::finish(scan));
     add(&mut home, "late", &["same"], &json!({}))?;
     up.signal(Signal::HUP)?;
     look.ready(2).await?;
-    scanned.await??.ok()?;
+    scanned.join_next().await.context("the scan")???.ok()?;
     let late = login(&home, "late", &password(&home, "late")?).await?;
     assert!(writes(&late, "late").await && !writes(&late, "odd").await);
     home.write("more.txt", "for both")?;
