@@ -7,6 +7,7 @@ mod commands;
 mod dead;
 mod disk;
 mod kill;
+mod logins;
 mod meta;
 mod odd;
 mod package;

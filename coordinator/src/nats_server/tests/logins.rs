@@ -2,12 +2,15 @@
 
 use std::sync::atomic::Ordering;
 
-use async_nats::Client;
 use async_nats::jetstream::consumer::pull;
 use async_nats::jetstream::kv;
 use async_nats::jetstream::stream::Config;
+use async_nats::{Client, HeaderMap};
 
 use super::*;
+
+/// Where the next task of a consumer is asked for.
+const NEXT: &str = "$JS.API.CONSUMER.MSG.NEXT.MF_TASKS";
 
 /// What is written on purpose where it must not be stored.
 async fn is_stored(js: &jetstream::Context, subject: &str) -> bool {
@@ -66,16 +69,20 @@ async fn plugins_may_do_what_they_need_and_no_more() -> anyhow::Result<()> {
         assert!(!is_stored(&ffmpeg, subject).await, "{subject}");
     }
     assert!(ffmpeg.delete_stream("KV_mf-records").await.is_err());
-    let pull = async |from: &jetstream::Context, consumer: &str| {
-        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.MF_TASKS.{consumer}");
-        let client = from.client();
-        let request = client.request(subject, r#"{"batch": 1}"#.into());
-        let answer = timeout(Duration::from_millis(500), request).await;
-        answer.ok().and_then(Result::ok).map(|message| message.subject.to_string())
-    };
-    assert_eq!(pull(&ffmpeg, "nfo_fast").await, None, "a task of another plugin");
-    assert!(pull(&ffmpeg, "ffmpeg_fast").await.is_some(), "its own task");
-    nfo.client().publish("mf.signal.nfo.failed", "{}".into()).await?;
+    let pull =
+        async |from: &jetstream::Context, consumer: &str| -> anyhow::Result<Option<String>> {
+            let (client, subject) = (from.client(), format!("{NEXT}.{consumer}"));
+            let inbox = client.new_inbox();
+            let mut answers = client.subscribe(inbox.clone()).await?;
+            client.publish_with_reply(subject, inbox, r#"{"batch": 1}"#.into()).await?;
+            let answer = timeout(Duration::from_secs(2), answers.next()).await.ok().flatten();
+            let task = answer.filter(|answer| answer.status.is_none());
+            Ok(task.map(|task| task.subject.to_string()))
+        };
+    assert_eq!(pull(&ffmpeg, "nfo_fast").await?, None, "a task of another plugin");
+    let own = pull(&ffmpeg, "ffmpeg_fast").await?;
+    assert_eq!(own.as_deref(), Some("mf.task.fast.ffmpeg.film"));
+    nfo.publish("mf.signal.nfo.failed", "{}".into()).await?;
     all.publish("mf.event.x", "".into()).await?;
     timeout(PATIENCE, heard.next()).await?.context("the signal")?;
     let mut overheard = futures_util::stream::select_all(overheard);
@@ -111,12 +118,13 @@ async fn a_plugin_comes_and_goes_while_others_are_not_disturbed() -> anyhow::Res
     load.spawn(async move {
         while let Some(question) = asked.next().await {
             if let Some(reply) = question.reply {
-                answering.publish(reply, "!".into()).await.ok();
+                answering.publish_with_headers(reply, HeaderMap::new(), "!".into()).await.ok();
             }
         }
     });
     let until = CancellationToken::new();
-    let asking = tokio::spawn(ask(all.clone(), until.clone()));
+    let mut asking = JoinSet::new();
+    asking.spawn(ask(all.clone(), until.clone()));
     let server = pid(&handle);
     let guest = "guest".parse()?;
 
@@ -135,13 +143,16 @@ async fn a_plugin_comes_and_goes_while_others_are_not_disturbed() -> anyhow::Res
     }
 
     until.cancel();
-    let answered = asking.await??;
+    let answered = asking.join_next().await.context("nobody asked")???;
     assert!(answered > 50, "{answered}");
     for client in [&all, &steady] {
         assert_eq!(client.statistics().connects.load(Ordering::Relaxed), 1, "it had to come again");
     }
     assert_eq!(pid(&handle), server, "the server was restarted");
-    assert_eq!(bucket.status().await?.values(), 5);
+    for turn in 0..5 {
+        assert!(bucket.get(format!("film-{turn}.guest")).await?.is_some(), "{turn}");
+        assert_eq!(bucket.get(format!("film-{turn}.steady")).await?, None, "{turn}");
+    }
     passwords.sort();
     passwords.dedup();
     assert_eq!(passwords.len(), 5, "a password came again");
@@ -158,15 +169,17 @@ async fn a_plugin_is_let_in_by_a_server_that_is_killed_meanwhile() -> anyhow::Re
     for turn in 0..3 {
         let id = format!("guest-{turn}");
         let before = pid(&handle);
-        let logins = handle.logins.clone();
-        let all = plugins(&["ffmpeg", &id]);
-        let let_in = tokio::spawn(async move { logins.let_in(all).await });
         // From the moment before it is told to the moment after it has been.
-        tokio::time::sleep(Duration::from_millis(20 * turn)).await;
-        kill(before, Signal::KILL)?;
+        let kill = async {
+            tokio::time::sleep(Duration::from_millis(20 * turn)).await;
+            kill(before, Signal::KILL)
+        };
 
-        timeout(PATIENCE, let_in).await???;
+        let both = async { tokio::join!(handle.logins.let_in(plugins(&["ffmpeg", &id])), kill) };
+        let (let_in, killed) = timeout(PATIENCE, both).await?;
 
+        killed?;
+        let_in?;
         let mut state = handle.watch();
         let again =
             |state: &ServerState| matches!(state, ServerState::Ready { pid, .. } if *pid != before);
