@@ -42,7 +42,7 @@ mod told;
 
 pub use self::options::{CoordinatorError, CoordinatorOptions, Phase};
 use self::streams::{
-    backlog, keep_streams, records_until, subjects_of_tasks, telling, watch_advisories,
+    backlog, keep_lease, keep_streams, records_until, subjects_of_tasks, telling, watch_advisories,
     watch_signals,
 };
 use self::told::Telling;
@@ -132,7 +132,13 @@ impl Coordinator {
         prepared.unwrap_or(Ok(())).map_err(CoordinatorError::Broker)?;
         while !drain.is_cancelled() {
             self.phase.send_replace(Phase::Waiting);
-            let taken = drain.run_until_cancelled(lease::acquire(&broker, &self.options.node));
+            let topology = Topology::of(&self.options.names, self.options.replicas);
+            let taken = drain.run_until_cancelled(async {
+                tokio::select! {
+                    held = lease::acquire(&broker, &self.options.node) => held,
+                    never = keep_lease(&broker, topology) => match never {},
+                }
+            });
             let Some(mut held) = taken.await else { break };
             let epoch = held.epoch();
             tracing::info!(node = self.options.node, epoch, "leading");

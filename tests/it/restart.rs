@@ -121,6 +121,21 @@ async fn another_node_takes_over_when_the_lease_has_run_out() -> anyhow::Result<
 }
 
 #[tokio::test]
+async fn who_waits_for_the_lead_makes_the_lease_anew_that_the_broker_has_lost() -> anyhow::Result<()>
+{
+    let (busy, lead) = Busy::start(fastrand::u64(..)).await?;
+    let other = busy.coordinator("two").await?;
+    lead.kill();
+    let lease = Names::bucket_stream(&busy.fleet.names.lease_bucket());
+    busy.fleet.js.delete_stream(&lease).await?;
+
+    other.leading().await?;
+
+    assert_eq!(busy.finished().await?, 0);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_coordinator_that_stops_in_good_order_lets_another_node_lead_at_once()
 -> anyhow::Result<()> {
     let (busy, lead) = Busy::start(fastrand::u64(..)).await?;

@@ -4,6 +4,7 @@
 //! time.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +15,7 @@ use broker_config::topology::Topology;
 use broker_config::wire::event::{Event, Fact};
 use broker_config::{Chain, Cid, Lane, Names, PluginId};
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::told::{Mark, Telling, Told};
@@ -70,6 +71,24 @@ pub(super) async fn keep_streams(
         }
     };
     stop.run_until_cancelled(look).await;
+}
+
+/// How often a candidate looks whether there is anything to wait for.
+const LEASE_LOOK: Duration = Duration::from_secs(3);
+
+/// Makes the bucket of the lease anew when it is gone: nobody can lead without, and who leads makes the others.
+pub(super) async fn keep_lease(broker: &Broker, topology: Topology) -> Infallible {
+    let bucket = Names::bucket_stream(&broker.names.lease_bucket());
+    let streams = topology.streams.into_iter().filter(|spec| spec.name == bucket).collect();
+    let only = Topology { streams };
+    loop {
+        sleep(LEASE_LOOK).await;
+        match broker.through(|| restore(&broker.js, &only)).await {
+            Ok(made) if made.is_empty() => {}
+            Ok(_) => tracing::warn!("the bucket of the lease was gone and is made anew"),
+            Err(error) => tracing::debug!(error = %Chain(&error), "the lease cannot be looked at"),
+        }
+    }
 }
 
 /// The key in the bucket of the lease that says which outcomes are not told.

@@ -67,7 +67,8 @@ pub async fn run(options: PowerOptions) -> anyhow::Result<PowerReport> {
 async fn one(options: &PowerOptions, setting: Setting) -> anyhow::Result<Row> {
     let disk = Disk::mount()?;
     let names = Names::default();
-    let users = Users { coordinator: Secret::new(PASSWORD), plugin: Secret::new("plugin") };
+    let users =
+        Users { coordinator: Secret::new(PASSWORD), plugins: BTreeMap::new(), plugin: None };
     let store = disk.path().join("store");
     // The folder that a server has for its store is not used, but what is beside it is.
     let write =

@@ -1,11 +1,12 @@
 //! How soon a broker has on disk what it is given; pure.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use broker_config::Names;
 use clap::ValueEnum;
 use coordinator::nats_server::render::render_config;
-use coordinator::nats_server::{Listen, Sync, Users};
+use coordinator::nats_server::{Listen, Sync, Tenants, Users};
 
 /// A value of `sync_interval`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -49,7 +50,8 @@ impl Setting {
                 Self::EverySecond | Self::EveryTwoMinutes => Sync::EverySecond,
             },
         };
-        let text = render_config(&listen, users, names);
+        let nobody = Tenants::Each { plugins: BTreeMap::new(), forgets_others: false };
+        let text = render_config(&listen, users, names, &nobody);
         match self {
             Self::Always | Self::EverySecond => text,
             Self::EveryTwoMinutes => text.replace("sync_interval: \"1s\"", "sync_interval: \"2m\""),
@@ -68,7 +70,7 @@ mod tests {
 
     #[test]
     fn each_setting_is_what_the_server_is_told() {
-        let users = Users { coordinator: Secret::new("a"), plugin: Secret::new("b") };
+        let users = Users { coordinator: Secret::new("a"), plugins: BTreeMap::new(), plugin: None };
         for setting in Setting::ALL {
             let (home, store) = (Path::new("/home"), Path::new("/store"));
             let text = setting.config(home, store, &users, &Names::default());
