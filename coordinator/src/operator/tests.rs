@@ -255,8 +255,9 @@ fn what_is_written_is_read_again_and_is_the_owners_alone() -> anyhow::Result<()>
     assert!(!format!("{files:?}").contains(&seed_of(&files, 'O')), "a seed is shown");
     make(&mut read, &["a"], &["a"], 300)?;
     read.store(home.path())?;
-    let keys = std::fs::read_dir(home.path().join("keys/keys/U"))?.count();
-    assert!((1..=3).contains(&keys), "{keys}");
+    let kept = Files::load(home.path())?;
+    let users = kept.all().filter(|(path, _)| path.starts_with("keys/keys/U/"));
+    assert_eq!(users.count(), 3, "of sys, coordinator and a");
     Ok(())
 }
 

@@ -227,7 +227,7 @@ impl Stage {
 }
 
 /// Takes a task by hand; says where it is answered.
-pub(crate) async fn delivery(client: &Client, consumer: &str) -> anyhow::Result<String> {
+async fn delivery(client: &Client, consumer: &str) -> anyhow::Result<String> {
     // Not a request of the library: what comes has the subject of the task, not of the inbox.
     let inbox = client.new_inbox();
     let mut answers = client.subscribe(inbox.clone()).await?;

@@ -1,21 +1,19 @@
 //! What a person gets of the programs that write configurations.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use async_nats::{Client, ConnectOptions};
-use broker_config::Queue;
 use coordinator::config::Secret;
 use coordinator::config::connection::Login;
+use integration_tests::Server;
 use integration_tests::cli::Home;
-use integration_tests::{Fleet, Server, eventually, file};
 use serde_json::{Value, json};
 use tokio::process::Command;
 use worker_sdk::Credentials;
 
 use super::{kept_apart, works};
-use crate::hostile::stage::{delivery, fleet_on};
+use crate::hostile::stage::fleet_on;
 
 /// A plugin of the installation, and another one.
 const PLUGINS: [&str; 2] = ["ffmpeg", "jellyfin-nfo"];
@@ -145,38 +143,5 @@ async fn the_logins_of_compose_let_each_do_its_own_and_keep_it_from_the_rest() -
         works(&fleet, id, Credentials::Nkey(seed(&state, id))).await?;
     }
     let client = by_key(&fleet.server, &seed(&state, "ffmpeg")).await?;
-    kept_apart(&fleet, &client, "ffmpeg", "jellyfin-nfo").await?;
-    let owner = by_key(&fleet.server, &seed(&state, "jellyfin-nfo")).await?;
-    answers_for_nobody_else(&fleet, &client, &owner).await
-}
-
-/// The first plugin's login answers no delivery of the second one, in whatever form.
-async fn answers_for_nobody_else(
-    fleet: &Fleet,
-    client: &Client,
-    owner: &Client,
-) -> anyhow::Result<()> {
-    let [own, other] = PLUGINS.map(|id| format!("{id}_fast"));
-    let mut submission = file("held")?;
-    submission.only = vec![PLUGINS[1].parse()?];
-    fleet.hand_in(Queue::Fast, &submission).await?;
-    let reply = delivery(owner, &other).await?;
-    let held = async || {
-        let info = fleet.api(&format!("CONSUMER.INFO.MF_TASKS.{other}"), &json!({})).await?;
-        anyhow::Ok(info["num_ack_pending"] == 1)
-    };
-    let tail = reply.splitn(5, '.').last().context("sequences")?;
-    for subject in [
-        reply.clone(),
-        format!("$JS.ACK.MF_TASKS.{own}.MF_TASKS.{other}.{tail}"),
-        format!("$JS.ACK._.x.MF_TASKS.{other}.{tail}"),
-    ] {
-        client.publish_with_reply(subject, client.new_inbox(), "+TERM".into()).await?;
-    }
-    client.flush().await?;
-    tokio::time::sleep(Duration::from_millis(500)).await;
-
-    anyhow::ensure!(held().await?, "another plugin answered it");
-    owner.publish_with_reply(reply, owner.new_inbox(), "+TERM".into()).await?;
-    eventually("its own answer to count", async || Ok((!held().await?).then_some(()))).await
+    kept_apart(&fleet, &client, "ffmpeg", "jellyfin-nfo").await
 }
