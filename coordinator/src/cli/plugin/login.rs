@@ -57,7 +57,7 @@ pub(crate) async fn run(app: &App, args: &LoginArgs) -> Result<Exit, Failure> {
         return Err(Failure::usage("this fleet uses a broker of yours, which has its own logins"));
     }
     let variables = guest.connection.login_files(&login_dir(&data_dir).join(id.as_str())).variables;
-    let told = Told { url: guest.connection.url.clone(), variables };
+    let told = Told { url: guest.connection.url, variables };
     app.out.document(&told, |lines| {
         lines.title(&format!("NATS_URL={}", told.url));
         for (name, value) in &told.variables {

@@ -46,8 +46,8 @@ impl Login {
     pub fn files(&self, dir: &Path) -> LoginFiles {
         let mut all = LoginFiles::default();
         match self {
-            Login::Anonymous => {}
-            Login::User { name, password } => {
+            Self::Anonymous => {}
+            Self::User { name, password } => {
                 all.variables.insert("NATS_USER".to_owned(), name.clone());
                 all.add(
                     dir,
@@ -56,13 +56,13 @@ impl Login {
                     Content::Text(password.clone()),
                 );
             }
-            Login::Token(token) => {
+            Self::Token(token) => {
                 all.add(dir, "NATS_TOKEN_FILE", "nats-token", Content::Text(token.clone()));
             }
-            Login::Credentials(path) => {
+            Self::Credentials(path) => {
                 all.add(dir, "NATS_CREDS", "nats.creds", Content::CopyOf(path.clone()));
             }
-            Login::Nkey(seed) => {
+            Self::Nkey(seed) => {
                 let path = PathBuf::from(seed.reveal());
                 let is_file = path.components().count() > 1;
                 let content =
