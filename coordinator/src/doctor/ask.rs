@@ -22,9 +22,6 @@ const SHORT: Duration = Duration::from_secs(2);
 /// The key in the bucket of the lease.
 const KEY: &str = "doctor";
 
-/// The key in the bucket of the lease.
-const KEY: &str = "doctor";
-
 /// A broker to be asked.
 #[derive(Clone, Debug)]
 pub struct Asked {
