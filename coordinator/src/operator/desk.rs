@@ -143,7 +143,7 @@ impl Desk<'_> {
         account: &Account,
         seat: &Seat,
         seats: &BTreeMap<String, Seat>,
-    ) -> Result<Around, Refused> {
+    ) -> Around {
         let mut around = Around::default();
         for import in &account.imports {
             let Some(other) = seats.get(&import.account) else { continue };
@@ -163,7 +163,7 @@ impl Desk<'_> {
         for seat in seats.values() {
             around.gone.remove(&seat.key);
         }
-        Ok(around)
+        around
     }
 
     /// Signs the token of an account unless it says all that already; says whether it did.

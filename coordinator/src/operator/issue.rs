@@ -226,7 +226,7 @@ impl Desk<'_> {
             plugins.iter().map(|plugin| (&plugin.account, Some(plugin))).collect();
         for (account, plugin) in std::iter::once((fleet, None)).chain(plugins) {
             let Some(seat) = seats.get(&account.name) else { continue };
-            let mut around = self.around(account, seat, &seats)?;
+            let mut around = self.around(account, seat, &seats);
             if plugin.is_none() {
                 for name in &removed {
                     self.no_leave(name, &mut around)?;
