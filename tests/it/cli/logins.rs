@@ -25,9 +25,9 @@ async fn login(home: &Home, name: &str, password: &str) -> anyhow::Result<Client
     Ok(options.connect(fleet.connection.url).await?)
 }
 
-/// Whether this login can write a record of that plugin.
+/// Whether this login can write an artefact of that plugin.
 async fn writes(client: &Client, plugin: &str) -> bool {
-    let subject = format!("$KV.mf-records.{}.{plugin}", fastrand::u32(..));
+    let subject = format!("$KV.mf-artifacts.{}.{plugin}.try", fastrand::u32(..));
     let answer = client.request(subject, "{}".into()).await;
     answer.is_ok_and(|answer| answer.payload.starts_with(b"{\"stream\""))
 }
