@@ -228,7 +228,7 @@ mod tests {
                 "in the account MF, for which an operator has signed",
             ),
             (key.as_str(), None, false, "the fleet is in the account AB"),
-            ("MF", Some("MF"), true, "all plugins share one login"),
+            ("MF", Some("MF"), true, "each plugin has an account of its own"),
         ] {
             let account = Some(Account::named(id, name));
             let finding = accounts(&Broker { account, embedded, ..best() });

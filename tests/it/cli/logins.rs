@@ -55,9 +55,9 @@ async fn a_plugin_that_comes_and_goes_takes_its_login_along() -> anyhow::Result<
     assert!(writes(&odd, "odd").await && !writes(&odd, "late").await);
     assert!(login(&home, "plugin", &password(&home, "odd")?).await.is_err());
     assert!(login(&home, "late", "").await.is_err());
-    let before = up.children("odd-plugin")?;
+    let before = up.children("program")?;
     let processes = || -> anyhow::Result<Vec<u32>> {
-        Ok(up.children("odd-plugin")?.into_iter().map(|process| process.pid).collect())
+        Ok(up.children("program")?.into_iter().map(|process| process.pid).collect())
     };
 
     // While the first one works.
