@@ -46,6 +46,8 @@ pub struct Broker {
     pub names: Names,
     /// Which tasks have a dead letter.
     letters: dead::Letters,
+    /// Which tasks are being given up.
+    pub(crate) in_hand: dead::InHand,
     /// Only while this holds may anything be changed, if there is one.
     warrant: Option<Warrant>,
 }
@@ -59,8 +61,8 @@ impl Broker {
     pub async fn open(client: Client, names: Names) -> Result<Self, async_nats::SubscribeError> {
         let publisher = Publisher::open(client.clone()).await?;
         let js = jetstream::new(client.clone());
-        let letters = dead::Letters::default();
-        Ok(Self { client, js, publisher, names, letters, warrant: None })
+        let (letters, in_hand) = (dead::Letters::default(), dead::InHand::default());
+        Ok(Self { client, js, publisher, names, letters, in_hand, warrant: None })
     }
 
     /// The same, for somebody who may change things only while `warrant` holds. Reading is free; what

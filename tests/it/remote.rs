@@ -72,6 +72,7 @@ async fn found_far(home: &Home, sees: Sees) -> anyhow::Result<(Found, u64, f64)>
     let mut workers: Vec<Child> = Vec::new();
     for plugin in PLUGINS {
         let start = Start { plugin, broker: door.address, sees, vars: &[] };
+        home.run(&["plugin", "login", plugin]).await?.ok()?;
         workers.push(far.start(home, &start)?);
         look.ready(workers.len()).await?;
     }
@@ -182,6 +183,7 @@ async fn one_far(
 ) -> anyhow::Result<(Up, Look, Door, Child)> {
     let (up, look, door) = offering(home, far).await?;
     let start = Start { plugin, broker: door.address, sees: Sees::Nothing, vars };
+    home.run(&["plugin", "login", plugin]).await?.ok()?;
     let worker = far.start(home, &start)?;
     look.ready(1).await?;
     Ok((up, look, door, worker))

@@ -118,7 +118,7 @@ async fn without_isolation_the_same_attempts_succeed() -> anyhow::Result<()> {
         "write into the library",
         "a key of the person",
         "how to reach the fleet",
-        "a secret in its environment",
+        "the passwords of the broker",
         "the environment of another program",
         "signals to the fleet",
         "another port of this machine",

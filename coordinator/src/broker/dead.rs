@@ -19,10 +19,12 @@ use super::{Broker, json, now, trace_headers};
 use crate::run::Trace;
 use crate::strays::is_outdone;
 
+mod in_hand;
 mod letters;
 #[cfg(test)]
 mod tests;
 
+pub use self::in_hand::InHand;
 pub use self::letters::Letters;
 
 /// Why, and after what, a task is given up on.
@@ -149,6 +151,7 @@ impl Broker {
     ///
     /// [`GiveUpError`]; the order of the steps makes it safe to do them all again.
     pub async fn give_up(&self, mut dead: GiveUp) -> Result<bool, GiveUpError> {
+        let _in_hand = self.in_hand.begin(&dead.task.plugin_id, &dead.task.cid);
         // Senders cut it themselves; one that does not could make the record too large to store.
         dead.error.truncate(dead.error.floor_char_boundary(MAX_TEXT_BYTES));
         if dead.task.trial {

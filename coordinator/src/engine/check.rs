@@ -53,6 +53,8 @@ impl Shared {
         let cids: BTreeSet<Cid> = missing.iter().map(|suspect| suspect.cid.clone()).collect();
         let cids: Vec<Cid> = cids.into_iter().collect();
         let Ok(records) = self.broker.records_of(&cids).await else { return };
+        // Those that are given up just now have their record in a moment; the next look sees it.
+        missing.retain(|suspect| !self.broker.in_hand.has(&suspect.plugin, &suspect.cid));
         for suspect in missing {
             let record = records.get(&suspect.cid).and_then(|of| of.get(&suspect.plugin));
             let (cid, plugin) = (suspect.cid.clone(), suspect.plugin.clone());

@@ -133,6 +133,30 @@ async fn a_task_that_is_still_on_its_way_into_the_stream_is_not_missed() -> anyh
 }
 
 #[tokio::test]
+async fn a_task_that_is_being_given_up_is_not_missed() -> anyhow::Result<()> {
+    let mut bench = Bench::start().await?;
+    let suspect = Suspect {
+        run: RunId(1),
+        cid: "film".parse()?,
+        plugin: "p".parse()?,
+        queue: Queue::Fast,
+        lane: Lane::Main,
+        since: 0,
+    };
+    let given_up = bench.shared.broker.in_hand.begin(&suspect.plugin, &suspect.cid);
+
+    bench.shared.check(vec![suspect.clone()]).await;
+    drop(given_up);
+    bench.shared.check(vec![suspect.clone()]).await;
+
+    assert!(bench.told().is_empty(), "its record may have been written after it was looked for");
+    let other = Suspect { cid: "other".parse()?, ..suspect };
+    bench.shared.check(vec![other]).await;
+    assert_eq!(bench.told(), ["reread", "missing"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_submission_that_is_not_opened_again_leaves_nothing_behind_and_another_one_is_opened()
 -> anyhow::Result<()> {
     let (server, _store) = TestBroker::start().await?;
