@@ -119,6 +119,7 @@ def run(home: Path, library: Path, way: str, far: Far) -> tuple[int, int, float]
             url = json.loads((data / "fleet.json").read_text())["connection"]["url"]
             port = relay(far.here, int(re.search(r":(\d+)$", url).group(1)))
             for plugin in plugins:
+                ask("plugin", "login", plugin)
                 workers.append(start(home, library, plugin, way, far, port, data))
                 until(plugin, lambda: ready() >= len(workers))
         until("the plugins", lambda: ready() >= len(plugins))
