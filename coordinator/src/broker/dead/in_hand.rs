@@ -3,9 +3,10 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use broker_config::{Cid, PluginId};
+use tokio::time::Instant;
 
 /// How long somebody may look at what was there before: who reads records and then asks here.
 const LINGER: Duration = Duration::from_secs(1);
