@@ -118,7 +118,7 @@ chaos-full: run-tools ## every experiment of tests/CHAOS.md; results and a table
 	@deploy/tools/faketime.sh >/dev/null || true
 	@$(WITH_NATS) python3 deploy/tools/chaos_full.py $(CHAOS)
 
-planted: run-tools ## which experiment finds which bug that was planted on purpose (about an hour and a half)
+planted: run-tools ## which experiment finds which bug that was planted on purpose
 	@$(WITH_NATS) python3 tests/planted/planted.py --json target/planted/results.json
 
 simulate: ## the core in 1,000,000 simulated worlds

@@ -60,6 +60,20 @@ async fn a_paused_plugin_stays_paused_when_another_coordinator_takes_over() -> a
     Ok(())
 }
 
+/// The revisions that subscribers were told of, once this one is among them.
+async fn told_until(fleet: &Fleet, last: u64) -> anyhow::Result<Vec<u64>> {
+    eventually("the last outcome to be told", async || {
+        let facts = fleet.facts().await?;
+        let revision = |fact: &Fact| match fact {
+            Fact::TaskSettled { revision, .. } => Some(*revision),
+            _ => None,
+        };
+        let told: Vec<u64> = facts.iter().filter_map(revision).collect();
+        Ok(told.contains(&last).then_some(told))
+    })
+    .await
+}
+
 #[tokio::test]
 async fn outcomes_that_were_told_are_not_told_again_by_the_next_leader() -> anyhow::Result<()> {
     let (fleet, lead) = Fleet::start().await?;
@@ -73,18 +87,7 @@ async fn outcomes_that_were_told_are_not_told_again_by_the_next_leader() -> anyh
     lead.leading().await?;
     fleet.run("one-more").await?;
 
-    let told = eventually("the last outcome to be told", async || {
-        let facts = fleet.facts().await?;
-        let told: Vec<u64> = facts
-            .iter()
-            .filter_map(|fact| match fact {
-                Fact::TaskSettled { revision, .. } => Some(*revision),
-                _ => None,
-            })
-            .collect();
-        Ok(told.contains(&21).then_some(told))
-    })
-    .await?;
+    let told = told_until(&fleet, 21).await?;
     let mut once = told.clone();
     once.sort_unstable();
     once.dedup();
@@ -107,18 +110,7 @@ async fn outcomes_that_nobody_was_to_tell_of_are_not_told_by_later_leaders() -> 
         fleet.run(&format!("film-{turn}")).await?;
     }
 
-    let told = eventually("the last outcome to be told", async || {
-        let facts = fleet.facts().await?;
-        let told: Vec<u64> = facts
-            .iter()
-            .filter_map(|fact| match fact {
-                Fact::TaskSettled { revision, .. } => Some(*revision),
-                _ => None,
-            })
-            .collect();
-        Ok(told.contains(&4).then_some(told))
-    })
-    .await?;
+    let told = told_until(&fleet, 4).await?;
     assert_eq!(told, [1, 3, 4]);
     Ok(())
 }

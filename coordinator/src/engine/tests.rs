@@ -70,6 +70,17 @@ fn task(cid: &str) -> anyhow::Result<Task> {
     }))?)
 }
 
+fn suspect(cid: &str) -> anyhow::Result<Suspect> {
+    Ok(Suspect {
+        run: RunId(1),
+        cid: cid.parse()?,
+        plugin: "p".parse()?,
+        queue: Queue::Fast,
+        lane: Lane::Main,
+        since: 0,
+    })
+}
+
 fn opening(cid: &str) -> anyhow::Result<Arc<Opening>> {
     let path = FilePath { file_path: format!("/{cid}"), file_path_bytes: None };
     Ok(Arc::new(Opening {
@@ -86,16 +97,6 @@ async fn a_task_is_found_in_the_queue_that_its_plugin_was_in_when_it_was_publish
 -> anyhow::Result<()> {
     let mut bench = Bench::start().await?;
     bench.put(Queue::Background, &task("moved")?).await?;
-    let suspect = |cid: &str| {
-        Ok::<_, anyhow::Error>(Suspect {
-            run: RunId(1),
-            cid: cid.parse()?,
-            plugin: "p".parse()?,
-            queue: Queue::Fast,
-            lane: Lane::Main,
-            since: 0,
-        })
-    };
 
     bench.shared.check(vec![suspect("moved")?]).await;
     assert!(bench.told().is_empty(), "it waits in the other queue");
@@ -114,14 +115,7 @@ async fn a_task_is_found_in_the_queue_that_its_plugin_was_in_when_it_was_publish
 #[tokio::test]
 async fn a_task_that_is_still_on_its_way_into_the_stream_is_not_missed() -> anyhow::Result<()> {
     let mut bench = Bench::start().await?;
-    let suspect = Suspect {
-        run: RunId(1),
-        cid: "slow".parse()?,
-        plugin: "p".parse()?,
-        queue: Queue::Fast,
-        lane: Lane::Main,
-        since: 0,
-    };
+    let suspect = suspect("slow")?;
     let underway = bench.shared.underway.begin(suspect.run, &suspect.plugin);
 
     bench.shared.check(vec![suspect.clone()]).await;
@@ -135,14 +129,7 @@ async fn a_task_that_is_still_on_its_way_into_the_stream_is_not_missed() -> anyh
 #[tokio::test]
 async fn a_task_that_is_being_given_up_is_not_missed() -> anyhow::Result<()> {
     let mut bench = Bench::start().await?;
-    let suspect = Suspect {
-        run: RunId(1),
-        cid: "film".parse()?,
-        plugin: "p".parse()?,
-        queue: Queue::Fast,
-        lane: Lane::Main,
-        since: 0,
-    };
+    let suspect = suspect("film")?;
     let given_up = bench.shared.broker.in_hand.begin(&suspect.plugin, &suspect.cid);
 
     bench.shared.check(vec![suspect.clone()]).await;

@@ -193,6 +193,8 @@ async fn a_task_has_one_letter_also_when_its_record_is_stored_long_after() -> an
     let (film, other) = (dead(task("film", 0), "broken"), dead(task("other", 0), "too"));
     for dead in [&film, &other] {
         broker.give_up(dead.clone()).await.unwrap_err();
+        let Task { plugin_id, cid, .. } = &dead.task;
+        assert!(broker.in_hand.has(plugin_id, cid), "who looks for {cid} may take it for lost");
     }
     ids_are_forgotten(&broker).await?;
 

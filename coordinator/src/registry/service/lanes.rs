@@ -1,12 +1,11 @@
 //! The lanes of a plugin besides the main one, and telling its instances to ask anew what to do.
 
-use broker_config::apply::apply_consumer;
 use broker_config::topology::TaskConsumerSpec;
 use broker_config::wire::signal::Control;
 use broker_config::{Chain, Lane, Manifest, PluginId, Queue};
 
+use super::openings::make;
 use super::{Registry, State};
-use crate::broker::api::DEPOSED;
 use crate::broker::json;
 use crate::transition::{Transition, Way};
 
@@ -79,12 +78,8 @@ impl Registry {
         lane: Lane,
     ) -> Result<(), String> {
         for spec in self.consumers_of(state, manifest, lane) {
-            if !self.broker.may_write().await {
-                return Err(DEPOSED.to_owned());
-            }
-            let apply = || apply_consumer(&self.broker.js, &self.broker.names, &spec);
-            let made = self.broker.through(apply).await;
-            made.map_err(|error| format!("its consumers could not be made: {}", Chain(&error)))?;
+            let made = make(&self.broker, &spec).await;
+            made.map_err(|error| format!("its consumers could not be made: {error}"))?;
         }
         Ok(())
     }

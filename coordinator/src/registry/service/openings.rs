@@ -115,7 +115,10 @@ impl Openings {
 async fn open(broker: &Broker, id: &PluginId, specs: &[TaskConsumerSpec], at_once: &Semaphore) {
     let (mut pause, mut told) = (PAUSE, String::new());
     loop {
-        let all = specs.iter().map(|spec| make(broker, spec, at_once));
+        let all = specs.iter().map(async |spec| {
+            let _permit = at_once.acquire().await.map_err(|error| error.to_string())?;
+            make(broker, spec).await
+        });
         let Err(reason) = try_join_all(all).await else { return };
         if reason != told {
             tracing::warn!(reason, plugin.id = %id, "no tasks yet: its consumers cannot be made, trying again");
@@ -130,8 +133,7 @@ async fn open(broker: &Broker, id: &PluginId, specs: &[TaskConsumerSpec], at_onc
 }
 
 /// Makes a consumer; one that is there stays, with all that it holds.
-async fn make(broker: &Broker, spec: &TaskConsumerSpec, at_once: &Semaphore) -> Result<(), String> {
-    let _permit = at_once.acquire().await.map_err(|error| error.to_string())?;
+pub(super) async fn make(broker: &Broker, spec: &TaskConsumerSpec) -> Result<(), String> {
     if !broker.may_write().await {
         return Err(DEPOSED.to_owned());
     }

@@ -67,15 +67,20 @@ impl Fleet {
 
     /// Announces process `pid` of the plugin `p`; the reasons why it may not serve.
     async fn announce(&self, pid: u32) -> anyhow::Result<Vec<String>> {
-        let manifest: Manifest = Manifest::from_json(
-            r#"{"id":"p","name":"P","version":"1.0.0","priority":15,"queue":"fast","dataSchema":{}}"#,
-        )?;
+        self.announce_as(&p(), pid).await
+    }
+
+    /// The same for any plugin.
+    async fn announce_as(&self, plugin: &PluginId, pid: u32) -> anyhow::Result<Vec<String>> {
+        let manifest = json!({"id": plugin, "name": "P", "version": "1.0.0", "priority": 15,
+            "queue": "fast", "dataSchema": {}});
+        let manifest = Manifest::from_json(&manifest.to_string())?;
         let announcement = json!({
             "type": "metafleet.announce.v1", "instance": "p-1", "manifest": manifest,
             "host": "here", "pid": pid,
         });
         let body = Bytes::from(announcement.to_string());
-        let answer = self.client.request(self.names.signal(&p(), ANNOUNCE), body).await?;
+        let answer = self.client.request(self.names.signal(plugin, ANNOUNCE), body).await?;
         Ok(match serde_json::from_slice(&answer.payload)? {
             AnnounceReply::Accepted { .. } => Vec::new(),
             AnnounceReply::Rejected { reasons } => reasons,
@@ -215,7 +220,7 @@ async fn who_waits_for_consumers_that_cannot_be_made_waits_alone_and_is_called_w
     // Of a stream of work each task has one consumer at most.
     let in_the_way = pull::Config {
         durable_name: Some("in-the-way".into()),
-        filter_subject: fleet.names.all_tasks(),
+        filter_subject: "mf.task.fast.p.*".to_owned(),
         ..pull::Config::default()
     };
     js.create_consumer_on_stream(in_the_way, fleet.names.task_stream()).await?;
@@ -223,6 +228,7 @@ async fn who_waits_for_consumers_that_cannot_be_made_waits_alone_and_is_called_w
     let asked = timeout(Duration::from_secs(4), fleet.announce(1)).await;
 
     assert!(asked.is_err(), "a worker that is not answered asks again: {asked:?}");
+    assert_eq!(fleet.announce_as(&"q".parse()?, 2).await?, Vec::<String>::new());
     let entry = fleet.store.plugin(&p()).await?;
     assert!(entry.is_some(), "its tasks are published meanwhile");
     js.delete_consumer_from_stream("in-the-way", fleet.names.task_stream()).await?;
