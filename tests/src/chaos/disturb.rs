@@ -36,7 +36,8 @@ const WAIT: Duration = Duration::from_secs(2);
 /// What is to happen at a time.
 enum Due {
     Kill(Planned),
-    KillInTheMiddle { planned: Planned, begun: usize, until: Instant },
+    /// `records`: where the stream of records was, for faults of a cluster.
+    KillInTheMiddle { planned: Planned, begun: usize, records: Option<u64>, until: Instant },
     WorkerStart { role: String, url: String, kill: usize },
     BrokerKill { kill: usize, away: Duration },
     BrokerStart { kill: usize },
@@ -97,11 +98,18 @@ impl Chaos {
                 return Ok(Some((Instant::now() + planned.away, Due::Kill(planned))));
             }
             Due::Kill(planned) => {
+                let records = match planned.target.is_of_cluster() {
+                    false => None,
+                    true => match self.records().await {
+                        None => return Ok(Some((Instant::now() + LOOK, Due::Kill(planned)))),
+                        records => records,
+                    },
+                };
                 self.begun_kills += 1;
                 self.strikes_cluster |= planned.target.is_of_cluster();
                 if planned.target != Target::Broker {
                     let until = Instant::now() + WAIT;
-                    let next = Due::KillInTheMiddle { planned, begun, until };
+                    let next = Due::KillInTheMiddle { planned, begun, records, until };
                     return Ok(Some((Instant::now() + LOOK, next)));
                 }
                 // From here on nothing that is sent to it is safe.
@@ -110,12 +118,14 @@ impl Chaos {
                 let dies = Due::BrokerKill { kill, away: planned.away };
                 return Ok(Some((Instant::now() + planned.hangs, dies)));
             }
-            Due::KillInTheMiddle { planned, begun: before, until } => {
+            Due::KillInTheMiddle { planned, begun: before, records, until } => {
                 let something_began = begun > before;
-                // A cluster is struck again only when the fleet has gone on after the last time: what it
-                // takes to do so is what is to be seen, and no fleet goes on while nothing may be stored.
-                let is_time =
-                    something_began || Instant::now() > until && !planned.target.is_of_cluster();
+                // A cluster is struck again only when the fleet has gone on after the last time, and something
+                // was stored: what it takes to do so is what is to be seen.
+                let is_time = match records {
+                    Some(_) => something_began && self.records().await > records,
+                    None => something_began || Instant::now() > until,
+                };
                 match planned.target {
                     target if !target.is_of_cluster() && self.must_wait(target) => {}
                     Target::Worker(number) => {
@@ -182,7 +192,7 @@ impl Chaos {
                     | Target::StepDown(_)
                     | Target::EveryServer => {}
                 }
-                let again = Due::KillInTheMiddle { planned, begun: before, until };
+                let again = Due::KillInTheMiddle { planned, begun: before, records, until };
                 return Ok(Some((Instant::now() + LOOK, again)));
             }
             Due::BrokerKill { kill, away } => {
