@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use broker_config::{Names, Queue};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
@@ -38,8 +37,9 @@ impl Chaos {
             Some((plugin, ..)) => (tasks, Some(Names::consumer(&plugin.parse()?, Queue::Fast))),
             None if number.is_multiple_of(2) => {
                 let mut names = self.fleet.js.get_stream(&submissions).await?.consumer_names();
-                let name = names.next().await.context("no coordinator has a consumer")??;
-                (submissions, Some(name))
+                // One that has just been started has none yet.
+                let Some(name) = names.next().await else { return Ok(None) };
+                (submissions, Some(name?))
             }
             None => (tasks, None),
         };
