@@ -135,12 +135,20 @@ async fn streams(fleet: &Fleet) -> anyhow::Result<Vec<StreamState>> {
     let mut states = Vec::new();
     while let Some(info) = infos.try_next().await? {
         let state = info.state;
-        states.push(StreamState {
+        let mut held = StreamState {
             name: info.config.name,
-            consumers: state.consumer_count,
             messages: state.messages,
             bytes: state.bytes,
-        });
+            ..StreamState::default()
+        };
+        if state.consumer_count > 0 {
+            let mut consumers = fleet.js.get_stream(&held.name).await?.consumers();
+            while let Some(consumer) = consumers.try_next().await? {
+                let stays = consumer.config.durable_name.is_some();
+                *if stays { &mut held.durable } else { &mut held.ephemeral } += 1;
+            }
+        }
+        states.push(held);
     }
     Ok(states)
 }

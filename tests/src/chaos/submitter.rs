@@ -72,7 +72,7 @@ impl Amounts {
     #[must_use]
     pub fn due(self, now: Progress) -> usize {
         if let Some(between) = self.between {
-            let due = now.elapsed.as_micros() / between.as_micros().max(1);
+            let due = now.elapsed.as_nanos() / between.as_nanos().max(1);
             return usize::try_from(due).map_or(self.files, |due| self.files.min(due + 1));
         }
         let for_kills = now.kills * self.for_a_kill;

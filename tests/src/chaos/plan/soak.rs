@@ -39,7 +39,7 @@ impl Soak {
     /// How many files that makes.
     #[must_use]
     pub fn files(&self) -> usize {
-        let files = self.lasting.as_micros() / self.between().as_micros().max(1);
+        let files = self.lasting.as_nanos() / self.between().as_nanos().max(1);
         usize::try_from(files).unwrap_or(usize::MAX).max(1)
     }
 

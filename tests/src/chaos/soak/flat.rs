@@ -26,7 +26,10 @@ const BYTES_A_RECORD: u64 = 2_000;
 const MORE_WAITING: u64 = 10;
 /// … and so many at any time.
 const MOST_WAITING: u64 = 60;
-/// Memory says nothing in less: every process still takes what it needs.
+/// Consumers of who watches a stream: so many more.
+const MORE_WATCHING: u64 = 1;
+/// In less neither memory says anything, because every process still takes what it needs, nor do consumers of
+/// who watches: one that was cut off leaves its consumer behind for a minute.
 const SHORTEST: Duration = Duration::from_secs(15 * 60);
 
 /// The streams that are not judged by their consumers alone.
@@ -103,6 +106,7 @@ pub fn judge(
         let at_least = soak.at_least;
         flat.problems.push(format!("{reached_rate:.1} tasks a second, less than {at_least}"));
     }
+    let is_long = soak.lasting >= SHORTEST;
     let quarters = Quarters::of(soak, samples);
     if quarters.first.is_empty() || quarters.last.is_empty() {
         flat.problems.push("nobody has looked whether anything grows".to_owned());
@@ -132,7 +136,7 @@ pub fn judge(
         } else {
             MORE_KB.max(first / MORE_PART)
         };
-        let most = (is_judged && soak.lasting >= SHORTEST).then_some(first.saturating_add(more));
+        let most = (is_judged && is_long).then_some(first.saturating_add(more));
         flat.lines.push(Line {
             what: format!("{role}, memory in kB"),
             first,
@@ -145,11 +149,15 @@ pub fn judge(
         flat.lines.push(Line { what: format!("{role}, descriptors"), first, last, most, least: 0 });
     }
     for stream in quarters.streams() {
-        let consumers =
-            quarters.stream(&stream, |stream| u64::try_from(stream.consumers).unwrap_or(u64::MAX));
-        let Some((first, last)) = consumers else { continue };
-        let what = format!("{stream}, consumers");
-        flat.lines.push(Line { what, first, last, most: Some(first), least: first });
+        if let Some((first, last)) = quarters.stream(&stream, |stream| stream.durable) {
+            let what = format!("{stream}, consumers");
+            flat.lines.push(Line { what, first, last, most: Some(first), least: first });
+        }
+        if let Some((first, last)) = quarters.least(&stream, |stream| stream.ephemeral) {
+            let what = format!("{stream}, consumers that watch");
+            let most = is_long.then_some(first.saturating_add(MORE_WATCHING));
+            flat.lines.push(Line { what, first, last, most, least: 0 });
+        }
     }
     let rate = u64::from(soak.rate);
     for stream in streams.waiting {
@@ -235,7 +243,7 @@ impl<'a> Quarters<'a> {
         &pids(&self.first) & &pids(&self.last)
     }
 
-    /// The mean of the processes of a role, of those that are steady if there are any.
+    /// What the processes of a role hold together, those that are steady if there are any.
     fn process(
         &self,
         role: &str,
@@ -245,29 +253,36 @@ impl<'a> Quarters<'a> {
         let is_its = |process: &&ProcessState| {
             process.role == role && (steady.is_empty() || steady.contains(&process.pid))
         };
-        let mean = |sample: &Sample| {
-            let values: Vec<u64> = sample.processes.iter().filter(is_its).map(get).collect();
-            values.iter().sum::<u64>().checked_div(u64::try_from(values.len()).ok()?)
+        let together = |sample: &Sample| {
+            let its = sample.processes.iter().filter(is_its).map(get);
+            its.reduce(u64::saturating_add)
         };
-        self.both(mean)
+        self.both(together, 2)
     }
 
     fn stream(&self, name: &str, get: fn(&StreamState) -> u64) -> Option<(u64, u64)> {
-        self.both(|sample| {
-            // The broker did not say; else what it does not name is not there.
-            sample.streams.first()?;
-            sample.streams.iter().find(|stream| stream.name == name).map(get)
-        })
+        self.both(stream_of(name, get), 2)
     }
 
-    fn both(&self, get: impl Fn(&Sample) -> Option<u64>) -> Option<(u64, u64)> {
-        let median = |samples: &[&Sample]| {
+    /// What there were nearly all the time.
+    fn least(&self, name: &str, get: fn(&StreamState) -> u64) -> Option<(u64, u64)> {
+        self.both(stream_of(name, get), 10)
+    }
+
+    /// In both quarters the value that one of so many does not reach: the median, of two.
+    fn both(&self, get: impl Fn(&Sample) -> Option<u64>, part: usize) -> Option<(u64, u64)> {
+        let value = |samples: &[&Sample]| {
             let mut values: Vec<u64> = samples.iter().filter_map(|sample| get(sample)).collect();
             values.sort_unstable();
-            values.get(values.len() / 2).copied()
+            values.get(values.len() / part).copied()
         };
-        median(&self.first).zip(median(&self.last))
+        value(&self.first).zip(value(&self.last))
     }
+}
+
+/// A number of a stream, where the broker says one.
+fn stream_of(name: &str, get: fn(&StreamState) -> u64) -> impl Fn(&Sample) -> Option<u64> {
+    move |sample| sample.streams.iter().find(|stream| stream.name == name).map(get)
 }
 
 #[cfg(test)]

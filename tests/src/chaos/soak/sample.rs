@@ -79,13 +79,15 @@ fn resident(status: &str) -> Option<u64> {
 }
 
 /// A stream.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StreamState {
     /// Its name.
     pub name: String,
-    /// Consumers that it has.
-    pub consumers: usize,
+    /// Consumers that stay.
+    pub durable: u64,
+    /// Consumers that go when nobody has asked them for a while: of who watches a stream.
+    pub ephemeral: u64,
     /// Messages that it holds.
     pub messages: u64,
     /// What they take.

@@ -12,8 +12,8 @@ fn process(role: &str, pid: u32, memory_kb: u64, descriptors: u64) -> ProcessSta
     ProcessState { role: role.to_owned(), pid, held: Held { memory_kb, descriptors } }
 }
 
-fn stream(name: &str, consumers: usize, messages: u64) -> StreamState {
-    StreamState { name: name.to_owned(), consumers, messages, bytes: messages * 300 }
+fn stream(name: &str, durable: u64, messages: u64) -> StreamState {
+    StreamState { name: name.to_owned(), durable, ephemeral: 1, messages, bytes: messages * 300 }
 }
 
 /// An hour in which nothing is wrong: a worker is replaced every ten minutes, the other one stays, the broker
@@ -63,7 +63,7 @@ fn an_hour_in_which_nothing_grows_is_good() {
 #[test]
 fn whatever_grows_is_found_out() {
     type Change = fn(&mut Sample, u64);
-    let cases: [(&str, Change, &str); 10] = [
+    let cases: [(&str, Change, &str); 11] = [
         (
             "a coordinator leaks 400 kB a minute",
             |sample, minute| of(sample, 2).memory_kb += 400 * minute * 2,
@@ -92,13 +92,18 @@ fn whatever_grows_is_found_out() {
         (
             "consumers are left behind",
             |sample, minute| {
-                sample.streams[0].consumers += usize::try_from(minute / 10).unwrap_or(0);
+                sample.streams[0].durable += minute / 10;
             },
             "RECORDS, consumers: ",
         ),
         (
+            "who watches leaves its consumers behind for ever",
+            |sample, minute| sample.streams[0].ephemeral += minute / 10,
+            "RECORDS, consumers that watch: 3 at first, 6 at last",
+        ),
+        (
             "a consumer is gone in the end",
-            |sample, minute| sample.streams[2].consumers -= usize::from(minute > 45),
+            |sample, minute| sample.streams[2].durable -= u64::from(minute > 45),
             "TASKS, consumers: 6 at first, 5 at last",
         ),
         (
@@ -136,12 +141,15 @@ fn of(sample: &mut Sample, pid: u32) -> &mut Held {
 #[test]
 fn what_comes_and_goes_is_not_held_against_anybody() {
     type Change = fn(&mut Sample, u64);
-    let cases: [(&str, Change); 5] = [
+    let cases: [(&str, Change); 6] = [
         ("more in the first third", |sample, minute| {
             of(sample, 2).memory_kb += 1_000 * minute.min(20);
         }),
         ("a consumer is deleted and made anew", |sample, minute| {
-            sample.streams[2].consumers -= usize::from(minute.is_multiple_of(7));
+            sample.streams[2].durable -= u64::from(minute.is_multiple_of(7));
+        }),
+        ("who is cut off leaves a consumer behind for a minute", |sample, minute| {
+            sample.streams[0].ephemeral += 5 * u64::from(!minute.is_multiple_of(3));
         }),
         ("the broker does not say", |sample, minute| {
             if minute.is_multiple_of(5) {
