@@ -28,6 +28,10 @@ const MORE_WAITING: u64 = 10;
 const MOST_WAITING: u64 = 60;
 /// Consumers of who watches a stream: so many more.
 const MORE_WATCHING: u64 = 1;
+/// One of so many is the median …
+const MEDIAN: usize = 2;
+/// … and what is there nearly always.
+const NEARLY_ALWAYS: usize = 10;
 /// In less neither memory says anything, because every process still takes what it needs, nor do consumers of
 /// who watches: one that was cut off leaves its consumer behind for a minute.
 const SHORTEST: Duration = Duration::from_secs(15 * 60);
@@ -243,41 +247,49 @@ impl<'a> Quarters<'a> {
         &pids(&self.first) & &pids(&self.last)
     }
 
-    /// What the processes of a role hold together, those that are steady if there are any.
+    /// What the processes of a role hold together, each by its median, if some were there all the time; else what
+    /// one of them does.
     fn process(
         &self,
         role: &str,
         steady: &BTreeSet<u32>,
         get: fn(&ProcessState) -> u64,
     ) -> Option<(u64, u64)> {
-        let is_its = |process: &&ProcessState| {
-            process.role == role && (steady.is_empty() || steady.contains(&process.pid))
+        let of = |samples: &[&Sample], is_its: &dyn Fn(u32) -> bool| {
+            let all = samples.iter().flat_map(|sample| &sample.processes);
+            let its = all.filter(|process| process.role == role && is_its(process.pid));
+            value(its.map(get).collect(), MEDIAN)
         };
-        let together = |sample: &Sample| {
-            let its = sample.processes.iter().filter(is_its).map(get);
-            its.reduce(u64::saturating_add)
+        let held = |samples: &[&Sample]| {
+            if steady.is_empty() {
+                return of(samples, &|_| true);
+            }
+            steady.iter().map(|pid| of(samples, &|its| its == *pid)).sum()
         };
-        self.both(together, 2)
+        held(&self.first).zip(held(&self.last))
     }
 
     fn stream(&self, name: &str, get: fn(&StreamState) -> u64) -> Option<(u64, u64)> {
-        self.both(stream_of(name, get), 2)
+        self.both(stream_of(name, get), MEDIAN)
     }
 
     /// What there were nearly all the time.
     fn least(&self, name: &str, get: fn(&StreamState) -> u64) -> Option<(u64, u64)> {
-        self.both(stream_of(name, get), 10)
+        self.both(stream_of(name, get), NEARLY_ALWAYS)
     }
 
-    /// In both quarters the value that one of so many does not reach: the median, of two.
     fn both(&self, get: impl Fn(&Sample) -> Option<u64>, part: usize) -> Option<(u64, u64)> {
-        let value = |samples: &[&Sample]| {
-            let mut values: Vec<u64> = samples.iter().filter_map(|sample| get(sample)).collect();
-            values.sort_unstable();
-            values.get(values.len() / part).copied()
+        let of = |samples: &[&Sample]| {
+            value(samples.iter().filter_map(|sample| get(sample)).collect(), part)
         };
-        value(&self.first).zip(value(&self.last))
+        of(&self.first).zip(of(&self.last))
     }
+}
+
+/// The value that one of so many does not reach: the median, of [`MEDIAN`].
+fn value(mut values: Vec<u64>, part: usize) -> Option<u64> {
+    values.sort_unstable();
+    values.get(values.len() / part).copied()
 }
 
 /// A number of a stream, where the broker says one.

@@ -141,10 +141,19 @@ fn of(sample: &mut Sample, pid: u32) -> &mut Held {
 #[test]
 fn what_comes_and_goes_is_not_held_against_anybody() {
     type Change = fn(&mut Sample, u64);
-    let cases: [(&str, Change); 6] = [
+    let cases: [(&str, Change); 7] = [
         ("more in the first third", |sample, minute| {
             of(sample, 2).memory_kb += 1_000 * minute.min(20);
         }),
+        (
+            "a second worker of a plugin lives from the end of the first quarter on",
+            |sample, minute| {
+                sample.processes.retain(|process| process.pid < 100);
+                if minute > 27 {
+                    sample.processes.push(process("ffmpeg", 200, 25_000, 13));
+                }
+            },
+        ),
         ("a consumer is deleted and made anew", |sample, minute| {
             sample.streams[2].durable -= u64::from(minute.is_multiple_of(7));
         }),
