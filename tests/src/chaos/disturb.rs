@@ -62,20 +62,24 @@ impl Chaos {
     ) -> anyhow::Result<bool> {
         let mut planned = planned.into_iter().peekable();
         let mut due: Vec<(Instant, Due)> = Vec::new();
-        let mut moved = Instant::now();
+        let started = Instant::now();
+        let mut moved = started;
         loop {
             let begun = self.ledgers.read()?;
             if progress.borrow().begun != begun {
                 moved = Instant::now();
             }
-            progress.send_replace(Progress { begun, kills: self.begun_kills });
+            let elapsed = started.elapsed();
+            progress.send_replace(Progress { begun, kills: self.begun_kills, elapsed });
+            self.observe(begun);
             if moved.elapsed() > STILL {
                 return Ok(false);
             }
             while let Some(ended) = submitting.try_join_next() {
                 ended??;
             }
-            while let Some(next) = planned.next_if(|next| begun >= next.after) {
+            let reached = self.reached(begun);
+            while let Some(next) = planned.next_if(|next| reached >= next.after) {
                 due.push((Instant::now() + next.delay, Due::Kill(next)));
             }
             let now = Instant::now();
@@ -129,8 +133,9 @@ impl Chaos {
                 match planned.target {
                     target if !target.is_of_cluster() && self.must_wait(target) => {}
                     Target::Worker(number) => {
-                        let number = number % self.workers.len();
-                        if self.is_busy(number) || Instant::now() > until {
+                        if let Some(number) = self.victim(number)
+                            && (self.is_busy(number) || Instant::now() > until)
+                        {
                             return self.kill_worker(number, planned.away).await.map(Some);
                         }
                     }
@@ -233,9 +238,8 @@ impl Chaos {
         match target {
             // One after the other; files for the next one are handed in when it is its turn.
             _ if target.is_of_cluster() => self.strikes_cluster,
-            Target::Worker(_) | Target::PausedWorker(_) | Target::Clock(..) => {
-                self.workers.is_empty()
-            }
+            Target::Worker(_) => self.victim(0).is_none(),
+            Target::PausedWorker(_) | Target::Clock(..) => self.workers.is_empty(),
             // Somebody must be there to lead.
             Target::Coordinator
             | Target::PausedCoordinator
