@@ -2,7 +2,7 @@
 //!
 //! Of the last two thirds of the time, in which the broker and the coordinators are the same processes all the time,
 //! the first quarter is compared with the last one, by medians: what is short, a fault for example, does not count.
-//! Of the workers of a role those count that were there all that time, if there are any.
+//! Of a role those processes count that were there in both, if there are any.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -196,7 +196,9 @@ impl Flat {
         if let Some(bytes) = self.broker_bytes_a_record {
             writeln!(table, "{BROKER:<24}{bytes} bytes of memory for each record").ok();
         }
-        for Line { what, first, last, most, .. } in &self.lines {
+        // Most streams have no consumers.
+        let lines = self.lines.iter().filter(|line| line.first + line.last > 0);
+        for Line { what, first, last, most, .. } in lines {
             let most =
                 most.map_or_else(|| "not judged".to_owned(), |most| format!("at most {most}"));
             writeln!(table, "  {what:<44}{first:>10} → {last:>10} ({most})").ok();
