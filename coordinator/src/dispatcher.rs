@@ -213,13 +213,20 @@ impl Dispatcher {
             return;
         }
         // Taken back and built anew, because the record it is fenced against may have changed.
-        run.on_lost(plugin);
-        let now = self.now;
+        let left = run.on_lost(plugin);
+        let (now, line) = (self.now, line(plugin, run.lane(plugin)));
         let again = run.advance().contains(plugin).then(|| run.publish(plugin, now)).flatten();
         if let Some((queue, task)) = again {
+            // Until its record is there it holds a place as any other.
+            if left == Left::Deferred {
+                self.limits.count(&line);
+            }
             let (opening, task) = (run.opening().clone(), Box::new(task));
             commands.push(Command::GiveUp { opening, queue, task });
         } else {
+            if left == Left::Held {
+                self.release(&line, commands);
+            }
             self.advance(id, commands);
         }
     }
@@ -279,17 +286,20 @@ impl Dispatcher {
             let Some(run) = self.runs.get_mut(&id) else { continue };
             // It stays where it is as long as somebody does it there; its place goes with it.
             let inherited = claimed.is_some_and(|lane| run.stay(&plugin, lane, &self.graph));
+            let wanted = run
+                .part(&plugin)
+                .map(|(spec, queue)| (spec.max_in_flight, queue, line(&plugin, run.lane(&plugin))));
             if let Some(lane) = claimed.filter(|_| !inherited) {
-                self.limits.release(&line(&plugin, lane));
+                self.release(&line(&plugin, lane), commands);
             }
-            let Some((spec, queue)) = run.part(&plugin) else { continue };
-            let line = line(&plugin, run.lane(&plugin));
-            if inherited || self.limits.admit(&line, spec.max_in_flight) {
+            let Some((most, queue, own)) = wanted else { continue };
+            if inherited || self.limits.admit(&own, most) {
                 if !self.publish(id, &plugin, inherited, commands) {
-                    self.limits.release(&line);
+                    // Others may have waited for it since an earlier leader's task held it.
+                    self.release(&own, commands);
                 }
             } else {
-                self.limits.wait(line, queue, id);
+                self.limits.wait(own, queue, id);
             }
         }
         if settled {

@@ -81,3 +81,28 @@ fn a_task_is_fenced_against_the_record_that_the_broker_has() {
         assert_eq!(again[0].record_revision, expected, "{case}");
     }
 }
+
+#[test]
+fn the_place_of_an_inherited_task_that_waits_for_a_time_goes_to_who_waits() {
+    // An acknowledgement that got lost leaves the task in its stream although it was put off.
+    let mut bench = Bench::new(one_plugin(Some(1)));
+    let both: BTreeMap<_, _> = [(("a".parse().unwrap(), "x".parse().unwrap()), Lane::Main)].into();
+    bench.tell(Event::Inherited { tasks: both.clone() });
+    bench.tell(Event::Scheduled { tasks: both });
+    assert!(bench.open(2, "y").is_empty(), "the place is taken");
+
+    let commands = bench.open(1, "x");
+
+    assert_eq!(tasks(&commands).iter().map(|task| task.cid.as_str()).collect::<Vec<_>>(), ["y"]);
+}
+
+#[test]
+fn a_place_that_was_held_in_another_lane_goes_to_who_waits() {
+    let mut bench = Bench::new(one_plugin(Some(1)));
+    let gone = Lane::Route("gone".parse().unwrap());
+    let inherited = [(("a".parse().unwrap(), "x".parse().unwrap()), gone)].into();
+    bench.tell(Event::Inherited { tasks: inherited });
+
+    assert_eq!(tasks(&bench.open(1, "x")).len(), 1, "there is a place in its own line");
+    assert_eq!(tasks(&bench.open(2, "y")).len(), 0);
+}
