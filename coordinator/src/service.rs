@@ -378,7 +378,7 @@ impl Coordinator {
                             revision,
                         };
                         let tell = (told.is_some() && counts)
-                            .then(|| (fact, format!("record.{revision}")));
+                            .then(|| (fact, format!("record.{revision}.{stored_at}")));
                         let record = from_record(record, revision, stored_at);
                         Input::Record { cid, plugin, record, tell }
                     }

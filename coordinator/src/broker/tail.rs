@@ -1,7 +1,8 @@
 //! Follows a stream from a sequence on and misses nothing.
 //!
 //! An unacknowledged consumer in the server's memory; when it is gone (restart) or has skipped
-//! something, a new one begins behind the last message that was seen.
+//! something, a new one begins behind the last message that was seen; or behind the last one that
+//! there is, where the stream was made anew or the broker has lost its last moments.
 
 use std::time::Duration;
 
@@ -81,6 +82,12 @@ impl Tail {
     }
 
     async fn restart(&mut self) -> Result<(), String> {
+        let stream = self.broker.js.get_stream(&self.stream).await;
+        let last = stream.map_err(|error| error.to_string())?.cached_info().state.last_sequence;
+        if last + 1 < self.next_sequence {
+            tracing::warn!(stream = self.stream, last, "a stream has lost what was seen of it");
+            self.next_sequence = last + 1;
+        }
         let config = pull::Config {
             deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.next_sequence },
             ack_policy: AckPolicy::None,
