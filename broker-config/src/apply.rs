@@ -3,6 +3,7 @@
 
 mod consumers;
 mod keepers;
+mod passing;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, stream};

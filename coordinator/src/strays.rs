@@ -27,7 +27,7 @@ use crate::broker::dead::{GiveUp, GiveUpError};
 use crate::broker::{Broker, trace_of};
 use crate::registry::Roster;
 
-pub use fate::{Fate, Standing};
+pub use fate::{Fate, LEAVING, Standing};
 pub use settled::{done_up_to, is_outdone};
 
 /// Checks of the reconciler for one look for strays, which reads the subjects of all tasks.
@@ -86,6 +86,14 @@ pub async fn watch(
         }
     };
     stop.run_until_cancelled(look).await;
+}
+
+/// Takes out what was settled and yet is there, and what nobody would be given; what cannot be looked at now
+/// is found later.
+pub async fn take_out_passed_over(broker: &Broker) {
+    if let Err(error) = settled::sweep(broker).await {
+        tracing::debug!(error = %Chain(&error), "tasks that nobody would be given stay for now");
+    }
 }
 
 async fn sweep(broker: &Broker, roster: &watch::Receiver<Roster>) -> Result<(), GiveUpError> {

@@ -9,7 +9,7 @@ use broker_config::{Cid, Lane, Names, PluginId, Queue};
 use super::{Input, Shared};
 use crate::advisories::exhausted;
 use crate::dispatcher::{Event, Suspect};
-use crate::strays::Fate;
+use crate::strays::{Fate, LEAVING};
 
 /// Subjects asked for in one request; three per task.
 const BATCH: usize = 256;
@@ -100,6 +100,11 @@ impl Shared {
         let mut taken_out = Vec::new();
         let Some((standing, filter)) = broker.standing(&consumer).await else { return taken_out };
         let sequences: Vec<u64> = tasks.iter().map(|(_, sequence)| *sequence).collect();
+        if sequences.iter().all(|sequence| *sequence > standing.behind()) {
+            return taken_out;
+        }
+        // One that was acknowledged a moment ago is leaving its stream.
+        tokio::time::sleep(LEAVING).await;
         let fates = broker.fates(&consumer, (standing, &filter), &sequences).await;
         for (task, fate) in fates.unwrap_or_default() {
             match fate {

@@ -17,7 +17,7 @@ use super::{MOST, done_up_to};
 use crate::broker::Broker;
 
 /// How long an acknowledged task may take to leave its stream.
-const LEAVING: Duration = Duration::from_millis(500);
+pub const LEAVING: Duration = Duration::from_millis(500);
 
 /// How a consumer stands with its tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,9 +97,9 @@ impl Broker {
         Some((info.into(), info.config.filter_subject.clone()))
     }
 
-    /// What has become of those tasks, by their sequence, that the consumer does not deliver any more and
-    /// that are still there in a moment: one that was just acknowledged is leaving its stream. `standing` is
-    /// how the consumer stood, with what it filters.
+    /// What has become of those tasks, by their sequence, that the consumer did not deliver any more and that
+    /// are still there: to be asked [`LEAVING`] after that, for one that was just acknowledged is leaving its
+    /// stream. `standing` is how the consumer stood then, with what it filters.
     ///
     /// # Errors
     ///
@@ -116,7 +116,6 @@ impl Broker {
         if stuck.is_empty() {
             return Ok(found);
         }
-        tokio::time::sleep(LEAVING).await;
         let lying = self.lying(filter, behind).await?;
         let Some((later, _)) = self.standing(consumer).await else { return Ok(found) };
         for sequence in stuck {

@@ -13,7 +13,7 @@ use crate::broker::Broker;
 use crate::broker::api::ApiError;
 use crate::broker::dead::GiveUpError;
 
-use super::{Fate, MOST, Standing};
+use super::{Fate, LEAVING, MOST, Standing};
 
 /// The sequence up to which a consumer delivers nothing any more, from its numbers: how many
 /// deliveries are held, the last one, the floor.
@@ -36,30 +36,39 @@ pub const fn is_outdone(task: &Task, revision: u64) -> bool {
 /// for that, it is missed and published again. What ran out of deliveries stays, for the look at open
 /// runs.
 pub(super) async fn sweep(broker: &Broker) -> Result<(), GiveUpError> {
+    let stream = broker.names.task_stream();
+    let mut open = Vec::new();
     for consumer in consumers(broker).await? {
         let standing = Standing::from(&consumer);
-        let behind = standing.behind();
-        let filter = &consumer.config.filter_subject;
-        let (mut from, mut open) = (1, Vec::new());
+        let filter = consumer.config.filter_subject;
+        let (mut from, mut stuck) = (1, Vec::new());
         for _ in 0..MOST {
-            let stream = broker.names.task_stream();
-            let next = next_message(&broker.client, &stream, filter, from).await?;
-            let Some(stored) = next.filter(|stored| stored.sequence <= behind) else { break };
+            let next = next_message(&broker.client, &stream, &filter, from).await?;
+            let Some(stored) = next.filter(|stored| stored.sequence <= standing.behind()) else {
+                break;
+            };
             from = stored.sequence + 1;
             if is_settled(broker, &stored).await? {
                 tracing::info!(subject = stored.subject, "a settled task was left over");
                 broker.delete_message(&stream, stored.sequence).await?;
             } else {
-                open.push(stored.sequence);
+                stuck.push(stored.sequence);
             }
         }
-        for (stored, fate) in broker.fates(&consumer.name, (standing, filter), &open).await? {
+        if !stuck.is_empty() {
+            open.push((consumer.name, standing, filter, stuck));
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    // One that was acknowledged a moment ago is leaving its stream.
+    tokio::time::sleep(LEAVING).await;
+    for (consumer, standing, filter, stuck) in open {
+        for (stored, fate) in broker.fates(&consumer, (standing, &filter), &stuck).await? {
             if fate == Fate::PassedOver {
-                tracing::warn!(
-                    subject = stored.subject,
-                    "nobody would be given a task: it is taken out"
-                );
-                broker.delete_message(&broker.names.task_stream(), stored.sequence).await?;
+                tracing::warn!(subject = stored.subject, "nobody would be given a task");
+                broker.delete_message(&stream, stored.sequence).await?;
             }
         }
     }

@@ -104,6 +104,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         bound: verdict.bound,
         stale: verdict.stale,
         lost: verdict.lost,
+        forgotten: verdict.forgotten,
         duplicates: verdict.duplicates,
         unsettled: verdict.unsettled,
         left_over: seen.submissions_left + seen.tasks_left,
@@ -124,7 +125,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
 }
 
 pub(super) struct Chaos {
-    options: Options,
+    pub(super) options: Options,
     pub(super) fleet: Arc<Fleet>,
     pub(super) cluster: Option<Cluster>,
     /// What the broker keeps its store on, if that can be full.
@@ -146,6 +147,8 @@ pub(super) struct Chaos {
     pub(super) workers: Vec<Process>,
     pub(super) ledgers: Ledgers,
     pub(super) kills: Vec<Kill>,
+    /// Which of them were power cuts.
+    pub(super) cuts: Vec<usize>,
     pub(super) killed: Counts,
     pub(super) done: Faults,
     /// Kills of which the time has come.
