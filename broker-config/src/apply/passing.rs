@@ -1,4 +1,4 @@
-//! Which refusals pass by themselves; pure.
+//! Which refusals pass by themselves.
 
 use async_nats::jetstream::context::{
     AccountErrorKind, CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,

@@ -1,4 +1,4 @@
-//! What a broker may have lost with its power, if it does not write before it acknowledges; pure.
+//! What a broker that does not write before it acknowledges may have lost with its power.
 //!
 //! That is what it was given in the last moments before the cut: submissions, records, events. A file
 //! that was handed in then may be unknown; a record that was written then may be gone, and its file
