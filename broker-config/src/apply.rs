@@ -188,7 +188,7 @@ pub async fn apply_consumer(
         max_waiting: spec.max_waiting,
         ..pull::Config::default()
     };
-    make_consumer(js, &names.task_stream(), config)
+    Box::pin(make_consumer(js, &names.task_stream(), config))
         .await
         .map(drop)
         .map_err(|error| refused("create", &spec.name, error))

@@ -153,7 +153,7 @@ impl Backlog {
                     ..pull::Config::default()
                 };
                 self.still_leads().await?;
-                let made = make_consumer(&self.broker.js, &self.stream, config).await;
+                let made = Box::pin(make_consumer(&self.broker.js, &self.stream, config)).await;
                 made.map_err(|error| error.to_string())?.cached_info().num_pending
             }
         };

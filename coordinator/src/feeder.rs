@@ -149,7 +149,7 @@ impl Feeder {
             ..pull::Config::default()
         };
         self.still_leads().await?;
-        let made = make_consumer(&self.broker.js, stream, config).await;
+        let made = Box::pin(make_consumer(&self.broker.js, stream, config)).await;
         made.map_err(|error| error.to_string())?;
         Ok(name)
     }

@@ -14,6 +14,9 @@ use crate::strays::{Fate, LEAVING};
 /// Subjects asked for in one request; three per task.
 const BATCH: usize = 256;
 
+/// A suspect and the sequence of its task.
+type Lying<'a> = (&'a Suspect, u64);
+
 impl Shared {
     /// Reports every suspect whose task is nowhere, or was to be given to nobody, after its record if that
     /// has changed; gives up those that were delivered as often as they may be and that no advisory
@@ -23,7 +26,7 @@ impl Shared {
         suspects.retain(|suspect| !self.underway.has(suspect.run, &suspect.plugin));
         let Some(found) = self.find(&suspects).await else { return };
         let mut missing = Vec::new();
-        let mut stuck: BTreeMap<(PluginId, Queue, Lane), Vec<(&Suspect, u64)>> = BTreeMap::new();
+        let mut stuck: BTreeMap<(PluginId, Queue, Lane), Vec<Lying<'_>>> = BTreeMap::new();
         for suspect in &suspects {
             let names = &self.broker.names;
             let tasks = Queue::ALL.map(|queue| (queue, found.get(&task_of(names, queue, suspect))));
@@ -91,11 +94,7 @@ impl Shared {
     /// A task that was delivered and is not held by anybody is not coming again by itself: it was
     /// delivered as often as it may be, which advisories say too, but at most once; or it is passed
     /// over, and taken out. Returns those that are taken out so.
-    async fn sweep<'a>(
-        &self,
-        consumer: String,
-        tasks: Vec<(&'a Suspect, u64)>,
-    ) -> Vec<&'a Suspect> {
+    async fn sweep<'a>(&self, consumer: String, tasks: Vec<Lying<'a>>) -> Vec<&'a Suspect> {
         let broker = &self.broker;
         let mut taken_out = Vec::new();
         let Some((standing, filter)) = broker.standing(&consumer).await else { return taken_out };
