@@ -1,11 +1,14 @@
 //! Puts a topology on a server: creates what is missing, changes what differs, and refuses what
 //! would lose messages.
 
+mod consumers;
 mod keepers;
+mod passing;
 
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::{self, stream};
 
+pub use self::consumers::make_consumer;
 use crate::names::Names;
 use crate::topology::{Discard, Retention, StreamSpec, TaskConsumerSpec, Topology};
 
@@ -185,7 +188,7 @@ pub async fn apply_consumer(
         max_waiting: spec.max_waiting,
         ..pull::Config::default()
     };
-    js.create_consumer_on_stream(config, names.task_stream())
+    Box::pin(make_consumer(js, &names.task_stream(), config))
         .await
         .map(drop)
         .map_err(|error| refused("create", &spec.name, error))

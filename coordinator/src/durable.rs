@@ -11,6 +11,7 @@ use std::time::Duration;
 use async_nats::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::stream::{RetentionPolicy, Stream};
+use broker_config::apply::make_consumer;
 use broker_config::planted::{Bug, planted};
 use broker_config::pull::{Pulled, Puller};
 use futures_util::StreamExt as _;
@@ -152,7 +153,7 @@ impl Backlog {
                     ..pull::Config::default()
                 };
                 self.still_leads().await?;
-                let made = stream.create_consumer(config).await;
+                let made = Box::pin(make_consumer(&self.broker.js, &self.stream, config)).await;
                 made.map_err(|error| error.to_string())?.cached_info().num_pending
             }
         };

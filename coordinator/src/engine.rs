@@ -263,7 +263,9 @@ impl Engine {
                     plugins,
                     duration_ms,
                 };
-                let message = shared.broker.event(fact, Some(format!("settled.{}", opening.id)));
+                // The number alone is given anew where a broker has lost its last moments.
+                let id = format!("settled.{}.{}", opening.id, opening.submitted_at);
+                let message = shared.broker.event(fact, Some(id));
                 self.effects.spawn(async move { shared.settle(opening.id, message, reply).await });
             }
             Command::Reopen { opening } => {

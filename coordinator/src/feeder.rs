@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_nats::Message;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use broker_config::apply::make_consumer;
 use broker_config::pull::{Pulled, Puller};
+use broker_config::read::next_message;
 use broker_config::wire::event::Fact;
 use broker_config::wire::submission::MAX_DEPTH;
 use broker_config::{Queue, RunId, Submission};
@@ -23,6 +25,7 @@ use crate::engine::{EngineHandle, Input, SUBMISSION_LEASE};
 use crate::run::Opening;
 use crate::slots::Slots;
 use crate::spans::of_run;
+use crate::strays::Standing;
 
 /// Batches of files whose records are read at the same time, per queue.
 const READS: usize = 4;
@@ -115,7 +118,7 @@ impl Feeder {
     }
 
     /// Makes a consumer of our own; the one of an earlier leader goes, and with it all that was
-    /// delivered to it is delivered to us, at once.
+    /// delivered to it is delivered to us, at once. So does our own, where it passes over any.
     ///
     /// Who had a consumer already (`has_led`) and finds one of a later leader has lost the lead and
     /// only not heard of it yet; that one stays.
@@ -131,7 +134,7 @@ impl Feeder {
             if is_of_later(self.epoch, epoch, has_led) {
                 return Err(format!("there is a later leader, of epoch {epoch}"));
             }
-            if epoch != self.epoch {
+            if epoch != self.epoch || self.passes_over(stream, &found).await? {
                 self.still_leads().await?;
                 handle.delete_consumer(&found).await.map_err(|error| error.to_string())?;
             }
@@ -146,8 +149,27 @@ impl Feeder {
             ..pull::Config::default()
         };
         self.still_leads().await?;
-        handle.create_consumer(config).await.map_err(|error| error.to_string())?;
+        let made = Box::pin(make_consumer(&self.broker.js, stream, config)).await;
+        made.map_err(|error| error.to_string())?;
         Ok(name)
+    }
+
+    /// Whether there are submissions that our consumer does not deliver any more: a broker that has lost
+    /// its last moments may remember that they were acknowledged, and not that they are gone.
+    async fn passes_over(&self, stream: &str, consumer: &str) -> Result<bool, String> {
+        let broker = &self.broker;
+        let found =
+            broker.js.get_consumer_from_stream::<pull::Config, _, _>(consumer, stream).await;
+        let found = found.map_err(|error| error.to_string())?;
+        let behind = Standing::from(found.cached_info()).behind();
+        for filter in broker.names.submits_of(self.queue) {
+            let first = next_message(&broker.client, stream, &filter, 1).await;
+            let first = first.map_err(|error| error.to_string())?;
+            if first.is_some_and(|stored| stored.sequence <= behind) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn still_leads(&self) -> Result<(), String> {

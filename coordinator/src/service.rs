@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::Client;
-use broker_config::apply::{ApplyError, apply, check_server};
 use broker_config::topology::Topology;
 use broker_config::wire::event::Fact;
 use broker_config::{Chain, PluginId, Queue, Record};
@@ -37,6 +36,7 @@ use crate::slots::Slots;
 use crate::strays;
 
 mod options;
+mod prepare;
 mod streams;
 mod told;
 
@@ -128,7 +128,8 @@ impl Coordinator {
     /// waited for.
     pub async fn run(self, drain: CancellationToken) -> Result<(), CoordinatorError> {
         let broker = Broker::open(self.client.clone(), self.options.names.clone()).await?;
-        let prepared = drain.run_until_cancelled(broker.through(|| self.prepare(&broker))).await;
+        let prepared = prepare::prepare(&broker, self.options.replicas);
+        let prepared = drain.run_until_cancelled(Box::pin(prepared)).await;
         prepared.unwrap_or(Ok(())).map_err(CoordinatorError::Broker)?;
         while !drain.is_cancelled() {
             self.phase.send_replace(Phase::Waiting);
@@ -169,15 +170,6 @@ impl Coordinator {
             }
         }
         broker.publisher.close().await;
-        Ok(())
-    }
-
-    async fn prepare(&self, broker: &Broker) -> Result<(), ApplyError> {
-        let version = broker.client.server_info().version;
-        check_server(&broker.js, &version).await?;
-        let topology = Topology::of(&self.options.names, self.options.replicas);
-        let changes = apply(&broker.js, &topology).await?;
-        tracing::debug!(streams = changes.len(), "topology applied");
         Ok(())
     }
 
@@ -260,6 +252,8 @@ impl Coordinator {
         if !matches!(stop.run_until_cancelled(caught_up).await, Some(Ok(Ok(_)))) {
             tracing::debug!("what was reported before is still being worked through");
         }
+        // What nobody would be given is not out.
+        stop.run_until_cancelled(strays::take_out_passed_over(broker)).await;
         // Before any record is read: what is in neither of the two is not out.
         let tasks = stop.run_until_cancelled(subjects_of_tasks(broker)).await;
         let (scheduled, inherited) = tasks.unwrap_or_default();
@@ -378,7 +372,7 @@ impl Coordinator {
                             revision,
                         };
                         let tell = (told.is_some() && counts)
-                            .then(|| (fact, format!("record.{revision}")));
+                            .then(|| (fact, format!("record.{revision}.{stored_at}")));
                         let record = from_record(record, revision, stored_at);
                         Input::Record { cid, plugin, record, tell }
                     }

@@ -3,8 +3,10 @@
 //! Somebody has published them by hand, or a plugin was removed while one of its tasks was on its
 //! way. No consumer tells of them, so the subjects of the task stream are looked through now and
 //! then. What belongs to a plugin that was removed goes as its other tasks went; anything else
-//! becomes a dead letter, for a person, and is told. What was settled and yet is there goes too.
+//! becomes a dead letter, for a person, and is told. What was settled and yet is there goes too, and
+//! what its consumer passes over.
 
+mod fate;
 mod settled;
 
 use std::time::Duration;
@@ -25,7 +27,8 @@ use crate::broker::dead::{GiveUp, GiveUpError};
 use crate::broker::{Broker, trace_of};
 use crate::registry::Roster;
 
-pub use settled::{behind, done_up_to, is_outdone};
+pub use fate::{Fate, LEAVING, Standing};
+pub use settled::{done_up_to, is_outdone};
 
 /// Checks of the reconciler for one look for strays, which reads the subjects of all tasks.
 pub const CHECKS: u32 = 6;
@@ -83,6 +86,14 @@ pub async fn watch(
         }
     };
     stop.run_until_cancelled(look).await;
+}
+
+/// Takes out what was settled and yet is there, and what nobody would be given; what cannot be looked at now
+/// is found later.
+pub async fn take_out_passed_over(broker: &Broker) {
+    if let Err(error) = settled::sweep(broker).await {
+        tracing::debug!(error = %Chain(&error), "tasks that nobody would be given stay for now");
+    }
 }
 
 async fn sweep(broker: &Broker, roster: &watch::Receiver<Roster>) -> Result<(), GiveUpError> {

@@ -10,6 +10,7 @@ pub mod clock;
 pub mod disk;
 mod disturb;
 pub mod experiment;
+pub mod forgotten;
 pub mod ledger;
 pub mod leftover;
 pub mod net;

@@ -51,7 +51,8 @@ pub(super) async fn apply(js: &jetstream::Context, spec: &StreamSpec) -> Result<
     Ok(())
 }
 
-fn is_absent(kind: ConsumerErrorKind) -> bool {
+/// Whether there is no such consumer.
+pub(super) fn is_absent(kind: ConsumerErrorKind) -> bool {
     match kind {
         ConsumerErrorKind::JetStream(error) => error.code() == 404,
         ConsumerErrorKind::TimedOut

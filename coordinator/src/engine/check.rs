@@ -1,31 +1,32 @@
 //! Looks for published tasks: are they still waiting, delivered too often, or gone?
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use broker_config::planted::{Bug, planted};
-use broker_config::read::{Stored, last_messages, message_at};
+use broker_config::read::{Stored, last_messages};
 use broker_config::{Cid, Lane, Names, PluginId, Queue};
 
 use super::{Input, Shared};
 use crate::advisories::exhausted;
 use crate::dispatcher::{Event, Suspect};
-use crate::strays::behind;
+use crate::strays::{Fate, LEAVING};
 
 /// Subjects asked for in one request; three per task.
 const BATCH: usize = 256;
-/// How long an acknowledged task may take to leave its stream.
-const LEAVING: Duration = Duration::from_millis(500);
+
+/// A suspect and the sequence of its task.
+type Lying<'a> = (&'a Suspect, u64);
 
 impl Shared {
-    /// Reports every suspect whose task is nowhere, after its record if that has changed; gives up
-    /// those that were delivered as often as they may be and that no advisory told us of.
+    /// Reports every suspect whose task is nowhere, or was to be given to nobody, after its record if that
+    /// has changed; gives up those that were delivered as often as they may be and that no advisory
+    /// told us of.
     pub(super) async fn check(&self, mut suspects: Vec<Suspect>) {
         // Before anything is read: what arrives meanwhile would be missed as well.
         suspects.retain(|suspect| !self.underway.has(suspect.run, &suspect.plugin));
         let Some(found) = self.find(&suspects).await else { return };
         let mut missing = Vec::new();
-        let mut stuck: BTreeMap<(PluginId, Queue, Lane), Vec<&Stored>> = BTreeMap::new();
+        let mut stuck: BTreeMap<(PluginId, Queue, Lane), Vec<Lying<'_>>> = BTreeMap::new();
         for suspect in &suspects {
             let names = &self.broker.names;
             let tasks = Queue::ALL.map(|queue| (queue, found.get(&task_of(names, queue, suspect))));
@@ -40,12 +41,12 @@ impl Shared {
             for (queue, task) in tasks.into_iter().filter(|_| later.is_none()) {
                 let of = (suspect.plugin.clone(), queue, suspect.lane);
                 if let Some(task) = task {
-                    stuck.entry(of).or_default().push(task);
+                    stuck.entry(of).or_default().push((suspect, task.sequence));
                 }
             }
         }
         for ((plugin, queue, lane), tasks) in stuck {
-            self.sweep(Names::consumer_in(lane, &plugin, queue), tasks).await;
+            missing.extend(self.sweep(Names::consumer_in(lane, &plugin, queue), tasks).await);
         }
         if missing.is_empty() {
             return;
@@ -91,30 +92,35 @@ impl Shared {
     }
 
     /// A task that was delivered and is not held by anybody is not coming again by itself: it was
-    /// delivered as often as it may be. Advisories say so too, but at most once.
-    async fn sweep(&self, name: String, tasks: Vec<&Stored>) {
-        let stream = self.broker.names.task_stream();
-        let info = self
-            .broker
-            .js
-            .get_consumer_from_stream::<async_nats::jetstream::consumer::pull::Config, _, _>(
-                name, &stream,
-            )
-            .await;
-        let Ok(consumer) = info else { return };
-        let behind = behind(consumer.cached_info());
-        let stuck: Vec<&Stored> =
-            tasks.into_iter().filter(|task| task.sequence <= behind).collect();
-        if stuck.is_empty() || planted(Bug::NoSweep) {
-            return;
+    /// delivered as often as it may be, which advisories say too, but at most once; or it is passed
+    /// over, and taken out. Returns those that are taken out so.
+    async fn sweep<'a>(&self, consumer: String, tasks: Vec<Lying<'a>>) -> Vec<&'a Suspect> {
+        let broker = &self.broker;
+        let mut taken_out = Vec::new();
+        let Some((standing, filter)) = broker.standing(&consumer).await else { return taken_out };
+        let sequences: Vec<u64> = tasks.iter().map(|(_, sequence)| *sequence).collect();
+        if sequences.iter().all(|sequence| *sequence > standing.behind()) {
+            return taken_out;
         }
         // One that was acknowledged a moment ago is leaving its stream.
         tokio::time::sleep(LEAVING).await;
-        for task in stuck {
-            if let Ok(Some(task)) = message_at(&self.broker.client, &stream, task.sequence).await {
-                exhausted(&self.broker, &self.witness, &task).await;
+        let fates = broker.fates(&consumer, (standing, &filter), &sequences).await;
+        for (task, fate) in fates.unwrap_or_default() {
+            match fate {
+                Fate::Comes => {}
+                Fate::RanOut if planted(Bug::NoSweep) => {}
+                Fate::RanOut => drop(exhausted(broker, &self.witness, &task).await),
+                Fate::PassedOver => {
+                    tracing::warn!(subject = task.subject, "nobody would be given a task");
+                    let stream = broker.names.task_stream();
+                    if broker.delete_message(&stream, task.sequence).await.is_ok() {
+                        let its = tasks.iter().filter(|(_, sequence)| *sequence == task.sequence);
+                        taken_out.extend(its.map(|(suspect, _)| *suspect));
+                    }
+                }
             }
         }
+        taken_out
     }
 }
 

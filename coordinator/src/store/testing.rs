@@ -48,6 +48,12 @@ impl TestBroker {
         }
     }
 
+    /// Stops the server with SIGSTOP, or lets it go on.
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) -> anyhow::Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        Ok(rustix::process::kill_process(pid, signal)?)
+    }
+
     /// Kills the server and starts it again on its data.
     pub(crate) fn restart(&mut self) -> anyhow::Result<()> {
         self.process.kill()?;

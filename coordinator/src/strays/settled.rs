@@ -1,8 +1,9 @@
-//! Tasks that are settled and yet in their stream.
+//! Tasks that are settled and yet in their stream, or that nobody will be given.
 //!
 //! A broker that is killed may keep an acknowledgement and lose the removal that follows from it
 //! (seen with nats-server 2.15.1): the message is back when the server is, its consumer never
-//! delivers it again, and no other task for the same work can be published in its place.
+//! delivers it again, and no other task for the same work can be published in its place. The same
+//! is so where the record was lost besides, or the consumer remembers more than its stream.
 
 use async_nats::jetstream::consumer::Info;
 use broker_config::read::{Stored, last_messages, next_message};
@@ -12,18 +13,13 @@ use crate::broker::Broker;
 use crate::broker::api::ApiError;
 use crate::broker::dead::GiveUpError;
 
-use super::MOST;
+use super::{Fate, LEAVING, MOST, Standing};
 
-/// The sequence up to which a consumer delivers nothing any more.
+/// The sequence up to which a consumer delivers nothing any more, from its numbers: how many
+/// deliveries are held, the last one, the floor.
 ///
 /// Its acknowledgement floor says so only once something behind it was acknowledged; where nothing
 /// is held at all, its last delivery does.
-pub fn behind(consumer: &Info) -> u64 {
-    let (delivered, floor) = (&consumer.delivered, &consumer.ack_floor);
-    done_up_to(consumer.num_ack_pending, delivered.stream_sequence, floor.stream_sequence)
-}
-
-/// The same from its numbers: how many deliveries are held, the last one, the floor.
 #[must_use]
 pub const fn done_up_to(held: usize, delivered: u64, floor: u64) -> u64 {
     if held == 0 { delivered } else { floor }
@@ -36,20 +32,42 @@ pub const fn is_outdone(task: &Task, revision: u64) -> bool {
     revision != task.record_revision
 }
 
-/// Takes out what is settled and will not be delivered again; what is not settled stays, for the
-/// look at open runs.
+/// Takes out what is settled and will not be delivered again, and what was passed over: if a file waits
+/// for that, it is missed and published again. What ran out of deliveries stays, for the look at open
+/// runs.
 pub(super) async fn sweep(broker: &Broker) -> Result<(), GiveUpError> {
+    let stream = broker.names.task_stream();
+    let mut open = Vec::new();
     for consumer in consumers(broker).await? {
-        let behind = behind(&consumer);
-        let filter = &consumer.config.filter_subject;
-        let mut from = 1;
+        let standing = Standing::from(&consumer);
+        let filter = consumer.config.filter_subject;
+        let (mut from, mut stuck) = (1, Vec::new());
         for _ in 0..MOST {
-            let stream = broker.names.task_stream();
-            let next = next_message(&broker.client, &stream, filter, from).await?;
-            let Some(stored) = next.filter(|stored| stored.sequence <= behind) else { break };
+            let next = next_message(&broker.client, &stream, &filter, from).await?;
+            let Some(stored) = next.filter(|stored| stored.sequence <= standing.behind()) else {
+                break;
+            };
             from = stored.sequence + 1;
             if is_settled(broker, &stored).await? {
                 tracing::info!(subject = stored.subject, "a settled task was left over");
+                broker.delete_message(&stream, stored.sequence).await?;
+            } else {
+                stuck.push(stored.sequence);
+            }
+        }
+        if !stuck.is_empty() {
+            open.push((consumer.name, standing, filter, stuck));
+        }
+    }
+    if open.is_empty() {
+        return Ok(());
+    }
+    // One that was acknowledged a moment ago is leaving its stream.
+    tokio::time::sleep(LEAVING).await;
+    for (consumer, standing, filter, stuck) in open {
+        for (stored, fate) in broker.fates(&consumer, (standing, &filter), &stuck).await? {
+            if fate == Fate::PassedOver {
+                tracing::warn!(subject = stored.subject, "nobody would be given a task");
                 broker.delete_message(&stream, stored.sequence).await?;
             }
         }

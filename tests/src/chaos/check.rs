@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_config::RecordStatus;
 
 use super::GRAPH;
+use super::forgotten::Forgotten;
 use super::ledger::Execution;
 use super::recovery::{Recovery, millis, recoveries};
 use super::stall::longest;
@@ -89,6 +90,10 @@ pub struct Seen {
     pub clock_jumps: usize,
     /// Records that say a time that is far off.
     pub wrong_times: usize,
+    /// When each file was taken by the broker.
+    pub handed: BTreeMap<String, i64>,
+    /// What it may have lost in power cuts.
+    pub forgotten: Forgotten,
     /// For each file, when it was handed in and when it was settled.
     pub work: Vec<(i64, i64)>,
     /// When records were written.
@@ -110,6 +115,9 @@ pub struct Verdict {
     pub unexplained: usize,
     /// Plugins on files without a completed record.
     pub lost: usize,
+    /// Such plugins on files, and files of which nobody said that they are settled, that the broker may have
+    /// forgotten in a power cut.
+    pub forgotten: usize,
     /// Records that replaced another one.
     pub duplicates: u64,
     /// Files of which nobody said that they are settled.
@@ -142,25 +150,40 @@ pub fn judge(seen: &Seen) -> Verdict {
         .filter(|(.., status)| *status == RecordStatus::Completed)
         .map(|(cid, plugin, _)| (cid.as_str(), plugin.as_str()))
         .collect();
-    let wanted = seen.files.len() * GRAPH.len();
     let is_wanted = |(cid, plugin): &Pair<'_>| {
         seen.files.contains(*cid) && GRAPH.iter().any(|(id, ..)| id == plugin)
     };
     let records = as_u64(seen.records.len());
-    let Again { stale, unexplained } = again(&by_pair, &seen.kills);
+    let Again { stale, unexplained } = again(&by_pair, seen);
+    let forgotten = &seen.forgotten;
+    let (mut lost, mut unsettled, mut forgiven) = (0, 0, 0);
+    for cid in &seen.files {
+        let is_unknown = forgotten.may_forget_file(&seen.handed, cid);
+        let missing = GRAPH.iter().map(|(id, ..)| (cid.as_str(), *id));
+        for pair in missing.filter(|pair| !done.contains(pair)) {
+            let may = is_unknown || forgotten.may_forget_end(of_pair(&by_pair, pair));
+            *(if may { &mut forgiven } else { &mut lost }) += 1;
+        }
+        if !seen.settled.contains_key(cid) {
+            let all = GRAPH.iter().flat_map(|(id, ..)| of_pair(&by_pair, (cid.as_str(), *id)));
+            let may = is_unknown || forgotten.may_forget_end(all);
+            *(if may { &mut forgiven } else { &mut unsettled }) += 1;
+        }
+    }
     let verdict = Verdict {
         reexecutions: seen.executions.len() - by_pair.len(),
         bound: seen
             .kills
             .iter()
-            .map(|kill| in_flight(&seen.executions, kill).count())
+            .map(|kill| in_flight(&seen.executions, kill, forgotten.before(kill)).count())
             .sum::<usize>()
             + stale,
         stale,
         unexplained,
-        lost: wanted - done.iter().filter(|pair| is_wanted(pair)).count(),
+        lost,
+        forgotten: forgiven,
         duplicates: seen.written.saturating_sub(records),
-        unsettled: seen.files.iter().filter(|cid| !seen.settled.contains_key(*cid)).count(),
+        unsettled,
         stall_ms: millis(longest(seen.work.clone(), seen.written_at.clone())),
         recoveries: recoveries(&by_pair, &seen.kills),
         problems: Vec::new(),
@@ -195,12 +218,17 @@ pub fn judge(seen: &Seen) -> Verdict {
     Verdict { problems, ..verdict }
 }
 
+fn of_pair<'a>(by_pair: &'a ByPair<'a>, pair: Pair<'a>) -> impl Iterator<Item = &'a Execution> {
+    by_pair.get(&pair).into_iter().flatten().copied()
+}
+
 /// What a kill may cause to run again.
 fn in_flight<'a>(
     executions: &'a [Execution],
     kill: &'a Kill,
+    forgets: i64,
 ) -> impl Iterator<Item = &'a Execution> {
-    executions.iter().filter(|execution| was_in_flight(execution, kill, SETTLING))
+    executions.iter().filter(move |execution| was_in_flight(execution, kill, SETTLING + forgets))
 }
 
 fn was_in_flight(execution: &Execution, kill: &Kill, settling: i64) -> bool {
@@ -245,14 +273,16 @@ struct Again {
     unexplained: usize,
 }
 
-fn again(by_pair: &ByPair<'_>, kills: &[Kill]) -> Again {
+fn again(by_pair: &ByPair<'_>, seen: &Seen) -> Again {
+    let kills = &seen.kills;
     let mut found = Again::default();
     for executions in by_pair.values() {
         for (index, again) in executions.iter().enumerate().skip(1) {
             let before = executions.iter().take(index);
             let explained = before.into_iter().any(|earlier| {
                 let caused = |kill: &Kill| {
-                    kill.at <= again.began && was_in_flight(earlier, kill, SETTLING_SLOWLY)
+                    let settling = SETTLING_SLOWLY + seen.forgotten.before(kill);
+                    kill.at <= again.began && was_in_flight(earlier, kill, settling)
                 };
                 kills.iter().any(caused)
             });

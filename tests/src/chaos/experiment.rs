@@ -140,6 +140,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         bound: verdict.bound,
         stale: verdict.stale,
         lost: verdict.lost,
+        forgotten: verdict.forgotten,
         duplicates: verdict.duplicates,
         unsettled: verdict.unsettled,
         left_over: seen.submissions_left + seen.tasks_left,
@@ -161,7 +162,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
 }
 
 pub(super) struct Chaos {
-    options: Options,
+    pub(super) options: Options,
     pub(super) fleet: Arc<Fleet>,
     pub(super) cluster: Option<Cluster>,
     /// What the broker keeps its store on, if that can be full.
@@ -183,6 +184,8 @@ pub(super) struct Chaos {
     pub(super) workers: Vec<Process>,
     pub(super) ledgers: Ledgers,
     pub(super) kills: Vec<Kill>,
+    /// Which of them were power cuts.
+    pub(super) cuts: Vec<usize>,
     pub(super) killed: Counts,
     pub(super) done: Faults,
     /// Kills of which the time has come.

@@ -31,6 +31,8 @@ pub struct Report {
     pub stale: usize,
     /// Plugins on files without a completed record.
     pub lost: usize,
+    /// What is missing of records and settled files, and the broker may have forgotten in a power cut.
+    pub forgotten: usize,
     /// Records that replaced another one.
     pub duplicates: u64,
     /// Files of which nobody heard that they are settled.
@@ -127,7 +129,10 @@ impl Report {
                     self.reexecutions, self.bound, self.stale
                 ),
             ),
-            ("lost", self.lost.to_string()),
+            (
+                "lost",
+                format!("{} (besides {} that a power cut may take)", self.lost, self.forgotten),
+            ),
             ("written twice", self.duplicates.to_string()),
             ("told twice", self.told_twice.to_string()),
             ("not settled", self.unsettled.to_string()),

@@ -14,6 +14,9 @@ impl Chaos {
     /// Cuts the power: server and disk stop at the same moment.
     pub(super) fn cut_power(&mut self, away: Duration) -> anyhow::Result<(Instant, Due)> {
         let kill = self.kills.len();
+        self.cuts.push(kill);
+        // Tasks go with what is not synced, and are to be missed.
+        self.may_repair |= self.options.sync.forgets() > 0;
         self.kills.push(Kill { victim: Victim::Broker, at: now(), back: i64::MAX });
         // It may not go on against a disk that is not there any more.
         self.fleet.server.hang()?;

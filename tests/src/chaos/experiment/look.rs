@@ -12,6 +12,7 @@ use coordinator::broker::records::stored_at;
 
 use super::Chaos;
 use crate::chaos::check::Seen;
+use crate::chaos::forgotten::Forgotten;
 use crate::chaos::submitter::{Handed, cid};
 use crate::chaos::{Sabotage, leftover};
 
@@ -39,10 +40,10 @@ impl Chaos {
             let event: Event = serde_json::from_slice(&stored.payload)?;
             if let Fact::TaskSettled { cid, plugin_id, revision, .. } = &event.what {
                 outcomes.entry(format!("{cid}.{plugin_id}")).or_default().push(*revision);
-                told_twice += usize::from(!told.insert(("record", *revision)));
+                told_twice += usize::from(!told.insert((format!("{cid}.{plugin_id}"), *revision)));
             }
             if let Fact::FileSettled { cid, run_id, .. } = &event.what {
-                told_twice += usize::from(!told.insert(("file", run_id.0)));
+                told_twice += usize::from(!told.insert((cid.to_string(), run_id.0)));
                 *settled.entry(cid.to_string()).or_default() += 1;
                 let from = handed.get(cid.as_str()).copied();
                 work.extend(from.map(|from| (from, stored_at(&stored) / 1_000)));
@@ -72,7 +73,12 @@ impl Chaos {
         let kills: String = self.kills.iter().map(|kill| format!("{kill:?}\n")).collect();
         std::fs::write(self.options.folder.join("kills.txt"), kills)?;
         std::fs::write(self.options.folder.join("left.txt"), leftover::describe(fleet).await?)?;
+        let cut = |kill: &usize| self.kills.get(*kill).map(|kill| (kill.at, kill.back));
+        let cuts = self.cuts.iter().filter_map(cut).collect();
+        let forgotten = Forgotten { forgets: self.options.sync.forgets(), cuts };
         Ok(Seen {
+            handed,
+            forgotten,
             files: (0..self.options.files).map(cid).collect(),
             executions: self.ledgers.executions(),
             kills: std::mem::take(&mut self.kills),

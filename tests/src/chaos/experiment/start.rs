@@ -103,6 +103,7 @@ impl Chaos {
             deposed: None,
             workers,
             kills: Vec::new(),
+            cuts: Vec::new(),
             killed: Counts { workers: 0, coordinator: 0, broker: 0 },
             done: Faults { links, ..Faults::default() },
             begun_kills: 0,

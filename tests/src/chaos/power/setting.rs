@@ -36,6 +36,16 @@ impl Setting {
         }
     }
 
+    /// How long before a power cut what was acknowledged may be lost, in microseconds.
+    #[must_use]
+    pub const fn forgets(self) -> i64 {
+        match self {
+            Self::Always => 0,
+            Self::EverySecond => 1_000_000,
+            Self::EveryTwoMinutes => 120_000_000,
+        }
+    }
+
     /// The configuration of the embedded broker with this setting.
     #[must_use]
     pub fn config(self, home: &Path, store: &Path, users: &Users, names: &Names) -> String {
