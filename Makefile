@@ -16,7 +16,7 @@ METAFLEET := $(STAGE)/bin/metafleet --data-dir $(DEMO)/data
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test schemathesis fuzz test-docker lint fmt-check clippy doc deny bench chaos chaos-full planted simulate overhead throughput scaffolds
+.PHONY: help needs run-tools tools build shim sdks other-plugins images publish library demo clean-demo docker-tools test schemathesis fuzz test-docker lint fmt-check clippy doc deny bench chaos chaos-full soak planted simulate overhead throughput scaffolds
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
@@ -117,6 +117,10 @@ chaos-full: run-tools ## every experiment of tests/CHAOS.md; results and a table
 	cargo build --locked --package integration-tests --bin metafleet-chaos
 	@deploy/tools/faketime.sh >/dev/null || true
 	@$(WITH_NATS) python3 deploy/tools/chaos_full.py $(CHAOS)
+
+soak: run-tools ## 60 minutes of 220 tasks/s with faults all the time: does anything grow? results in target/chaos
+	cargo build --locked --package integration-tests --bin metafleet-chaos
+	@$(WITH_NATS) python3 deploy/tools/chaos_full.py soak
 
 planted: run-tools ## which experiment finds which bug that was planted on purpose
 	@$(WITH_NATS) python3 tests/planted/planted.py --json target/planted/results.json

@@ -11,6 +11,13 @@ use crate::planted::{Bug, planted};
 /// Delays longer than this wait in the broker's scheduler and hold no in-flight slot.
 pub const LONGEST_NAK: Duration = Duration::from_secs(60);
 
+/// How many deliveries of a task may end without an answer before that counts against it.
+///
+/// The broker counts what it sends, and not what a worker begins: a delivery that goes down with a server, or
+/// with the connection that it was on, is one of them. With as many deliveries as attempts, a few losses of servers
+/// one after the other make a dead letter of a task that has never failed.
+pub const SPARE_DELIVERIES: u32 = 3;
+
 /// How often and after which delays a task is tried; part of every task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -49,6 +56,14 @@ pub enum Verdict {
 }
 
 impl RetryPolicy {
+    /// How often the broker delivers a task each time that it is published: its attempts and [`SPARE_DELIVERIES`].
+    ///
+    /// Failures are counted by workers, against `max_attempts`; only deliveries without an answer come this far.
+    #[must_use]
+    pub const fn deliveries(&self) -> u32 {
+        self.max_attempts.get().saturating_add(SPARE_DELIVERIES)
+    }
+
     /// Decides for the failed attempt whose number is `attempt`, counted from 1.
     #[must_use]
     pub fn verdict(&self, failure: FailureKind, attempt: NonZeroU32) -> Verdict {

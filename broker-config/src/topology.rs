@@ -11,6 +11,7 @@ use crate::id::PluginId;
 use crate::manifest::Manifest;
 use crate::names::{Lane, Names};
 use crate::queue::Queue;
+use crate::retry::RetryPolicy;
 use crate::wire::instance::{HEARTBEAT_MS, MISSED_HEARTBEATS};
 use crate::wire::signal::KEPT_KINDS;
 
@@ -238,7 +239,7 @@ impl TaskConsumerSpec {
     /// No `backoff` list: it would replace the lease and bend the delays of naks.
     #[must_use]
     pub fn of(names: &Names, manifest: &Manifest, queue: Queue, lease: Duration) -> Self {
-        Self::for_plugin(names, &manifest.id, queue, lease, manifest.retry.max_attempts.get())
+        Self::for_plugin(names, &manifest.id, queue, lease, &manifest.retry.policy())
     }
 
     /// The same from its parts.
@@ -248,13 +249,13 @@ impl TaskConsumerSpec {
         plugin: &PluginId,
         queue: Queue,
         lease: Duration,
-        max_attempts: u32,
+        retry: &RetryPolicy,
     ) -> Self {
         Self {
             name: Names::consumer(plugin, queue),
             filter: names.tasks_of(queue, plugin),
             lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
-            max_deliver: i64::from(max_attempts),
+            max_deliver: i64::from(retry.deliveries()),
             max_ack_pending: MAX_ACK_PENDING,
             max_waiting: MAX_WAITING,
         }

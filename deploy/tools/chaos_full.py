@@ -1,6 +1,8 @@
 #!/usr/bin/env python3
 """Runs every experiment of tests/CHAOS.md, whatever becomes of those before it, and ends with 1 when one went wrong.
 
+The soak, which takes an hour, is run where it is named.
+
 Each leaves what it found in FOLDER: NAME.json has a line for each of its experiments, NAME.txt what it said. The table
 at the end is in FOLDER/table.txt, too.
 """
@@ -27,6 +29,8 @@ class Experiment:
     name: str
     command: str
     needs_root: bool = False
+    # One that takes long is run only where it is named.
+    is_named: bool = False
 
 
 EXPERIMENTS = [
@@ -40,6 +44,7 @@ EXPERIMENTS = [
     Experiment("full-disks", f"run --seed 8 --files 600 {NO_KILLS} --full-disks 2", needs_root=True),
     Experiment("power", "power --seed 42 --cuts 20", needs_root=True),
     Experiment("fleet-power", f"run --seed 42 --files 2000 {NO_KILLS} --power-cuts 20", needs_root=True),
+    Experiment("soak", "soak --seed 42 --minutes 60 --rate 220", is_named=True),
 ]
 
 
@@ -112,7 +117,7 @@ def main() -> int:
     folder = ROOT / "target/chaos"
     folder.mkdir(parents=True, exist_ok=True)
     begun = time.monotonic()
-    chosen = [experiment for experiment in EXPERIMENTS if not names or experiment.name in names]
+    chosen = [experiment for experiment in EXPERIMENTS if experiment.name in names or not (names or experiment.is_named)]
     results = [run(experiment, folder, os.geteuid() == 0) for experiment in chosen]
     shown = table(results)
     (folder / "table.txt").write_text(shown)

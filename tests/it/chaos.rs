@@ -168,6 +168,48 @@ async fn clocks_of_workers_that_jump_by_an_hour_or_a_day_change_nothing() -> any
 }
 
 #[tokio::test]
+async fn nothing_grows_while_files_come_at_a_steady_rate() -> anyhow::Result<()> {
+    let _places = heaviest().await?;
+    // A consumer that is away for some seconds would be most of a quarter of so short a time.
+    let few = ["--seed", "5", "--minutes", "0.5", "--rate", "60", "--at-least", "30"];
+    let kills = ["--worker-kills", "360", "--coordinator-kills", "120", "--broker-kills", "120"];
+    let others = ["--worker-pauses", "0", "--partitions", "120", "--deletions", "0"];
+
+    let (good, report) = chaos("soak", &[&few[..], &kills, &others].concat()).await?;
+
+    assert!(good, "{report:#}");
+    assert_eq!(report["kills"], json!({ "workers": 3, "coordinator": 1, "broker": 1 }));
+    assert_eq!(report["faults"]["links"]["times"], json!(1));
+    assert_eq!((&report["files"], &report["lost"]), (&json!(300), &json!(0)));
+    let soak = &report["soak"];
+    assert!(soak["reachedRate"].as_f64() >= Some(30.0), "{report:#}");
+    assert!(soak["samples"].as_u64() > Some(40), "{report:#}");
+    let lines = soak["lines"].as_array().context("what was compared")?;
+    let of = |what: &str| lines.iter().find(|line| line["what"] == what);
+    for what in ["coordinator, descriptors", "nats-server, descriptors", "tmdb, descriptors"] {
+        let line = of(what).context(what)?;
+        assert!(line["first"].as_u64() > Some(5) && line["most"].is_u64(), "{line}");
+    }
+    let consumers = of("MF_TASKS, consumers").context("consumers of tasks")?;
+    assert!(consumers["last"].as_u64() >= Some(6), "{consumers}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_soak_that_is_slower_than_wanted_is_found_out() -> anyhow::Result<()> {
+    let _place = heavy().await?;
+    let few = ["--seed", "5", "--minutes", "0.2", "--rate", "30", "--at-least", "60"];
+    let kills = ["--worker-kills", "0", "--coordinator-kills", "0", "--broker-kills", "0"];
+    let others = ["--worker-pauses", "0", "--partitions", "0", "--deletions", "0"];
+
+    let (good, report) = chaos("soak", &[&few[..], &kills, &others].concat()).await?;
+
+    let problems = report["problems"].to_string();
+    assert!(!good && problems.contains("tasks a second, less than 60"), "{report:#}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_experiment_against_the_rules_is_found_out() -> anyhow::Result<()> {
     for (rule, kills, problem) in [
         ("ignore-order", ["0", "0", "0"], "before what they depend on"),

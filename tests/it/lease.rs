@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broker_config::Queue;
+use broker_config::retry::SPARE_DELIVERIES;
 use broker_config::topology::LEASE;
 use broker_config::wire::dead::Cause;
 use broker_config::wire::event::{Fact, Outcome};
@@ -176,8 +177,35 @@ async fn a_task_whose_workers_always_crash_becomes_a_dead_letter_by_the_advisory
 
     assert_eq!(settled.of("poison"), Some(Outcome::Failed));
     let letter = fleet.dead_letter("poison").await?;
-    assert_eq!((letter.cause, letter.attempts), (Cause::Exhausted, 2));
+    let deliveries = 2 + SPARE_DELIVERIES;
+    assert_eq!((letter.cause, letter.attempts), (Cause::Exhausted, deliveries));
     assert!(letter.error.contains("died, hung or lost its lease"), "{}", letter.error);
+    fleet.quiet().await
+}
+
+#[tokio::test]
+async fn deliveries_that_nobody_answers_use_up_no_task_that_would_succeed() -> anyhow::Result<()> {
+    let lease = Duration::from_millis(500);
+    let (fleet, _lead) = Fleet::start_with(|options| options.lease = lease).await?;
+    let once = manifest("once", &json!({ "retry": {"maxAttempts": 1} }))?;
+    fleet.announce(&once).await?;
+    let consumer = broker_config::Names::consumer(&once.id, Queue::Fast);
+    let consumer: async_nats::jetstream::consumer::PullConsumer =
+        fleet.js.get_consumer_from_stream(consumer, fleet.names.task_stream()).await?;
+    let run = fleet.submit("film").await?;
+    for _ in 0..SPARE_DELIVERIES {
+        eventually("a delivery that gets lost", async || {
+            let mut pulled = consumer.batch().max_messages(1).expires(lease).messages().await?;
+            Ok(pulled.next().await)
+        })
+        .await?
+        .map_err(|error| anyhow::anyhow!(error))?;
+    }
+
+    let _worker = fleet.worker(&once, &Script::completes()).await?;
+
+    assert_eq!(fleet.settled(run).await?.of("once"), Some(Outcome::Completed));
+    assert_eq!(fleet.recorded("film", "once").await?.attempt, 1 + SPARE_DELIVERIES);
     fleet.quiet().await
 }
 

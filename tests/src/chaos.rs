@@ -20,6 +20,7 @@ pub mod process;
 pub mod recovery;
 pub mod report;
 pub mod series;
+pub mod soak;
 pub mod stall;
 pub mod submitter;
 

@@ -169,6 +169,13 @@ impl Server {
         (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
+    /// The id of its process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        let server = self.keeper().as_ref()?.server;
+        u32::try_from(server.as_raw_nonzero().get()).ok()
+    }
+
     /// Stops the server with SIGSTOP: what is sent to it is taken by the kernel and goes no further.
     pub fn hang(&self) -> anyhow::Result<()> {
         let server = self.keeper().as_ref().context("it does not run")?.server;

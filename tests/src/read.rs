@@ -41,12 +41,26 @@ impl Fleet {
     /// All messages that a stream holds, in order.
     pub async fn stored(&self, stream: &str) -> anyhow::Result<Vec<Stored>> {
         let mut all = Vec::new();
+        let keep = |stored| {
+            all.push(stored);
+            Ok(())
+        };
+        self.each_stored(stream, keep).await?;
+        Ok(all)
+    }
+
+    /// Shows every message that a stream holds, in order, and keeps none: there may be millions.
+    pub async fn each_stored(
+        &self,
+        stream: &str,
+        mut each: impl FnMut(Stored) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let mut from = 1;
         loop {
             let page = self.patient_page(stream, from).await?;
-            let Some(last) = page.last() else { return Ok(all) };
+            let Some(last) = page.last() else { return Ok(()) };
             from = last.sequence + 1;
-            all.extend(page);
+            page.into_iter().try_for_each(&mut each)?;
         }
     }
 

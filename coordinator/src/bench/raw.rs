@@ -12,7 +12,7 @@ use broker_config::header::MESSAGE_ID;
 use broker_config::publish::Publisher;
 use broker_config::pull::{Pulled, Puller};
 use broker_config::topology::{LEASE, TaskConsumerSpec};
-use broker_config::{Cid, Names, PluginId, Queue};
+use broker_config::{Cid, Names, PluginId, Queue, RetryPolicy};
 use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -83,7 +83,7 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Duration> {
     bench.prepare(&coordinator.client).await?;
     let plugins: Vec<PluginId> = Noop::graph(bench.plugins)?.iter().map(Noop::id).collect();
     for plugin in &plugins {
-        let spec = TaskConsumerSpec::for_plugin(&bench.names, plugin, Queue::Fast, LEASE, 3);
+        let spec = TaskConsumerSpec::for_plugin(&bench.names, plugin, Queue::Fast, LEASE, &RetryPolicy::default());
         apply_consumer(&coordinator.js, &bench.names, &spec).await?;
     }
     let submits = submit_consumer(&coordinator).await?;

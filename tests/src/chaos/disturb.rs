@@ -36,7 +36,8 @@ const WAIT: Duration = Duration::from_secs(2);
 /// What is to happen at a time.
 enum Due {
     Kill(Planned),
-    KillInTheMiddle { planned: Planned, begun: usize, until: Instant },
+    /// `records`: where the stream of records was, for faults of a cluster.
+    KillInTheMiddle { planned: Planned, begun: usize, records: Option<u64>, until: Instant },
     WorkerStart { role: String, url: String, kill: usize },
     BrokerKill { kill: usize, away: Duration },
     BrokerStart { kill: usize },
@@ -61,20 +62,24 @@ impl Chaos {
     ) -> anyhow::Result<bool> {
         let mut planned = planned.into_iter().peekable();
         let mut due: Vec<(Instant, Due)> = Vec::new();
-        let mut moved = Instant::now();
+        let started = Instant::now();
+        let mut moved = started;
         loop {
             let begun = self.ledgers.read()?;
             if progress.borrow().begun != begun {
                 moved = Instant::now();
             }
-            progress.send_replace(Progress { begun, kills: self.begun_kills });
+            let elapsed = started.elapsed();
+            progress.send_replace(Progress { begun, kills: self.begun_kills, elapsed });
+            self.observe(begun);
             if moved.elapsed() > STILL {
                 return Ok(false);
             }
             while let Some(ended) = submitting.try_join_next() {
                 ended??;
             }
-            while let Some(next) = planned.next_if(|next| begun >= next.after) {
+            let reached = self.reached(begun);
+            while let Some(next) = planned.next_if(|next| reached >= next.after) {
                 due.push((Instant::now() + next.delay, Due::Kill(next)));
             }
             let now = Instant::now();
@@ -97,11 +102,18 @@ impl Chaos {
                 return Ok(Some((Instant::now() + planned.away, Due::Kill(planned))));
             }
             Due::Kill(planned) => {
+                let records = match planned.target.is_of_cluster() {
+                    false => None,
+                    true => match self.records().await {
+                        None => return Ok(Some((Instant::now() + LOOK, Due::Kill(planned)))),
+                        records => records,
+                    },
+                };
                 self.begun_kills += 1;
                 self.strikes_cluster |= planned.target.is_of_cluster();
                 if planned.target != Target::Broker {
                     let until = Instant::now() + WAIT;
-                    let next = Due::KillInTheMiddle { planned, begun, until };
+                    let next = Due::KillInTheMiddle { planned, begun, records, until };
                     return Ok(Some((Instant::now() + LOOK, next)));
                 }
                 // From here on nothing that is sent to it is safe.
@@ -110,17 +122,20 @@ impl Chaos {
                 let dies = Due::BrokerKill { kill, away: planned.away };
                 return Ok(Some((Instant::now() + planned.hangs, dies)));
             }
-            Due::KillInTheMiddle { planned, begun: before, until } => {
+            Due::KillInTheMiddle { planned, begun: before, records, until } => {
                 let something_began = begun > before;
-                // A cluster is struck again only when the fleet has gone on after the last time: what it
-                // takes to do so is what is to be seen, and no fleet goes on while nothing may be stored.
-                let is_time =
-                    something_began || Instant::now() > until && !planned.target.is_of_cluster();
+                // A cluster is struck again only when the fleet has gone on after the last time, and something
+                // was stored: what it takes to do so is what is to be seen.
+                let is_time = match records {
+                    Some(_) => something_began && self.records().await > records,
+                    None => something_began || Instant::now() > until,
+                };
                 match planned.target {
                     target if !target.is_of_cluster() && self.must_wait(target) => {}
                     Target::Worker(number) => {
-                        let number = number % self.workers.len();
-                        if self.is_busy(number) || Instant::now() > until {
+                        if let Some(number) = self.victim(number)
+                            && (self.is_busy(number) || Instant::now() > until)
+                        {
                             return self.kill_worker(number, planned.away).await.map(Some);
                         }
                     }
@@ -182,7 +197,7 @@ impl Chaos {
                     | Target::StepDown(_)
                     | Target::EveryServer => {}
                 }
-                let again = Due::KillInTheMiddle { planned, begun: before, until };
+                let again = Due::KillInTheMiddle { planned, begun: before, records, until };
                 return Ok(Some((Instant::now() + LOOK, again)));
             }
             Due::BrokerKill { kill, away } => {
@@ -223,9 +238,8 @@ impl Chaos {
         match target {
             // One after the other; files for the next one are handed in when it is its turn.
             _ if target.is_of_cluster() => self.strikes_cluster,
-            Target::Worker(_) | Target::PausedWorker(_) | Target::Clock(..) => {
-                self.workers.is_empty()
-            }
+            Target::Worker(_) => self.victim(0).is_none(),
+            Target::PausedWorker(_) | Target::Clock(..) => self.workers.is_empty(),
             // Somebody must be there to lead.
             Target::Coordinator
             | Target::PausedCoordinator

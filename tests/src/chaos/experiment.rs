@@ -16,11 +16,12 @@ use super::check::{Kill, judge};
 use super::disk::Disk;
 use super::ledger::Ledgers;
 use super::net::Net;
-use super::plan::{Counts, Faults, plan};
+use super::plan::{Counts, Faults, Planned, Soak, plan};
 use super::power::Setting;
 use super::process::{Process, Starter};
 use super::recovery::Recovery;
 use super::report::Report;
+use super::soak::{Watch, flat};
 use super::submitter::{Amounts, Handed, Progress, submit};
 use super::{GRAPH, Sabotage};
 use crate::{Cluster, Fleet};
@@ -56,6 +57,29 @@ pub struct Options {
     pub folder: PathBuf,
     /// A breach of the rules.
     pub sabotage: Option<Sabotage>,
+    /// Files come and things happen by time, and who grows is looked at.
+    pub soak: Option<Soak>,
+}
+
+impl Options {
+    fn amounts(&self) -> Amounts {
+        match self.soak {
+            Some(soak) => Amounts::paced(self.files, soak.between()),
+            None => Amounts::of(self.files, self.kills.total() + self.faults.total()),
+        }
+    }
+
+    fn plan(&self) -> Vec<Planned> {
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let (kills, faults) = (self.kills, self.faults);
+        match self.soak {
+            Some(soak) => soak.plan(&mut random, kills, faults),
+            None => {
+                let executions = self.amounts().without_kills() * GRAPH.len();
+                plan(&mut random, kills, faults, executions)
+            }
+        }
+    }
 }
 
 /// Runs the experiment.
@@ -64,19 +88,20 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
     let progress = watch::Sender::new(Progress::default());
     let mut submitting = JoinSet::new();
     let (fleet, sabotage) = (chaos.fleet.clone(), options.sabotage);
-    let amounts = Amounts::of(options.files, options.kills.total() + options.faults.total());
     let handed = Handed::default();
-    submitting.spawn(submit(fleet, amounts, progress.subscribe(), sabotage, handed.clone()));
-    let mut random = fastrand::Rng::with_seed(options.seed);
-    let executions = amounts.without_kills() * GRAPH.len();
-    let planned = plan(&mut random, options.kills, options.faults, executions);
+    let heard = progress.subscribe();
+    submitting.spawn(submit(fleet, options.amounts(), heard, sabotage, handed.clone()));
+    let planned = options.plan();
     let started = Instant::now();
+    let watch = options.soak.map(|soak| Watch::begin(soak, &chaos.fleet, &options.folder));
+    chaos.watch = watch.transpose()?;
     let moves = chaos.disturb(planned.clone(), &progress, &mut submitting).await?;
     let undisturbed = Instant::now();
     let empty = moves && chaos.drain().await?;
     let (seconds, drained) = (started.elapsed(), undisturbed.elapsed());
     submitting.shutdown().await;
     let limit = planned.iter().map(|planned| planned.away).max().unwrap_or_default() + STALL;
+    let watch = chaos.watch.take();
     let mut seen = chaos.look(&handed).await?;
     seen.stall_limit_ms = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
     let verdict = judge(&seen);
@@ -85,6 +110,17 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         problems.push(format!("nothing moved for {STILL:?}, and there was something left to do"));
     }
     problems.extend(verdict.problems);
+    let mut soaked = None;
+    if let (Some(watch), Some(soak)) = (watch, options.soak) {
+        let names = &chaos.fleet.names;
+        let (submissions, tasks, records) =
+            (names.submit_stream(), names.task_stream(), names.record_stream());
+        let streams = flat::Streams { waiting: [&submissions, &tasks], records: &records };
+        let samples = watch.end().await?;
+        let judged = flat::judge(soak, &samples, streams, seen.records.len(), seconds);
+        problems.extend(judged.problems.clone());
+        soaked = Some(judged);
+    }
     let times = |of: fn(&Recovery) -> u64| {
         let mut all: Vec<u64> = verdict.recoveries.iter().map(of).collect();
         all.sort_unstable();
@@ -119,6 +155,7 @@ pub async fn run(options: Options) -> anyhow::Result<Report> {
         recovery_ms_max_attended: times(|r| r.attended_ms).last().copied().unwrap_or(0),
         seconds: tenths(seconds),
         drain_seconds: tenths(drained),
+        soak: soaked,
         problems,
     })
 }
@@ -151,9 +188,16 @@ pub(super) struct Chaos {
     /// Kills of which the time has come.
     pub(super) begun_kills: usize,
     pub(super) problems: Vec<String>,
+    /// Who looks at a soak.
+    pub(super) watch: Option<Watch>,
 }
 
 impl Chaos {
+    /// Whether one worker of a plugin may be spared for good.
+    pub(super) const fn several_workers(&self) -> bool {
+        self.options.workers > 1
+    }
+
     /// A process that ended before it was killed is a fault, whatever came of it.
     pub(super) fn note_end(&mut self, process: &mut Process) -> anyhow::Result<()> {
         if let Some(status) = process.ended()? {

@@ -1,10 +1,12 @@
 //! What happens to whom and when: a list that follows from the seed; pure.
 
 mod faults;
+mod soak;
 
 use std::time::Duration;
 
 pub use self::faults::{Faults, Links, Partition, Place};
+pub use self::soak::Soak;
 
 /// How far the clock of a worker may come to be off, in seconds.
 pub const JUMPS: [i64; 4] = [-3_600, 3_600, -86_400, 86_400];
@@ -97,7 +99,7 @@ pub struct Crash {
 /// One kill, or what else happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Planned {
-    /// Not before so many executions have begun …
+    /// Not before so many executions have begun, or in a soak so many milliseconds have passed …
     pub after: usize,
     /// … and this much later, so that it may fall into the absence of another process.
     pub delay: Duration,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::plan::{Counts, Faults};
+use super::soak::flat::Flat;
 
 /// One experiment, as `--output json` prints it.
 #[derive(Clone, Debug, Serialize)]
@@ -60,6 +61,9 @@ pub struct Report {
     pub seconds: f64,
     /// From the last kill and the last file handed in until nothing was left.
     pub drain_seconds: f64,
+    /// Whether anything grew, of a soak.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Flat>,
     /// What is wrong; empty = nothing.
     pub problems: Vec<String>,
 }
@@ -150,6 +154,9 @@ impl Report {
         for (name, value) in rows {
             // Writing to a string cannot fail.
             writeln!(table, "{name:<24}{value}").ok();
+        }
+        if let Some(soak) = &self.soak {
+            table.push_str(&soak.table());
         }
         for problem in &self.problems {
             writeln!(table, "PROBLEM: {problem}").ok();

@@ -34,6 +34,8 @@ pub struct Progress {
     pub begun: usize,
     /// Kills of which the time has come.
     pub kills: usize,
+    /// The time that has passed.
+    pub elapsed: Duration,
 }
 
 /// How many files are handed in when.
@@ -42,6 +44,8 @@ pub struct Amounts {
     files: usize,
     kills: usize,
     for_a_kill: usize,
+    /// In a soak the time between two files, whatever becomes of them.
+    between: Option<Duration>,
 }
 
 impl Amounts {
@@ -49,7 +53,13 @@ impl Amounts {
     #[must_use]
     pub fn of(files: usize, kills: usize) -> Self {
         let for_a_kill = (files / 2).checked_div(kills).unwrap_or(0).min(FOR_A_KILL);
-        Self { files, kills, for_a_kill }
+        Self { files, kills, for_a_kill, between: None }
+    }
+
+    /// One file after the other at a steady pace.
+    #[must_use]
+    pub const fn paced(files: usize, between: Duration) -> Self {
+        Self { files, kills: 0, for_a_kill: 0, between: Some(between) }
     }
 
     /// Files that no kill is waited for with.
@@ -61,6 +71,10 @@ impl Amounts {
     /// How many files may have been handed in by now.
     #[must_use]
     pub fn due(self, now: Progress) -> usize {
+        if let Some(between) = self.between {
+            let due = now.elapsed.as_nanos() / between.as_nanos().max(1);
+            return usize::try_from(due).map_or(self.files, |due| self.files.min(due + 1));
+        }
         let for_kills = now.kills * self.for_a_kill;
         let by_progress = now.begun / GRAPH.len() + for_kills + self.files / AHEAD;
         by_progress.min(self.without_kills() + for_kills)
@@ -145,7 +159,7 @@ mod tests {
     #[test]
     fn files_are_held_back_until_the_time_of_their_kill() {
         let amounts = Amounts::of(600, 2);
-        let due = |begun, kills| amounts.due(Progress { begun, kills });
+        let due = |begun, kills| amounts.due(Progress { begun, kills, ..Progress::default() });
 
         assert_eq!(amounts.without_kills(), 568);
         for (begun, kills, files) in [
@@ -160,5 +174,17 @@ mod tests {
         }
         assert_eq!(Amounts::of(20, 5).without_kills(), 10);
         assert_eq!(Amounts::of(20, 0).without_kills(), 20);
+    }
+
+    #[test]
+    fn a_steady_pace_goes_by_time_alone() {
+        let amounts = Amounts::paced(100, Duration::from_millis(50));
+        for (elapsed, begun, files) in
+            [(0, 0, 1), (49, 600, 1), (50, 0, 2), (1_000, 3, 21), (60_000, 0, 100)]
+        {
+            let elapsed = Duration::from_millis(elapsed);
+            let now = Progress { begun, elapsed, ..Progress::default() };
+            assert_eq!(amounts.due(now), files, "{elapsed:?}");
+        }
     }
 }

@@ -276,6 +276,12 @@ impl PluginPlan {
         self.workers.contains(&Nature::Liar)
     }
 
+    /// How often and after which delays its tasks are tried.
+    pub(super) fn retry(&self) -> RetryPolicy {
+        let max_attempts = NonZeroU32::new(self.attempts).unwrap_or(NonZeroU32::MIN);
+        RetryPolicy { max_attempts, delays_ms: self.delays_ms.clone() }
+    }
+
     fn spec(&self, overlooks_needs: bool) -> PluginSpec {
         let needs: Vec<String> = self.needs.iter().map(|at| format!("p{at}")).collect();
         let needs = if overlooks_needs { Vec::new() } else { needs };
@@ -287,12 +293,11 @@ impl PluginPlan {
         });
         let manifest = Manifest::from_json(&text.to_string());
         let manifest = manifest.unwrap_or_else(|error| unreachable!("a manifest of ours: {error}"));
-        let attempts = NonZeroU32::new(self.attempts).unwrap_or(NonZeroU32::MIN);
         PluginSpec {
             queue: manifest.queue,
             timeout_ms: manifest.timeout,
             progress_timeout_ms: None,
-            retry: RetryPolicy { max_attempts: attempts, delays_ms: self.delays_ms.clone() },
+            retry: self.retry(),
             on_dependency_failure: if self.skips {
                 OnDependencyFailure::Skip
             } else {

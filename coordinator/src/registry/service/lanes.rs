@@ -63,9 +63,9 @@ impl Registry {
     ) -> [TaskConsumerSpec; 2] {
         let (id, names) = (&manifest.id, &self.broker.names);
         let policy = state.word.policies.get(id).and_then(|policy| policy.retry.as_ref());
-        let attempts = policy.unwrap_or(&manifest.retry).max_attempts.get();
+        let retry = policy.unwrap_or(&manifest.retry).policy();
         Queue::ALL.map(|queue| {
-            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, attempts);
+            let spec = TaskConsumerSpec::for_plugin(names, id, queue, self.lease, &retry);
             spec.in_lane(names, lane, id, queue)
         })
     }

@@ -1,8 +1,10 @@
 //! Kills coordinator, workers and broker at random moments and checks that nothing is lost; and
 //! plays the same in a simulated world.
 
+mod parts;
 mod power;
 mod simulate;
+mod soak;
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,18 +12,14 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use coordinator::config::connection::{Connection, Login, Origin, Tls};
 use coordinator::exec;
-use coordinator::service::{Coordinator, CoordinatorOptions};
 use integration_tests::chaos::Sabotage;
 use integration_tests::chaos::experiment::{self, Options};
-use integration_tests::chaos::noop::Noop;
-use integration_tests::chaos::plan::{Counts, Faults, Links, Partition, Place};
+use integration_tests::chaos::plan::{Counts, Faults, Links, Partition, Place, Soak};
 use integration_tests::chaos::power::Setting;
 use integration_tests::chaos::report::Report;
 use integration_tests::chaos::series;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 /// Kills coordinator, workers and broker at random moments and checks that nothing is lost.
 #[derive(Debug, Parser)]
@@ -37,26 +35,18 @@ enum Role {
     Run(RunArgs),
     /// Cut off the coordinator, workers and a server of a cluster in every way, for 1, 5 and 15 seconds
     Partitions(PartitionsArgs),
+    /// Let files come at a steady rate for an hour, with faults all the time; ends with 1 when anything grows
+    Soak(soak::SoakArgs),
     /// Play seeds of the simulated world; ends with 1 when one of them goes wrong
     Simulate(simulate::SimulateArgs),
     /// Cut the power of a broker that is written to; ends with 1 when more is lost than promised
     Power(power::PowerArgs),
     /// Serve one plugin of the experiment
     #[command(hide = true)]
-    Worker(WorkerArgs),
+    Worker(parts::WorkerArgs),
     /// Lead the experiment's fleet
     #[command(hide = true)]
-    Coordinator(CoordinatorArgs),
-}
-
-#[derive(Debug, Args)]
-struct CoordinatorArgs {
-    #[arg(long, env = "NATS_URL")]
-    nats: String,
-    #[arg(long)]
-    node: String,
-    #[arg(long)]
-    replicas: usize,
+    Coordinator(parts::CoordinatorArgs),
 }
 
 #[derive(Debug, Args)]
@@ -185,17 +175,6 @@ impl CutOff {
     }
 }
 
-#[derive(Debug, Args)]
-struct WorkerArgs {
-    plugin: String,
-    #[arg(long)]
-    ledgers: PathBuf,
-    #[arg(long, env = "NATS_URL")]
-    nats: String,
-    #[arg(long, value_enum)]
-    sabotage: Option<Sabotage>,
-}
-
 fn main() -> ExitCode {
     // Children are started through this program, so that they die with it.
     if std::env::args_os().nth(1).is_some_and(|first| first == exec::GUARD_ARGUMENT) {
@@ -204,12 +183,11 @@ fn main() -> ExitCode {
     let ended = match Cli::parse().role {
         Role::Run(args) => run(&args),
         Role::Partitions(args) => partitions(&args),
+        Role::Soak(args) => soak::run(&args),
         Role::Simulate(args) => simulate::run(args),
         Role::Power(args) => power::run(args),
-        Role::Coordinator(args) => coordinate(args),
-        Role::Worker(WorkerArgs { plugin, ledgers, nats, sabotage }) => {
-            Noop::new(&plugin, &ledgers, &nats, sabotage).map(worker_sdk::run)
-        }
+        Role::Coordinator(args) => parts::coordinate(args),
+        Role::Worker(args) => parts::work(&args),
     };
     ended.unwrap_or_else(|error| {
         writeln!(io::stderr(), "error: {error:#}").ok();
@@ -245,7 +223,7 @@ fn run(args: &RunArgs) -> anyhow::Result<ExitCode> {
     let sync = args.sync;
     let seeds = (0..args.seeds.max(1)).map(|more| first.wrapping_add(more));
     let experiments = seeds.map(|seed| {
-        (format!("seed {seed}"), What { seed, files: args.files, kills, faults, sync })
+        (format!("seed {seed}"), What { seed, files: args.files, kills, faults, sync, soak: None })
     });
     all(&args.setup, experiments.collect())
 }
@@ -266,7 +244,10 @@ fn partitions(args: &PartitionsArgs) -> anyhow::Result<ExitCode> {
                 let faults = Faults { links, ..Faults::default() };
                 let name = format!("{cut_off:?}, {partition:?}, {seconds} s").to_lowercase();
                 let sync = Setting::default();
-                experiments.push((name, What { seed, files: args.files, kills, faults, sync }));
+                experiments.push((
+                    name,
+                    What { seed, files: args.files, kills, faults, sync, soak: None },
+                ));
             }
         }
     }
@@ -281,6 +262,7 @@ struct What {
     kills: Counts,
     faults: Faults,
     sync: Setting,
+    soak: Option<Soak>,
 }
 
 /// Runs experiments one after the other, and shows them in one table when there are several. One that
@@ -333,7 +315,7 @@ struct Told<'a> {
 }
 
 fn one(setup: &Setup, folder: Option<PathBuf>, what: What) -> anyhow::Result<Report> {
-    let What { seed, files, kills, faults, sync } = what;
+    let What { seed, files, kills, faults, sync, soak } = what;
     let (temporary, folder) = match folder {
         Some(folder) => (None, folder),
         None => {
@@ -356,6 +338,7 @@ fn one(setup: &Setup, folder: Option<PathBuf>, what: What) -> anyhow::Result<Rep
         concurrency: setup.concurrency.max(1),
         folder: folder.clone(),
         sabotage: setup.sabotage,
+        soak,
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
@@ -370,24 +353,4 @@ fn one(setup: &Setup, folder: Option<PathBuf>, what: What) -> anyhow::Result<Rep
 fn keep(temporary: tempfile::TempDir, folder: &Path) -> io::Result<()> {
     let _kept = temporary.keep();
     writeln!(io::stderr(), "kept {}", folder.display())
-}
-
-fn coordinate(args: CoordinatorArgs) -> anyhow::Result<ExitCode> {
-    let _telemetry = worker_sdk::telemetry::init("coordinator");
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let CoordinatorArgs { nats, node, replicas } = args;
-        let connection = Connection {
-            url: nats,
-            login: Login::Anonymous,
-            tls: Tls::default(),
-            origin: Origin::Flag,
-        };
-        let connect = connection.connect_options(&node)?.retry_on_initial_connect();
-        let client = connect.connect(connection.addresses().as_slice()).await?;
-        let options = CoordinatorOptions { node, replicas, ..CoordinatorOptions::default() };
-        let (coordinator, _handle) = Coordinator::new(client, options);
-        Box::pin(coordinator.run(CancellationToken::new())).await?;
-        Ok(ExitCode::SUCCESS)
-    })
 }

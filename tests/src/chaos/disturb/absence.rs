@@ -69,9 +69,10 @@ impl Chaos {
     }
 
     pub(super) fn worker_goes_on(&mut self, worker: Process, kill: usize) -> anyhow::Result<()> {
+        // It may begin something before this program goes on.
+        self.is_back(kill);
         worker.go_on()?;
         self.workers.push(worker);
-        self.is_back(kill);
         Ok(())
     }
 
@@ -90,8 +91,8 @@ impl Chaos {
 
     pub(super) fn coordinator_goes_on(&mut self, kill: usize) -> anyhow::Result<()> {
         let deposed = self.deposed.take().context("somebody was stopped")?;
-        self.coordinators.get(deposed).context("a coordinator")?.go_on()?;
         self.is_back(kill);
+        self.coordinators.get(deposed).context("a coordinator")?.go_on()?;
         Ok(())
     }
 

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use broker_config::{Names, Queue};
 use futures_util::StreamExt as _;
 use tokio::time::Instant;
@@ -38,8 +37,9 @@ impl Chaos {
             Some((plugin, ..)) => (tasks, Some(Names::consumer(&plugin.parse()?, Queue::Fast))),
             None if number.is_multiple_of(2) => {
                 let mut names = self.fleet.js.get_stream(&submissions).await?.consumer_names();
-                let name = names.next().await.context("no coordinator has a consumer")??;
-                (submissions, Some(name))
+                // One that has just been started has none yet.
+                let Some(name) = names.next().await else { return Ok(None) };
+                (submissions, Some(name?))
             }
             None => (tasks, None),
         };
@@ -73,7 +73,8 @@ impl Chaos {
             Some(consumer) => format!("CONSUMER.INFO.{}.{consumer}", gone.stream),
             None => format!("STREAM.INFO.{}", gone.stream),
         };
-        let is_there = self.fleet.api(&what, &serde_json::json!({})).await.is_ok();
+        let nothing = serde_json::json!({});
+        let is_there = self.fleet.api(&what, &nothing).await.is_ok() || self.has_like(&gone).await;
         if !is_there && Instant::now() < gone.until {
             return Ok(Some((Instant::now() + LOOK, Due::Gone(gone))));
         }
@@ -82,5 +83,20 @@ impl Chaos {
         }
         self.is_back(gone.kill);
         Ok(None)
+    }
+
+    /// Whether another coordinator leads since and has a consumer of its own, which says in its name how often the
+    /// lead has changed.
+    async fn has_like(&self, gone: &Gone) -> bool {
+        if gone.stream != self.fleet.names.submit_stream() {
+            return false;
+        }
+        let name = gone.consumer.as_deref().and_then(|name| name.rsplit_once('_'));
+        let (Some((kind, _)), Ok(stream)) = (name, self.fleet.js.get_stream(&gone.stream).await)
+        else {
+            return false;
+        };
+        let is_like = |name: String| name.rsplit_once('_').is_some_and(|name| name.0 == kind);
+        stream.consumer_names().any(async |name| name.is_ok_and(is_like)).await
     }
 }

@@ -34,6 +34,13 @@ impl Chaos {
         [names.task_stream(), names.record_stream(), names.submit_stream(), names.event_stream()]
     }
 
+    /// How many records were ever stored, if somebody can say so.
+    pub(super) async fn records(&self) -> Option<u64> {
+        let stream = self.fleet.names.record_stream();
+        let (_, last) = timeout(ANSWER, self.fleet.state(&stream)).await.ok()?.ok()?;
+        Some(last)
+    }
+
     /// Kills the server that leads a stream; tries again a little later while nobody does.
     pub(super) async fn kill_leader(
         &mut self,

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 use anyhow::{Context as _, bail};
 use async_nats::HeaderMap;
 use broker_config::Record;
+use broker_config::read::Stored;
 use broker_config::wire::event::{Event, Fact};
 use coordinator::broker::records::stored_at;
 
@@ -34,7 +35,7 @@ impl Chaos {
         let handed = handed.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (mut told, mut told_twice) = (BTreeSet::new(), 0);
         let mut outcomes: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        for stored in fleet.stored(&fleet.names.event_stream()).await.context("read the events")? {
+        let note = |stored: Stored| {
             let event: Event = serde_json::from_slice(&stored.payload)?;
             if let Fact::TaskSettled { cid, plugin_id, revision, .. } = &event.what {
                 outcomes.entry(format!("{cid}.{plugin_id}")).or_default().push(*revision);
@@ -47,11 +48,11 @@ impl Chaos {
                 work.extend(from.map(|from| (from, stored_at(&stored) / 1_000)));
             }
             repaired += usize::from(matches!(event.what, Fact::TaskRepaired { .. }));
-        }
+            Ok(())
+        };
+        fleet.each_stored(&fleet.names.event_stream(), note).await.context("read the events")?;
         let (mut records, mut wrong_times) = (Vec::new(), 0);
-        for stored in
-            fleet.stored(&fleet.names.record_stream()).await.context("read the records")?
-        {
+        let note = |stored: Stored| {
             let Some(address) = fleet.names.parse_record(&stored.subject) else {
                 bail!("{} is no record", stored.subject);
             };
@@ -61,7 +62,9 @@ impl Chaos {
             let off = finished.as_microsecond().abs_diff(stored_at(&stored) / 1_000);
             wrong_times += usize::from(off > WRONG);
             records.push((address.cid.to_string(), address.plugin.to_string(), record.status));
-        }
+            Ok(())
+        };
+        fleet.each_stored(&fleet.names.record_stream(), note).await.context("read the records")?;
         outcomes.retain(|_, revisions| revisions.len() > 1);
         let outcomes: String = outcomes.iter().map(|found| format!("{found:?}\n")).collect();
         std::fs::write(self.options.folder.join("again.txt"), outcomes)?;

@@ -107,6 +107,7 @@ impl Chaos {
             done: Faults { links, ..Faults::default() },
             begun_kills: 0,
             problems: Vec::new(),
+            watch: None,
         })
     }
 }

@@ -190,7 +190,7 @@ impl Audit {
         }
     }
 
-    /// No message is delivered more often than its plugin allows attempts.
+    /// No message is delivered more often than its plugin allows.
     pub(super) fn on_delivered(
         &mut self,
         message: &Message,
@@ -198,9 +198,9 @@ impl Audit {
         most: Option<u32>,
     ) -> Checked {
         let Body::Task(task) = &message.body else { return Ok(()) };
-        let allowed = task.retry.max_attempts.get();
+        let allowed = task.retry.deliveries();
         if most.is_none_or(|most| most > allowed) && delivered > allowed {
-            return Err(format!("attempt {delivered} of a task that may have {allowed}"));
+            return Err(format!("delivery {delivered} of a task that may have {allowed}"));
         }
         if delivered >= allowed {
             self.exhausted.insert(task.task_id.clone());

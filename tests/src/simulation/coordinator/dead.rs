@@ -109,7 +109,7 @@ impl Session {
             let mut task = (**task).clone();
             task.cid = address.cid.clone();
             task.plugin_id = address.plugin.clone();
-            let attempts = task.retry.max_attempts.get() + stored.headers.attempts_used;
+            let attempts = task.retry.deliveries() + stored.headers.attempts_used;
             let dead = GiveUp {
                 task,
                 queue: address.queue,

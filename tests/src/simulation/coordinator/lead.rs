@@ -145,7 +145,7 @@ impl Session {
             let plugin = plan.id();
             for queue in Queue::ALL {
                 let (name, beginning) = inputs::consumer_of(&self.sim.names, &plugin, queue);
-                let most = (!self.sim.breaks(Breach::NoCap)).then_some(plan.attempts);
+                let most = (!self.sim.breaks(Breach::NoCap)).then(|| plan.retry().deliveries());
                 let lease = super::super::worker::LEASE;
                 let filter = || (Stream::Tasks, beginning.clone());
                 self.sim
