@@ -61,11 +61,8 @@ async fn attack(stage: &mut Stage) -> anyhow::Result<Outcome> {
         if attempt.goes_on {
             continue;
         }
-        let is_answer = attempt.subject.starts_with("$JS.ACK.");
-        let is_given_away = is_answer && stage.is_given_away().await?;
         let after = look(&stage.fleet, events).await;
         let mut effect = differences(&before, &after);
-        effect.extend(is_given_away.then(|| "what the victim holds is given away".to_owned()));
         effect.extend(heard("the victim", &of_victim));
         effect.extend(heard("the fleet", &of_fleet));
         effect.extend(told(&answers));

@@ -83,7 +83,13 @@ pub(super) async fn measure(bench: &Bench) -> anyhow::Result<Duration> {
     bench.prepare(&coordinator.client).await?;
     let plugins: Vec<PluginId> = Noop::graph(bench.plugins)?.iter().map(Noop::id).collect();
     for plugin in &plugins {
-        let spec = TaskConsumerSpec::for_plugin(&bench.names, plugin, Queue::Fast, LEASE, &RetryPolicy::default());
+        let spec = TaskConsumerSpec::for_plugin(
+            &bench.names,
+            plugin,
+            Queue::Fast,
+            LEASE,
+            &RetryPolicy::default(),
+        );
         apply_consumer(&coordinator.js, &bench.names, &spec).await?;
     }
     let submits = submit_consumer(&coordinator).await?;

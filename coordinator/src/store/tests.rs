@@ -158,7 +158,13 @@ async fn tasks_of_a_paused_plugin_are_not_delivered() -> anyhow::Result<()> {
     let (_broker, store) = TestBroker::start().await?;
     let id: PluginId = "a".parse()?;
     let js = async_nats::jetstream::new(store.client().clone());
-    let spec = TaskConsumerSpec::for_plugin(store.names(), &id, Queue::Fast, LEASE, &RetryPolicy::default());
+    let spec = TaskConsumerSpec::for_plugin(
+        store.names(),
+        &id,
+        Queue::Fast,
+        LEASE,
+        &RetryPolicy::default(),
+    );
     broker_config::apply::apply_consumer(&js, store.names(), &spec).await?;
     let name = Names::consumer(&id, Queue::Fast);
     let is_paused =

@@ -48,15 +48,16 @@ impl Attempt {
 /// A body that no part of a fleet writes.
 const FORGED: &str = r#"{"forged": true}"#;
 
-/// All of them; those that destroy most come last, because the rest must have something to destroy.
+/// All of them; those that destroy most come last, because the rest must have something to destroy. A manifest
+/// that is deleted takes the consumers of its plugin with it.
 pub(super) fn attempts(targets: &Targets) -> Vec<Attempt> {
     let mut all = Vec::new();
-    all.extend(in_anothers_name());
     all.extend(answers(targets));
+    all.extend(reading());
+    all.extend(in_anothers_name());
     all.extend(replies());
     all.extend(headers());
     all.extend(message_ids(targets));
-    all.extend(reading());
     all.extend(around());
     all.extend(management(targets));
     all

@@ -7,9 +7,10 @@ use super::attack;
 use super::stage::{Stage, Walls};
 
 /// Kinds of attempts that must have an effect within one account; of the others it is told whether they had.
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 9] = [
     "publish as another",
     "delete a key",
+    "acknowledge",
     "end for good",
     "have the answer sent",
     "look",

@@ -35,8 +35,6 @@ pub(super) const SUBSCRIPTIONS: u32 = 100;
 /// Bytes of its largest message.
 pub(super) const PAYLOAD: u32 = 1 << 20;
 const FLEET: &str = "coordinator";
-/// How long a task that was given away may take to be there.
-const GIVEN_AWAY: Duration = Duration::from_secs(1);
 /// Files that only the victim is to do: as many as there are answers to a delivery.
 const LATER: [&str; 5] = ["later-1", "later-2", "later-3", "later-4", "fails-later"];
 
@@ -228,18 +226,6 @@ impl Stage {
         delivery(&self.hostile, "hostile_fast").await?;
         let last_task = self.fleet.state(&self.fleet.names.task_stream()).await?.1;
         Ok(Targets { held: self.held.clone(), last_task })
-    }
-
-    /// Whether one of the tasks that the victim holds is there for another worker of its.
-    pub(super) async fn is_given_away(&self) -> anyhow::Result<bool> {
-        let inbox = self.victim.new_inbox();
-        let mut answers = self.victim.subscribe(inbox.clone()).await?;
-        let next = "$JS.API.CONSUMER.MSG.NEXT.MF_TASKS.victim_fast";
-        let ask = r#"{"batch": 1, "expires": 100000000}"#;
-        self.victim.publish_with_reply(next, inbox, ask.into()).await?;
-        // Where all share one account, the answer may have been made to go elsewhere.
-        let answer = timeout(GIVEN_AWAY, answers.next()).await.ok().flatten();
-        Ok(answer.is_some_and(|answer| answer.status.is_none()))
     }
 
     /// Has a client listen; where it may not, nothing is ever heard.

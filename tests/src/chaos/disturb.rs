@@ -37,19 +37,50 @@ const WAIT: Duration = Duration::from_secs(2);
 enum Due {
     Kill(Planned),
     /// `records`: where the stream of records was, for faults of a cluster.
-    KillInTheMiddle { planned: Planned, begun: usize, records: Option<u64>, until: Instant },
-    WorkerStart { role: String, url: String, kill: usize },
-    BrokerKill { kill: usize, away: Duration },
-    BrokerStart { kill: usize },
-    WorkerGoesOn { worker: Box<Process>, kill: usize },
-    CoordinatorGoesOn { kill: usize },
-    NodeStart { kill: usize, node: usize, roll: Option<Duration> },
+    KillInTheMiddle {
+        planned: Planned,
+        begun: usize,
+        records: Option<u64>,
+        until: Instant,
+    },
+    WorkerStart {
+        role: String,
+        url: String,
+        kill: usize,
+    },
+    BrokerKill {
+        kill: usize,
+        away: Duration,
+    },
+    BrokerStart {
+        kill: usize,
+    },
+    WorkerGoesOn {
+        worker: Box<Process>,
+        kill: usize,
+    },
+    CoordinatorGoesOn {
+        kill: usize,
+    },
+    NodeStart {
+        kill: usize,
+        node: usize,
+        roll: Option<Duration>,
+    },
     Link(Broken),
     Crashing(Crashing),
     Gone(Gone),
-    DiskFree { kill: usize },
-    PowerBack { kill: usize },
-    Whole { kill: usize, until: Instant, roll: Option<(usize, Duration)> },
+    DiskFree {
+        kill: usize,
+    },
+    PowerBack {
+        kill: usize,
+    },
+    Whole {
+        kill: usize,
+        until: Instant,
+        roll: Option<(usize, Duration)>,
+    },
 }
 
 impl Chaos {
