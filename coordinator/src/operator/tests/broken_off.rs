@@ -26,15 +26,16 @@ pub(super) fn is_whole(files: &Files, issued: &Issued) -> Result<(), String> {
             "coordinator" => "MF".to_owned(),
             plugin => format!("MF-{plugin}"),
         };
-        logins.push((account, login.creds.as_deref().ok_or(format!("{login:?}"))?));
+        logins.push((account, login.creds.as_deref().ok_or_else(|| format!("{login:?}"))?));
     }
     for (name, path) in logins {
-        let of = issued.accounts().find(|account| account.name == name).ok_or(name.clone())?;
+        let of =
+            issued.accounts().find(|account| account.name == name).ok_or_else(|| name.clone())?;
         let account = Claims::read(&of.token).map_err(|error| error.to_string())?;
         let text = files.get(path).ok_or(path)?;
         let token = text.lines().nth(1).unwrap_or_default();
         let user = Claims::read(token).map_err(|error| format!("{path}: {error}"))?;
-        let seed = ring.seed(&user.subject).ok_or(format!("{path}: no seed"))?;
+        let seed = ring.seed(&user.subject).ok_or_else(|| format!("{path}: no seed"))?;
         let is_in = account.issuer == operator.subject
             && user.issuer == account.subject
             && account.nats.get("revocations").is_none_or(|gone| gone.get(&user.subject).is_none())
