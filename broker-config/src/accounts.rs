@@ -93,7 +93,7 @@ pub struct Import {
 pub struct Limits {
     /// Connections at once.
     pub connections: u32,
-    /// Subscriptions at once.
+    /// Subscriptions of each connection at once.
     pub subscriptions: u32,
     /// Bytes of one message; 0 = what the server allows.
     pub payload: u32,
@@ -108,10 +108,10 @@ impl Default for Limits {
 impl Accounts {
     /// The accounts of a fleet with these plugins and their routes.
     ///
-    /// A person's layer of metadata is no plugin and gets none.
+    /// Who cannot be a plugin gets none: its user would be the coordinator's, or nobody's.
     #[must_use]
     pub fn of(names: &Names, plugins: &BTreeMap<PluginId, BTreeSet<RouteName>>) -> Self {
-        let plugins = plugins.iter().filter(|(id, _)| !id.is_user());
+        let plugins = plugins.iter().filter(|(id, _)| id.kept_for().is_none());
         let plugins: Vec<_> =
             plugins.map(|(id, routes)| PluginAccount::of(names, id, routes)).collect();
         let imports = plugins.iter().flat_map(PluginAccount::taken_by_the_fleet).collect();

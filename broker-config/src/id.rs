@@ -134,6 +134,20 @@ impl PluginId {
     /// The id under which the person's own edits are kept; no plugin may announce it.
     pub const USER: &'static str = "user";
 
+    /// The login of the coordinator at a broker; no plugin may announce it.
+    pub const COORDINATOR: &'static str = "coordinator";
+
+    /// What this id is kept for, if no plugin may have it: the rule for manifests, `plugins.yml`,
+    /// accounts and logins, wherever those are written.
+    #[must_use]
+    pub fn kept_for(&self) -> Option<&'static str> {
+        match self.as_str() {
+            Self::USER => Some("the person's own edits"),
+            Self::COORDINATOR => Some("the coordinator's login at the broker"),
+            _ => None,
+        }
+    }
+
     /// The author of the person's own layer of metadata.
     #[must_use]
     pub fn user() -> Self {
@@ -230,6 +244,25 @@ mod tests {
             assert_eq!(serde_json::from_str::<PluginId>(&json).is_ok(), valid, "{text} as JSON");
         }
         assert!("a".repeat(65).parse::<PluginId>().is_err());
+    }
+
+    #[test]
+    fn some_ids_are_kept_for_others_than_plugins() {
+        for (id, kept_for) in [
+            ("user", Some("the person's own edits")),
+            ("coordinator", Some("the coordinator's login at the broker")),
+            // Logins and accounts of other names stand elsewhere, or in another form.
+            ("users", None),
+            ("coordinator-2", None),
+            ("sys", None),
+            ("plugin", None),
+            ("fleet", None),
+            ("mf", None),
+            ("later", None),
+        ] {
+            let id: PluginId = id.parse().unwrap();
+            assert_eq!(id.kept_for(), kept_for, "{id}");
+        }
     }
 
     #[test]

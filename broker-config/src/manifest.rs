@@ -249,9 +249,9 @@ impl TryFrom<ManifestOptions> for Manifest {
         if let Some(schema) = &data_schema {
             check.reasons.extend(data::schema_problems(schema));
         }
-        check.holds(id.as_ref().is_none_or(|id| !id.is_user()), || {
-            "id: `user` is kept for the person's own edits".to_owned()
-        });
+        if let Some((id, whom)) = id.as_ref().and_then(|id| Some((id, id.kept_for()?))) {
+            check.reasons.push(format!("id: `{id}` is kept for {whom}"));
+        }
         let (Some(id), Some(name), Some(version), Some(priority), Some(queue), Some(data_schema)) =
             (id, name, version, priority, queue, data_schema)
         else {
@@ -330,6 +330,7 @@ mod tests {
             ("{}".to_owned(), "dataSchema: is required"),
             (field("id", r#""A b""#), "plugin id `A b`"),
             (field("id", r#""user""#), "kept for the person"),
+            (field("id", r#""coordinator""#), "kept for the coordinator's login"),
             (field("version", r#""1""#), "version:"),
             (field("priority", "9"), "priority: 9"),
             (field("priority", "12.5"), "priority: 12.5"),

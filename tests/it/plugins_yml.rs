@@ -193,6 +193,7 @@ fn what_stands_beside_the_plugins_is_judged_alike() -> anyhow::Result<()> {
         (json!({"plugins": {"Bad": {}}}), Some("the id must be 1 to 64 characters")),
         (json!({"plugins": {"-a": {}}}), Some("the id must be 1 to 64 characters")),
         (json!({"plugins": {"user": {}}}), Some("kept for the person's own edits")),
+        (json!({"plugins": {"coordinator": {}}}), Some("kept for the coordinator's login")),
     ] {
         let told = problems(&file.to_string());
         match rule {

@@ -115,6 +115,12 @@ impl Server {
         Ok(varz["config_load_time"].as_str().context("the time")?.to_owned())
     }
 
+    /// A server that somebody else runs for as long as this one is used; it is not ended with it.
+    pub fn run_by_another(port: u16, login: Login) -> anyhow::Result<Self> {
+        let (keeper, arguments) = (Mutex::new(None), Vec::new());
+        Ok(Self { keeper, home: TempDir::new()?, port, arguments, login })
+    }
+
     /// A server that only passes messages on.
     pub async fn without_jetstream() -> anyhow::Result<Self> {
         Self::with(Login::Anonymous, |_| Ok(Vec::new())).await

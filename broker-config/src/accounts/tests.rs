@@ -108,8 +108,8 @@ fn a_plugin_answers_the_fleet_and_nobody_else() {
 }
 
 #[test]
-fn a_persons_layer_gets_no_account() {
-    assert_eq!(accounts(&[("user", &[])]).plugins, []);
+fn who_cannot_be_a_plugin_gets_no_account() {
+    assert_eq!(accounts(&[("user", &[]), ("coordinator", &[])]).plugins, []);
 }
 
 /// All that the server listens to for one consumer, or keeps for one plugin.

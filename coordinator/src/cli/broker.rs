@@ -90,8 +90,8 @@ impl FromStr for PluginArg {
     fn from_str(text: &str) -> Result<Self, String> {
         let (id, routes) = text.split_once(':').unwrap_or((text, ""));
         let id: PluginId = id.parse().map_err(|error: InvalidId| error.to_string())?;
-        if id.is_user() {
-            return Err(format!("`{id}` is a person's layer of metadata, not a plugin"));
+        if let Some(whom) = id.kept_for() {
+            return Err(format!("`{id}` is kept for {whom}"));
         }
         let routes = routes.split(',').filter(|route| !route.is_empty());
         let routes = routes.map(str::parse).collect::<Result<_, InvalidId>>();
@@ -134,6 +134,7 @@ mod tests {
             ("ffmpeg:main", None),
             ("FFmpeg", None),
             ("user", None),
+            ("coordinator", None),
             ("", None),
         ] {
             let read: Option<PluginArg> = text.parse().ok();

@@ -352,9 +352,8 @@ impl PluginsFile {
                 return;
             }
         };
-        if id.is_user() {
-            let rule = "the id is kept for the person's own edits".to_owned();
-            self.problems.push(problem(line, rule));
+        if let Some(whom) = id.kept_for() {
+            self.problems.push(problem(line, format!("the id is kept for {whom}")));
             return;
         }
         match decode::entry(line, node, vars) {

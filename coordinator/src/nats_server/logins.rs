@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker_config::{PluginId, RouteName};
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::users::{COORDINATOR, Users, is_possible};
+use super::users::Users;
 use crate::config::Secret;
 use crate::config::connection::{Connection, Login, Origin, Tls};
 
@@ -114,8 +114,8 @@ impl Logins {
     ///
     /// [`NotLetIn`] says why they are not.
     pub async fn let_in(&self, plugins: Plugins) -> Result<(), NotLetIn> {
-        for plugin in plugins.keys().filter(|id| !is_possible(id)) {
-            tracing::warn!(plugin.id = %plugin, "a plugin cannot log in as `user` or `{COORDINATOR}`");
+        for (plugin, whom) in plugins.keys().filter_map(|id| Some((id, id.kept_for()?))) {
+            tracing::warn!(plugin.id = %plugin, "a plugin cannot log in by an id that is kept for {whom}");
         }
         let (done, answer) = oneshot::channel();
         let sent = self.orders.send(Order { plugins, done }).await;

@@ -1,4 +1,5 @@
 mod logins;
+mod names;
 
 use std::path::Path;
 

@@ -15,7 +15,7 @@ use crate::config::secret::write_out;
 use crate::config::{Secret, private_file};
 
 /// The name of the login that may do everything; no plugin can have it.
-pub const COORDINATOR: &str = "coordinator";
+pub const COORDINATOR: &str = PluginId::COORDINATOR;
 /// The name of the login of all plugins, where they share one.
 pub const PLUGIN: &str = "plugin";
 
@@ -74,7 +74,7 @@ impl Users {
     ///
     /// What the operating system says.
     pub fn admit(&mut self, plugins: &Plugins) -> io::Result<()> {
-        for id in plugins.keys().filter(|id| is_possible(id)) {
+        for id in plugins.keys().filter(|id| id.kept_for().is_none()) {
             if !self.plugins.contains_key(id) {
                 self.plugins.insert(id.clone(), Password(secret()?));
             }
@@ -132,11 +132,6 @@ impl Users {
         // A plugin without a password is let in with none that it could know.
         Proof::Password(own.map_or_else(|| self.coordinator.clone(), |it| it.0.clone()))
     }
-}
-
-/// Whether a plugin can have a login under its id.
-pub(super) fn is_possible(id: &PluginId) -> bool {
-    !id.is_user() && id.as_str() != COORDINATOR
 }
 
 fn secret() -> io::Result<Secret> {

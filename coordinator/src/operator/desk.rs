@@ -27,7 +27,7 @@ pub(super) struct Desk<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Seat {
     name: String,
-    key: String,
+    pub(super) key: String,
     /// What its token says; `None` = it has none as yet.
     pub(super) old: Option<Claims>,
     signer: KeyPair,
@@ -87,6 +87,9 @@ impl Desk<'_> {
     /// An account, which gets a key when it has none.
     pub(super) fn seat(&mut self, name: &str) -> Result<Seat, Refused> {
         let old = self.claims(&files::account(&self.name, name))?;
+        if old.as_ref().is_some_and(|old| old.is_over(self.now)) {
+            return Err(Refused::Over(format!("account {name}")));
+        }
         let key = match &old {
             Some(old) => old.subject.clone(),
             None => self.ring.make(KeyPairType::Account, self.files),
@@ -103,8 +106,8 @@ impl Desk<'_> {
         Ok(Seat { name: name.to_owned(), key, old, signer, signers, revoked })
     }
 
-    /// A user of an account and its login file; it keeps its key unless that is revoked or is to
-    /// be another one.
+    /// A user of an account and its login file; it keeps its key unless that is revoked, its time is
+    /// over, or it is to be another one.
     pub(super) fn user(
         &mut self,
         seat: &mut Seat,
@@ -115,7 +118,8 @@ impl Desk<'_> {
         let login = files::creds(&self.name, &seat.name, name);
         let old = self.claims(&path)?;
         if let Some(old) = old {
-            let is_let_in = seat.signers.contains(&old.issuer) && !is_revoked(seat, &old);
+            let is_valid = seat.signers.contains(&old.issuer) && !old.is_over(self.now);
+            let is_let_in = is_valid && !is_revoked(seat, &old);
             if is_let_in && !is_new {
                 let seed = self.ring.seed(&old.subject);
                 if let (Some(token), Some(seed)) = (self.files.get(&path), &seed) {
@@ -130,7 +134,10 @@ impl Desk<'_> {
         }
         let key = self.ring.make(KeyPairType::User, self.files);
         let claims = Claims::about(&key, name, claims::user(seat.issuer()));
-        let token = claims.sign(&seat.signer, self.now).unwrap_or_default();
+        // Of those who were all revoked at once, it must not be one.
+        let since = seat.revoked.get("*").and_then(Value::as_u64);
+        let now = since.map_or(self.now, |since| self.now.max(since + 1));
+        let token = claims.sign(&seat.signer, now).unwrap_or_default();
         let seed = self.ring.seed(&key).unwrap_or_default();
         self.files.put(login.clone(), creds(&token, &seed));
         self.files.put(path, token);

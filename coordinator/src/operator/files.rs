@@ -56,29 +56,38 @@ impl Files {
             }
             let is_ours = [".jwt", ".nk", ".creds"].iter().any(|end| name.ends_with(end));
             if about.is_file() && is_ours && about.len() <= LARGEST {
-                self.texts.insert(path, std::fs::read_to_string(entry.path())?);
+                let text = std::fs::read_to_string(entry.path())
+                    .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))?;
+                self.texts.insert(path, text);
             }
         }
         Ok(())
     }
 
-    /// Writes what was changed, for its owner alone: keys before what is signed with them, and
-    /// accounts, which revoke, before new logins.
+    /// What was changed, in the order in which it is written: keys before what is signed with them,
+    /// accounts, which revoke, before new logins, and an operator when all that is made with it is
+    /// there. Broken off anywhere, what is there is completed by issuing again.
+    pub(super) fn steps(&self) -> Vec<&str> {
+        let rank = |path: &str| match path {
+            path if path.ends_with(".nk") => 0,
+            path if path.contains("/users/") => 2,
+            path if path.ends_with(".creds") => 3,
+            path if path.starts_with("stores/") && path.split('/').count() == 3 => 4,
+            _ => 1,
+        };
+        let mut changed: Vec<&str> = self.changed.iter().map(String::as_str).collect();
+        // What goes, goes last.
+        changed.sort_by_key(|path| (!self.texts.contains_key(*path), rank(path)));
+        changed
+    }
+
+    /// Writes what was changed, for its owner alone.
     ///
     /// # Errors
     ///
     /// What the operating system says; running it again mends what is half done.
     pub fn store(&self, dir: &Path) -> io::Result<()> {
-        let rank = |path: &str| match path {
-            path if path.ends_with(".nk") => 0,
-            path if path.contains("/users/") => 2,
-            path if path.ends_with(".creds") => 3,
-            _ => 1,
-        };
-        let mut changed: Vec<&String> = self.changed.iter().collect();
-        // What goes, goes last.
-        changed.sort_by_key(|path| (!self.texts.contains_key(*path), rank(path)));
-        for path in changed {
+        for path in self.steps() {
             let file = dir.join(path);
             match self.texts.get(path) {
                 Some(text) => {

@@ -111,6 +111,12 @@ pub enum Refused {
         /// The public keys of which one would do.
         keys: Vec<String>,
     },
+    /// Servers refuse what is signed by it, or let in nobody of it.
+    #[error("the time of {0} is over")]
+    Over(String),
+    /// Servers are administered from it, and it can have no streams.
+    #[error("the system account of the operator is called `{0}`, as the fleet's would be")]
+    System(String),
     /// There is no such user.
     #[error("`{0}` is neither `coordinator` nor a plugin that gets an account")]
     Rotate(String),
@@ -197,6 +203,9 @@ fn operator(files: &mut Files, ring: &mut Ring, now: u64) -> Result<(String, Cla
     if operator.nats.get("system_account").is_none() {
         return Err(Refused::NoSystem(name));
     }
+    if operator.is_over(now) {
+        return Err(Refused::Over(format!("operator {name}")));
+    }
     Ok((name, operator))
 }
 
@@ -210,7 +219,11 @@ impl Desk<'_> {
         let all =
             std::iter::once(&fleet.name).chain(plugins.iter().map(|plugin| &plugin.account.name));
         for name in all {
-            seats.insert(name.clone(), self.seat(name)?);
+            let seat = self.seat(name)?;
+            if self.operator.nats.get("system_account") == Some(&seat.key.as_str().into()) {
+                return Err(Refused::System(name.clone()));
+            }
+            seats.insert(name.clone(), seat);
         }
         let mut logins = Vec::new();
         let users = std::iter::once((&fleet.name, COORDINATOR))

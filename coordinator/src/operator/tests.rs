@@ -1,5 +1,8 @@
 //! From what is there to what is signed.
 
+mod broken_off;
+mod time;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use broker_config::accounts::Accounts;
@@ -124,6 +127,17 @@ fn a_login_that_was_revoked_and_never_replaced_is_made_anew() {
     let issued = make(&mut files, &["a"], &[], 300).unwrap();
 
     assert!(issued.logins.iter().any(|login| login.user == "a" && login.is_new), "{issued:?}");
+}
+
+#[test]
+fn a_fleet_whose_account_would_be_the_system_account_is_refused() {
+    let accounts = Accounts::of(&Names::new("sys".parse().unwrap()), &BTreeMap::new());
+    let order = Order { accounts: &accounts, rotate: &BTreeSet::new(), now: 100 };
+    let mut files = Files::default();
+
+    let refused = issue(&mut files, &mut Ring::of(&Files::default()), &order);
+
+    assert_eq!(refused, Err(Refused::System("SYS".to_owned())));
 }
 
 #[test]

@@ -78,6 +78,8 @@ impl Claims {
             KeyPair::from_public_key(&claims.issuer).map_err(|_| InvalidToken::Signature)?;
         let signature = bytes(signature)?;
         issuer.verify(signed.as_bytes(), &signature).map_err(|_| InvalidToken::Signature)?;
+        // Whoever is named becomes the name of a file: anybody can sign anything with a key of their own.
+        KeyPair::from_public_key(&claims.subject).map_err(|_| InvalidToken::Form)?;
         Ok(claims)
     }
 
@@ -93,6 +95,12 @@ impl Claims {
         let signed = format!("{}.{payload}", BASE64URL_NOPAD.encode(HEADER.as_bytes()));
         let signature = key.sign(signed.as_bytes()).ok()?;
         Some(format!("{signed}.{}", BASE64URL_NOPAD.encode(&signature)))
+    }
+
+    /// Whether its time is over.
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        let until = self.rest.get("exp").and_then(Value::as_u64).unwrap_or_default();
+        (1..=now).contains(&until)
     }
 
     /// Whether both say the same, whoever has signed it and when.
@@ -158,13 +166,28 @@ mod tests {
         let (body, _) = token.rsplit_once('.').unwrap();
         let (_, signature) = other.rsplit_once('.').unwrap();
         let mixed = format!("{body}.{signature}");
+        let path = Claims::about("../../name", "o", Map::new()).sign(&key, 7).unwrap();
         for (token, error) in [
+            (path.as_str(), InvalidToken::Form),
             (mixed.as_str(), InvalidToken::Signature),
             (body, InvalidToken::Form),
             ("", InvalidToken::Form),
             ("a.b.c", InvalidToken::Form),
         ] {
             assert_eq!(Claims::read(token), Err(error), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_token_without_an_end_is_never_over() {
+        for (until, now, expected) in
+            [(None, 9, false), (Some(0), 9, false), (Some(9), 8, false), (Some(9), 9, true)]
+        {
+            let mut claims = Claims::about("A", "a", Map::new());
+            if let Some(until) = until {
+                claims.rest.insert("exp".to_owned(), until.into());
+            }
+            assert_eq!(claims.is_over(now), expected, "{until:?} at {now}");
         }
     }
 

@@ -182,6 +182,7 @@ async fn nothing_is_written_over_and_what_cannot_be_made_says_why() -> anyhow::R
         (vec!["--lang", "shell", "text-stats"], 5, "is there already, nothing was written"),
         (vec!["--lang", "shell", "Text Stats"], 2, "plugin id `Text Stats`"),
         (vec!["--lang", "shell", "user"], 2, "kept for the person"),
+        (vec!["--lang", "go", "coordinator"], 2, "kept for the coordinator's login"),
         (vec!["--lang", "cobol", "a"], 2, "possible values: rust, python, typescript, go, shell"),
         (vec!["--lang", "rust", "a", "--sdk", "none"], 3, "there is no SDK in none"),
         (vec!["--lang", "go", "a", "--sdk", "text-stats"], 3, "it holds no go/go.mod"),

@@ -6,6 +6,8 @@ use super::stage::{HOSTILE, Targets, VICTIM};
 #[derive(Clone, Debug)]
 pub(super) struct Attempt {
     /// What it is meant to do.
+    pub(super) kind: &'static str,
+    /// The same, with where and how.
     pub(super) what: String,
     pub(super) subject: String,
     /// Where answers are to go; `None` = to an inbox of its own.
@@ -17,10 +19,10 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    fn new(what: &str, subject: impl Into<String>, body: impl Into<String>) -> Self {
+    fn new(kind: &'static str, subject: impl Into<String>, body: impl Into<String>) -> Self {
         let (subject, body) = (subject.into(), body.into());
-        let what = format!("{what}: {subject}");
-        Self { what, subject, reply: None, headers: Vec::new(), body, goes_on: false }
+        let what = format!("{kind}: {subject}");
+        Self { kind, what, subject, reply: None, headers: Vec::new(), body, goes_on: false }
     }
 
     fn and_so_on(mut self, goes_on: bool) -> Self {
@@ -46,15 +48,16 @@ impl Attempt {
 /// A body that no part of a fleet writes.
 const FORGED: &str = r#"{"forged": true}"#;
 
-/// All of them; those that destroy most come last, because the rest must have something to destroy.
+/// All of them; those that destroy most come last, because the rest must have something to destroy. A manifest
+/// that is deleted takes the consumers of its plugin with it.
 pub(super) fn attempts(targets: &Targets) -> Vec<Attempt> {
     let mut all = Vec::new();
-    all.extend(in_anothers_name());
     all.extend(answers(targets));
+    all.extend(reading());
+    all.extend(in_anothers_name());
     all.extend(replies());
     all.extend(headers());
     all.extend(message_ids(targets));
-    all.extend(reading());
     all.extend(around());
     all.extend(management(targets));
     all
@@ -106,28 +109,34 @@ fn in_anothers_name() -> Vec<Attempt> {
 
 /// Answers to deliveries of another, in each form, and answers to its own for messages of others.
 fn answers(targets: &Targets) -> Vec<Attempt> {
-    let Targets { held, last_task, .. } = targets;
-    let tail = held.splitn(5, '.').last().unwrap_or_default();
+    let Targets { held, last_task } = targets;
     let mut all = Vec::new();
-    for subject in [
-        format!("$JS.ACK._.x.MF_TASKS.{VICTIM}_fast.{tail}"),
-        format!("$JS.ACK.MF_TASKS.{VICTIM}_fast.MF_TASKS.{HOSTILE}_fast.1.1.1"),
-        format!("$JS.ACK.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.1.1.1"),
-        format!("$JS.ACK.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.{tail}"),
-        format!("$JS.ACK._.x.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.{tail}"),
-        format!("$JS.ACK.MF_TASKS.later.{tail}"),
-        held.clone(),
-    ] {
-        for body in ["+NXT", "+WPI", "-NAK {\"delay\": 1}", "+TERM", "+ACK"] {
-            all.push(Attempt::new(&format!("answer {body}"), subject.clone(), body));
+    // Each on a delivery of its own: most of them leave nothing for the next one.
+    for (held, (kind, body)) in held.iter().zip([
+        ("renew", "+WPI"),
+        ("give back", "-NAK {\"delay\": 1}"),
+        ("acknowledge", "+ACK"),
+        ("acknowledge for the next", "+NXT"),
+        ("end for good", "+TERM"),
+    ]) {
+        let tail = held.splitn(5, '.').last().unwrap_or_default();
+        for subject in [
+            format!("$JS.ACK.MF_TASKS.{VICTIM}_fast.MF_TASKS.{HOSTILE}_fast.1.1.1"),
+            format!("$JS.ACK.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.1.1.1"),
+            format!("$JS.ACK.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.{tail}"),
+            format!("$JS.ACK._.x.MF_TASKS.{HOSTILE}_fast.MF_TASKS.{VICTIM}_fast.{tail}"),
+            format!("$JS.ACK.MF_TASKS.later.{tail}"),
+            format!("$JS.ACK._.x.MF_TASKS.{VICTIM}_fast.{tail}"),
+            held.clone(),
+        ] {
+            all.push(Attempt::new(kind, subject, body));
         }
     }
     for form in ["$JS.ACK.MF_TASKS", "$JS.ACK._.x.MF_TASKS"] {
         for body in ["-NAK {\"delay\": 1}", "+TERM", "+ACK"] {
-            let what = format!("answer {body} with the sequences of others' tasks");
             for sequence in 1..=*last_task {
                 let subject = format!("{form}.{HOSTILE}_fast.1.{sequence}.{sequence}.1.0");
-                let attempt = Attempt::new(&what, subject, body);
+                let attempt = Attempt::new("answer by others' numbers", subject, body);
                 all.push(attempt.and_so_on(sequence < *last_task));
             }
         }
@@ -162,7 +171,7 @@ fn replies() -> Vec<Attempt> {
 /// Headers that change what others have, on its own subjects.
 fn headers() -> Vec<Attempt> {
     let own = "$KV.mf-records.own.hostile";
-    let put = |what: &str| Attempt::new(what, own, FORGED);
+    let put = |kind| Attempt::new(kind, own, FORGED);
     let mut all = vec![
         put("roll up").with("Nats-Rollup", "all"),
         put("roll up").with("Nats-Rollup", "sub"),
@@ -182,7 +191,7 @@ fn headers() -> Vec<Attempt> {
             .with("Nats-Expected-Last-Subject-Sequence-Subject", "$KV.mf-records.film.victim"),
     ];
     for own in ["mf.submit.fast", "mf.signal.hostile.failed"] {
-        let put = |what: &str| Attempt::new(what, own, FORGED);
+        let put = |kind| Attempt::new(kind, own, FORGED);
         all.push(put("roll up").with("Nats-Rollup", "all"));
         let target = "mf.task.fast.victim.forged-by-schedule";
         let schedule = put("schedule").with("Nats-Schedule", "@at 2020-01-01T00:00:00Z");
@@ -208,8 +217,7 @@ fn message_ids(targets: &Targets) -> Vec<Attempt> {
 
 /// Looking at what is another's.
 fn reading() -> Vec<Attempt> {
-    let ask =
-        |what: &str, api: &str, body: &str| Attempt::new(what, format!("$JS.API.{api}"), body);
+    let ask = |kind, api: &str, body: &str| Attempt::new(kind, format!("$JS.API.{api}"), body);
     let record = "$KV.mf-records.film.victim";
     let mut all = vec![
         ask("look", "INFO", ""),
@@ -233,7 +241,8 @@ fn reading() -> Vec<Attempt> {
             r#"{"deliver_subject": "_INBOX.hostile.copy"}"#,
         ),
         Attempt::new("look through a domain", "$JS.hub.API.STREAM.LIST", "{}"),
-        Attempt::new("look through the account's API", "$JS.MF.API.STREAM.LIST", "{}"),
+        Attempt::new("look through a domain", "$JS.MF.API.STREAM.LIST", "{}"),
+        Attempt::new("look through a domain", "$JS.FLEET.API.STREAM.LIST", "{}"),
     ];
     for stream in ["MF_TASKS", "MF_SUBMIT", "KV_mf-records", "KV_mf-lease"] {
         all.push(ask("look", &format!("STREAM.INFO.{stream}"), r#"{"subjects_filter": ">"}"#));
@@ -254,6 +263,7 @@ fn around() -> Vec<Attempt> {
         "$SYS.REQ.SERVER.PING",
         "$SYS.REQ.SERVER.PING.CONNZ",
         "$SYS.REQ.ACCOUNT.MF.CONNZ",
+        "$SYS.REQ.ACCOUNT.FLEET.CONNZ",
         "$SYS.REQ.ACCOUNT.MF-victim.SUBSZ",
         "$SYS.REQ.ACCOUNT.PING.CONNZ",
         "$SYS.REQ.CLAIMS.UPDATE",
@@ -276,7 +286,9 @@ fn management(targets: &Targets) -> Vec<Attempt> {
     let own = r#"{"stream_name": "MF_SIGNALS", "config": {"durable_name": "forged", "ack_policy": "explicit"}}"#;
     let filter = r#"{"stream_name": "MF_TASKS", "config": {"durable_name": "victim_fast",
         "filter_subject": "mf.task.fast.nobody.*", "ack_policy": "explicit"}, "action": "update"}"#;
-    let held = format!("{{\"seq\": {}}}", targets.held_sequence);
+    // The one whose lease was renewed, which is still there.
+    let held = targets.held.first().and_then(|held| held.split('.').nth(5)).unwrap_or_default();
+    let held = format!("{{\"seq\": {held}}}");
     let mut all = vec![
         ask("STREAM.CREATE.FORGED", r#"{"name": "FORGED", "subjects": ["forged.>"]}"#),
         ask("STREAM.CREATE.EAR", r#"{"name": "EAR", "subjects": ["mf.control.>"]}"#),

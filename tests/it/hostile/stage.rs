@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use async_nats::{Client, ConnectOptions};
 use broker_config::accounts::Accounts;
 use broker_config::wire::event::{Fact, Outcome as Ended};
-use broker_config::{Manifest, Names, Queue, RunId};
+use broker_config::{Manifest, Names, Queue, RunId, Submission};
 use coordinator::config::Secret;
 use coordinator::nats_server::accounts::{Proof, render_accounts};
 use coordinator::operator::Resolver;
@@ -22,13 +22,21 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use worker_sdk::{Credentials, Failure, Outcome};
 
+use super::embedded::Embedded;
+
 pub(super) const VICTIM: &str = "victim";
 pub(super) const HOSTILE: &str = "hostile";
 /// What only the victim and the fleet know.
 pub(super) const SECRET: &str = "known-to-the-victim-only";
 /// Connections that a plugin may have at once.
 pub(super) const CONNECTIONS: u32 = 8;
+/// Subscriptions that each of them may have at once.
+pub(super) const SUBSCRIPTIONS: u32 = 100;
+/// Bytes of its largest message.
+pub(super) const PAYLOAD: u32 = 1 << 20;
 const FLEET: &str = "coordinator";
+/// Files that only the victim is to do: as many as there are answers to a delivery.
+const LATER: [&str; 5] = ["later-1", "later-2", "later-3", "later-4", "fails-later"];
 
 /// What stands between plugins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +45,8 @@ pub(super) enum Walls {
     Rendered,
     /// The same, but each user may do everything in its account.
     AccountsAlone,
+    /// Accounts as the embedded broker makes them by itself.
+    Embedded,
     /// Accounts of an operator, as they are issued.
     Issued,
     /// The same, but each user may do everything in its account.
@@ -48,9 +58,8 @@ pub(super) enum Walls {
 /// What an attempt must know to hit.
 #[derive(Debug)]
 pub(super) struct Targets {
-    /// Where the victim answers the delivery that it holds.
-    pub(super) held: String,
-    pub(super) held_sequence: u64,
+    /// Where the victim answers each of the deliveries that it holds.
+    pub(super) held: Vec<String>,
     /// The last sequence in the stream of tasks.
     pub(super) last_task: u64,
 }
@@ -79,25 +88,31 @@ pub(super) struct Stage {
     /// Files that only the victim is to do, once it is there again.
     pub(super) waiting: Vec<RunId>,
     pub(super) script: Script,
-    operator: Option<Operator>,
+    /// Where the victim answers what it holds: it renews its leases.
+    held: Vec<String>,
+    logins: Logins,
     _lead: Lead,
     ears: JoinSet<()>,
 }
 
 impl Stage {
     pub(super) async fn start(walls: Walls) -> anyhow::Result<Self> {
-        let operator = match walls {
+        let (logins, server) = match walls {
             Walls::Issued | Walls::IssuedAlone => {
-                Some(Operator::new(&limited(&[VICTIM, HOSTILE], walls)?)?)
+                let operator = Operator::new(&limited(&[VICTIM, HOSTILE], walls)?)?;
+                let server = operator.server(Resolver::Full).await?;
+                (Logins::Issued(operator), server)
             }
-            Walls::Rendered | Walls::AccountsAlone | Walls::None => None,
-        };
-        let server = match &operator {
-            Some(operator) => operator.server(Resolver::Full).await?,
-            None => server_with(&logins(walls)?).await?,
+            Walls::Embedded => {
+                let (embedded, server) = Embedded::start(&[VICTIM, HOSTILE]).await?;
+                (Logins::Embedded(embedded), server)
+            }
+            Walls::Rendered | Walls::AccountsAlone | Walls::None => {
+                (Logins::ById, server_with(&configured(walls)?).await?)
+            }
         };
         let (fleet, lead) = fleet_on(server).await?;
-        let login = async |id| connect(&fleet, credentials(operator.as_ref(), id)).await;
+        let login = async |id| connect(&fleet, logins.of(id)?).await;
         let (victim, hostile) = (login(VICTIM).await?, login(HOSTILE).await?);
         let script = Script::new(|call: Call| async move {
             match call.cid.as_str() {
@@ -107,9 +122,9 @@ impl Stage {
                 _ => Ok(done(&call.plugin, SECRET)),
             }
         });
-        let (waiting, ears) = (Vec::new(), JoinSet::new());
+        let (waiting, held, ears) = (Vec::new(), Vec::new(), JoinSet::new());
         let mut stage =
-            Self { fleet, victim, hostile, waiting, script, operator, _lead: lead, ears };
+            Self { fleet, victim, hostile, waiting, script, held, logins, _lead: lead, ears };
         stage.play().await?;
         Ok(stage)
     }
@@ -136,13 +151,22 @@ impl Stage {
         fleet.fact("a deferral", deferred).await?;
         worker.stop().await?;
         other.stop().await?;
-        for cid in ["later-1", "later-2", "later-3", "fails-later"] {
+        for cid in LATER {
             let mut submission = file(cid)?;
             submission.only = vec![VICTIM.parse()?];
             let run = fleet.hand_in(Queue::Fast, &submission).await?;
             fleet.task_waits(VICTIM, cid).await?;
             self.waiting.push(run);
         }
+        // Nobody holds this one.
+        let mut submission = Submission { override_queue: true, ..file("in-no-hurry")? };
+        submission.only = vec![VICTIM.parse()?];
+        self.waiting.push(fleet.hand_in(Queue::Background, &submission).await?);
+        eventually("a task that nobody holds", async || {
+            let info = fleet.api("CONSUMER.INFO.MF_TASKS.victim_background", &json!({})).await?;
+            Ok((info["num_pending"] == 1).then_some(()))
+        })
+        .await?;
         let mut own = file("own")?;
         own.only = vec![HOSTILE.parse()?];
         fleet.hand_in(Queue::Fast, &own).await?;
@@ -158,8 +182,12 @@ impl Stage {
         self.live().await
     }
 
-    /// The victim gives a sign of life.
+    /// The victim gives a sign of life, and goes on with what it holds.
+    #[expect(clippy::disallowed_methods, reason = "an answer to a delivery is kept nowhere")]
     pub(super) async fn live(&self) -> anyhow::Result<()> {
+        for held in &self.held {
+            self.victim.publish(held.clone(), "+WPI".into()).await?;
+        }
         let sign = json!({
             "type": "metafleet.instance.v1", "pluginId": VICTIM, "instance": "w9",
             "state": "paused", "version": "1.0.0", "host": SECRET,
@@ -175,24 +203,30 @@ impl Stage {
         self.worker_of(&manifest(id, &schema)?, &self.script).await
     }
 
+    /// What a plugin logs in with.
+    pub(super) fn credentials(&self, id: &str) -> anyhow::Result<Credentials> {
+        self.logins.of(id)
+    }
+
     /// Another connection of a plugin.
     pub(super) async fn login(&self, id: &str) -> anyhow::Result<Client> {
-        connect(&self.fleet, credentials(self.operator.as_ref(), id)).await
+        connect(&self.fleet, self.logins.of(id)?).await
     }
 
     async fn worker_of(&self, manifest: &Manifest, script: &Script) -> anyhow::Result<Running> {
-        let login = credentials(self.operator.as_ref(), manifest.id.as_str());
+        let login = self.logins.of(manifest.id.as_str())?;
         self.fleet.worker_with(manifest, script, |options| options.credentials = login).await
     }
 
-    /// The victim takes a task and holds it; says what a hostile plugin would have to know. That one takes
-    /// its own, which is the newest, so that its word on older ones would count.
-    pub(super) async fn hold(&self) -> anyhow::Result<Targets> {
-        let held = delivery(&self.victim, "victim_fast").await?;
+    /// The victim takes all tasks that are in a hurry and holds them; says what a hostile plugin would have
+    /// to know. That one takes its own, which is newer, so that its word on older ones would count.
+    pub(super) async fn hold(&mut self) -> anyhow::Result<Targets> {
+        for _ in LATER {
+            self.held.push(delivery(&self.victim, "victim_fast").await?);
+        }
         delivery(&self.hostile, "hostile_fast").await?;
-        let held_sequence = held.split('.').nth(5).context("a sequence")?.parse()?;
         let last_task = self.fleet.state(&self.fleet.names.task_stream()).await?.1;
-        Ok(Targets { held, held_sequence, last_task })
+        Ok(Targets { held: self.held.clone(), last_task })
     }
 
     /// Has a client listen; where it may not, nothing is ever heard.
@@ -263,14 +297,25 @@ pub(super) fn configuration(store: &Path, logins: &str) -> String {
 
 /// Another connection of a plugin whose password is its id.
 pub(super) async fn login(fleet: &Fleet, id: &str) -> anyhow::Result<Client> {
-    connect(fleet, credentials(None, id)).await
+    connect(fleet, Logins::ById.of(id)?).await
 }
 
-/// A plugin's login: what the operator has made, or its id as its password.
-fn credentials(operator: Option<&Operator>, id: &str) -> Credentials {
-    match operator {
-        Some(operator) => Credentials::File(operator.creds(id)),
-        None => Credentials::User { name: id.to_owned(), password: id.to_owned() },
+/// Whoever has made the logins of plugins.
+#[derive(Debug)]
+enum Logins {
+    /// Nobody: the id is the password.
+    ById,
+    Issued(Operator),
+    Embedded(Embedded),
+}
+
+impl Logins {
+    fn of(&self, id: &str) -> anyhow::Result<Credentials> {
+        match self {
+            Self::ById => Ok(Credentials::User { name: id.to_owned(), password: id.to_owned() }),
+            Self::Issued(operator) => Ok(Credentials::File(operator.creds(id))),
+            Self::Embedded(embedded) => embedded.credentials(&id.parse()?),
+        }
     }
 }
 
@@ -285,7 +330,7 @@ async fn connect(fleet: &Fleet, credentials: Credentials) -> anyhow::Result<Clie
     Ok(options.connect(fleet.server.url()).await?)
 }
 
-fn logins(walls: Walls) -> anyhow::Result<String> {
+fn configured(walls: Walls) -> anyhow::Result<String> {
     if walls == Walls::None {
         let users = [FLEET, VICTIM, HOSTILE].map(|id| format!("{{ user: {id}, password: {id} }}"));
         return Ok(format!("authorization {{ users: [ {} ] }}\n", users.join(", ")));
@@ -309,6 +354,8 @@ fn limited(plugins: &[&str], walls: Walls) -> anyhow::Result<Accounts> {
     let mut accounts = Accounts::of(&Names::default(), &ids);
     for plugin in &mut accounts.plugins {
         plugin.limits.connections = CONNECTIONS;
+        plugin.limits.subscriptions = SUBSCRIPTIONS;
+        plugin.limits.payload = PAYLOAD;
         if matches!(walls, Walls::AccountsAlone | Walls::IssuedAlone) {
             plugin.publish = vec![">".to_owned()];
             plugin.subscribe = vec![">".to_owned()];

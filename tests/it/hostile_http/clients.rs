@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use coordinator::http::Limits;
 use integration_tests::bridge::send;
-use integration_tests::heavy;
+use integration_tests::{eventually, heavy};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
@@ -14,6 +14,8 @@ use super::fleet;
 
 /// What a machine that is busy may take longer.
 const SLACK: Duration = Duration::from_secs(25);
+/// Logs that are followed at once.
+const LOGS: usize = 64;
 /// Between two bytes.
 const DRIP: Duration = Duration::from_millis(200);
 
@@ -113,5 +115,44 @@ async fn slow_clients_are_cut_off_in_time_and_others_are_served_meanwhile() -> a
         assert!(took + early >= limit, "{what}: cut off after {took:?}, not {limit:?}");
         assert!(took <= limit + SLACK, "{what}: cut off only after {took:?}, not {limit:?}");
     }
+    up.stop().await
+}
+
+/// Follows a log for as long as the stream is kept; says what the answer begins with.
+async fn follows(host: &str, token: &str) -> anyhow::Result<(TcpStream, String)> {
+    let mut stream = TcpStream::connect(host).await?;
+    let request = format!(
+        "GET /api/plugins/odd/instances/plugin-odd-1/logs?follow=true HTTP/1.1\r\nHost: {host}\r\n\
+         Authorization: Bearer {token}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut begun = [0; 12];
+    timeout(SLACK, stream.read_exact(&mut begun)).await??;
+    Ok((stream, String::from_utf8_lossy(&begun).into_owned()))
+}
+
+#[tokio::test]
+async fn logs_that_are_followed_leave_places_for_others() -> anyhow::Result<()> {
+    let _place = heavy().await?;
+    let (_home, up, _look, api) = fleet().await?;
+    let host = api.url.strip_prefix("http://").context("an address")?;
+    let mut followed = Vec::new();
+    for number in 0..LOGS {
+        let (stream, begun) = follows(host, &api.token).await?;
+        assert_eq!(begun, "HTTP/1.1 200", "{number}");
+        followed.push(stream);
+    }
+
+    let (_, begun) = follows(host, &api.token).await?;
+
+    assert_eq!(begun, "HTTP/1.1 503", "one more than there are places");
+    let health = send("GET", &format!("{}/api/health", api.url), &[], "").await?;
+    assert_eq!(health.status, 200);
+    drop(followed);
+    eventually("a place to be free again", async || {
+        let (_, begun) = follows(host, &api.token).await?;
+        Ok((begun == "HTTP/1.1 200").then_some(()))
+    })
+    .await?;
     up.stop().await
 }

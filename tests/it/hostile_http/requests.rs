@@ -101,6 +101,27 @@ async fn odd_requests_are_refused_in_words_and_change_nothing() -> anyhow::Resul
         ("a number beyond", scale, none, br#"{"instances": 4294967297}"#.to_vec(), 422),
         ("a number below", scale, none, br#"{"instances": -1}"#.to_vec(), 422),
         ("a fraction", scale, none, br#"{"instances": 1.5}"#.to_vec(), 422),
+        (
+            "a secret in what is no JSON",
+            put,
+            none,
+            format!("{{\"config\": {{\"key\": \"{SECRET}\"").into(),
+            400,
+        ),
+        (
+            "a secret of the wrong kind",
+            put,
+            none,
+            json!({"config": {"key": [SECRET]}}).to_string().into(),
+            422,
+        ),
+        (
+            "a secret where a number is due",
+            put,
+            none,
+            json!({"config": {"size": SECRET}}).to_string().into(),
+            422,
+        ),
         ("nobody's setting", put, none, br#"{"config": {"__proto__": {}}}"#.to_vec(), 422),
         ("an id that is no text", "GET /api/plugins/%FF", none, Vec::new(), 400),
         (

@@ -7,8 +7,8 @@ const INSTANCE = /^[A-Za-z0-9_-]{1,128}$/;
 /** Whether `text` can be the prefix of a fleet. */
 export const isPrefix = (text: string): boolean => PREFIX.test(text);
 
-/** Whether `text` can be a plugin's id; `user` is a person's layer of metadata. */
-export const isPluginId = (text: string): boolean => PLUGIN.test(text) && text !== "user";
+/** Whether `text` can be a plugin's id; `user` is a person's layer of metadata, `coordinator` the coordinator's login. */
+export const isPluginId = (text: string): boolean => PLUGIN.test(text) && text !== "user" && text !== "coordinator";
 
 /** Whether `text` can name one running process. */
 export const isInstanceId = (text: string): boolean => INSTANCE.test(text);

@@ -69,7 +69,7 @@ test("the subject of a task says what it is about, or nothing", () => {
 test("ids are what the protocol says", () => {
   const table: Array<[(text: string) => boolean, string[], string[]]> = [
     [isPrefix, ["mf", "a-1", "x".repeat(24)], ["", "-a", "a-", "A", "a b", "x".repeat(25), "mf\n"]],
-    [isPluginId, ["a", "line-counter", "x".repeat(64)], ["", "user", "-a", "a-", "a_b", "x".repeat(65)]],
+    [isPluginId, ["a", "line-counter", "x".repeat(64)], ["", "user", "coordinator", "-a", "a-", "a_b", "x".repeat(65)]],
     [isInstanceId, ["A_b-1", "x".repeat(128)], ["", "a.b", "a b", "x".repeat(129)]],
     [isRouteName, ["gpu", "a-1"], ["", "main", "next", "-a", "x".repeat(25)]],
   ];

@@ -10,6 +10,8 @@ use super::super::exit::{Exit, Failure};
 use super::{RenderArgs, ResolverArg};
 use crate::operator::{Files, Issued, Order, Refused, Resolver, Ring, issue, render};
 
+/// What stands for the address of a server in what a person is told to run.
+const SERVER: &str = "\"$NATS_URL\"";
 /// Where a server takes the token of an account.
 const UPDATE: &str = "$SYS.REQ.CLAIMS.UPDATE";
 
@@ -62,9 +64,15 @@ fn refusal(refused: &Refused, dir: &Path) -> Failure {
         }
         Refused::NoKey { .. } => {
             let advice = "give the file with its seed by `--private-key FILE`; where the operator demands \
-                          signing keys, an account needs one: `nsc edit account --sk generate`";
+                          signing keys, an account needs one: `nsc edit account -n ACCOUNT --sk generate`";
             (Exit::Failure, advice)
         }
+        Refused::Over(_) => {
+            let advice = "give it more time: `nsc edit account -n ACCOUNT --expiry 0`, `nsc edit operator \
+                          --expiry 0`";
+            (Exit::Failure, advice)
+        }
+        Refused::System(_) => (Exit::Conflict, "give the fleet another `--prefix`"),
         Refused::Rotate(_) => (Exit::Usage, "name each plugin by `--plugin`"),
     };
     let what = format!("make the accounts of {}", dir.display());
@@ -75,6 +83,8 @@ fn refusal(refused: &Refused, dir: &Path) -> Failure {
 fn report(issued: &Issued, dir: &Path) -> String {
     let mut lines = Vec::new();
     let at = |path: &str| dir.join(path).display().to_string();
+    let in_shell = |path: &str| quoted(&at(path));
+    let folders = format!("--data-dir {} --keystore-dir {}", in_shell("stores"), in_shell("keys"));
     for login in &issued.logins {
         let what = if login.is_new { "new login of" } else { "login of" };
         let creds = login.creds.as_deref();
@@ -83,13 +93,17 @@ fn report(issued: &Issued, dir: &Path) -> String {
     }
     for name in &issued.removed {
         lines.push(format!(
-            "{name} is not named any more: with the token of the fleet it loses all that it had of it; \
-             `nsc delete account {name}` takes the account itself away"
+            "{name} is not named any more: with the token of the fleet it loses all that it had of it. To \
+             take the account itself away, from servers and then from the folder:\n  \
+             nsc push -R {name} -u {SERVER} {folders}\n  nsc delete account {name} {folders}"
         ));
     }
+    let all = format!("nsc push --all -u {SERVER} {folders}");
     let changed: Vec<_> = issued.accounts().filter(|account| account.is_changed).collect();
     if changed.is_empty() {
-        lines.push("no account has changed".to_owned());
+        lines.push(format!(
+            "no account has changed. Where it is not certain that servers have them all:\n  {all}"
+        ));
         return lines.join("\n");
     }
     let names: Vec<&str> = changed.iter().map(|account| account.name.as_str()).collect();
@@ -98,18 +112,33 @@ fn report(issued: &Issued, dir: &Path) -> String {
          them:",
         names.join(", ")
     ));
-    let login = issued.system_login.as_deref().map_or_else(|| "SYS.creds".to_owned(), at);
+    let login = issued.system_login.as_deref().map_or_else(|| "SYS.creds".to_owned(), in_shell);
     for account in changed {
-        let token = at(&format!("jwt/{}.jwt", account.key));
+        let token = in_shell(&format!("jwt/{}.jwt", account.key));
         lines.push(format!(
-            "  nats --creds '{login}' request '{UPDATE}' --force-stdin <'{token}'   # {}",
+            "  nats --creds {login} request '{UPDATE}' --force-stdin <{token}   # {}",
             account.name
         ));
     }
-    lines.push(format!(
-        "or: nsc push --all --data-dir '{}' --keystore-dir '{}'",
-        at("stores"),
-        at("keys")
-    ));
+    lines.push(format!("or: {all}"));
     lines.join("\n")
+}
+
+/// A text as a shell takes it for one word.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shell_takes_a_path_for_one_word() {
+        for (path, expected) in
+            [("/a b/c", "'/a b/c'"), ("/it's", r"'/it'\''s'"), ("$HOME", "'$HOME'")]
+        {
+            assert_eq!(quoted(path), expected);
+        }
+    }
 }

@@ -31,9 +31,9 @@ pub(crate) struct NewArgs {
 }
 
 pub(crate) fn run(app: &App, args: &NewArgs) -> Result<Exit, Failure> {
-    if args.name.is_user() {
-        return Err(Failure::usage("`user` is kept for the person's own edits")
-            .advise("choose another name"));
+    if let Some(whom) = args.name.kept_for() {
+        let rule = format!("`{}` is kept for {whom}", args.name);
+        return Err(Failure::usage(rule).advise("choose another name"));
     }
     let sdk = sdk(args.lang, args.sdk.as_deref())?;
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(args.name.as_str()));

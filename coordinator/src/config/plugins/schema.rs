@@ -43,7 +43,7 @@ pub fn schema() -> Value {
                 "type": "string",
                 "pattern": "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$",
                 "maxLength": 64,
-                "not": {"const": "user"},
+                "not": {"enum": ["user", "coordinator"]},
             },
             "variable": {
                 "description": "Filled in from the environment: ${NAME} or ${NAME:-default}.",

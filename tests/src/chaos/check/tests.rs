@@ -54,7 +54,11 @@ fn killed(later: i64) -> Seen {
 
 #[test]
 fn what_was_promised_passes() {
-    for (case, seen, again) in [("no kill", good(), 0), ("a kill", killed(9 * SECOND), 1)] {
+    let mut skewed = good();
+    skewed.executions[5].began = 4 * SECOND + 10 - SKEW;
+    for (case, seen, again) in
+        [("no kill", good(), 0), ("a kill", killed(9 * SECOND), 1), ("two clocks", skewed, 0)]
+    {
         let verdict = judge(&seen);
         assert_eq!(verdict.problems, [""; 0], "{case}");
         assert_eq!(verdict.reexecutions, again, "{case}");
@@ -87,7 +91,7 @@ fn every_breach_is_found() {
         ("nobody handed in", |seen| {
             seen.records.push(("a".to_owned(), "other".to_owned(), RecordStatus::Completed));
         }),
-        ("before what they depend on", |seen| seen.executions[5].began = 0),
+        ("before what they depend on", |seen| seen.executions[5].began = 4 * SECOND + 9 - SKEW),
         ("before what they depend on", |seen| seen.executions[0].ended = None),
         ("over the bound", |seen| seen.executions.push(seen.executions[0].clone())),
         ("no kill explains", |seen| {

@@ -33,6 +33,9 @@ func CheckPlugin(text string) error {
 	if text == "user" {
 		return fmt.Errorf("`user` is no plugin id: it is a person's layer of metadata")
 	}
+	if text == "coordinator" {
+		return fmt.Errorf("`coordinator` is no plugin id: it is the coordinator's login at the broker")
+	}
 	return check("plugin id: 1 to 64 characters of a-z, 0-9 and -, not - first or last", text, 64, lower, true)
 }
 

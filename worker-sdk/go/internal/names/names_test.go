@@ -101,7 +101,7 @@ func TestIdsAreChecked(t *testing.T) {
 		wrong []string
 	}{
 		{CheckPrefix, []string{"mf", "a-b", strings.Repeat("x", 24)}, []string{"", "-a", "a-", "A", strings.Repeat("x", 25)}},
-		{CheckPlugin, []string{"ffmpeg", "a"}, []string{"", "user", "a_b", "a.b", "A", strings.Repeat("x", 65)}},
+		{CheckPlugin, []string{"ffmpeg", "a"}, []string{"", "user", "coordinator", "a_b", "a.b", "A", strings.Repeat("x", 65)}},
 		{CheckInstance, []string{"A_b-9"}, []string{"", "a.b", "é", strings.Repeat("x", 129)}},
 		{CheckArtifact, []string{"still.jpg", "  ", "a b é/..>*", strings.Repeat("é", 64)}, []string{"", "a\x00", "a\nb", "\x7f", "\u0085", "a\xff", strings.Repeat("é", 64) + "x"}},
 		{CheckRoute, []string{"gpu"}, []string{"main", "next", "", "G"}},

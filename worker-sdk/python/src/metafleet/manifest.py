@@ -38,7 +38,7 @@ def load(source: object, owner: type) -> Manifest:
         if not isinstance(source.get(name), str):
             raise InvalidManifest(f"the manifest lacks `{name}`")
     if not is_plugin_id(source["id"]):
-        raise InvalidManifest(f"`{source['id']}` is not the id of a plugin: 1 to 64 of a-z, 0-9 and -, and not `user`")
+        raise InvalidManifest(f"`{source['id']}` is not the id of a plugin: 1 to 64 of a-z, 0-9 and -, and neither `user` nor `coordinator`")
     return cast(Manifest, {name: value for name, value in source.items() if name != "$schema"})
 
 

@@ -30,7 +30,7 @@ def is_prefix(text: str) -> bool:
 
 def is_plugin_id(text: str) -> bool:
     """Whether a plugin may have this id."""
-    return _PLUGIN.fullmatch(text) is not None and text != "user"
+    return _PLUGIN.fullmatch(text) is not None and text not in ("user", "coordinator")
 
 
 def is_instance_id(text: str) -> bool:
