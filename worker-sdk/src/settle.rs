@@ -99,8 +99,8 @@ impl Attempt<'_> {
 
     /// Gives the task back, because this worker stops: somebody else is to run it soon.
     ///
-    /// The last delivery that the broker would make goes through the coordinator instead: a nak
-    /// would make a dead letter of it.
+    /// From its last attempt on it goes through the coordinator instead: then each nak uses up one of
+    /// the few deliveries that are left, and the last would make a dead letter of it.
     pub(crate) async fn give_back(&self, delivery: Delivery) {
         let attempt = delivery.attempt();
         if attempt < self.task.retry.max_attempts {
@@ -112,7 +112,7 @@ impl Attempt<'_> {
 
     /// Does not run a task that is for another version of the plugin.
     ///
-    /// The last delivery ends here: whoever still wants the task finds it missing and publishes it
+    /// From its last attempt on it ends here: whoever still wants the task finds it missing and publishes it
     /// anew, and what nobody wants any more must not go round for ever.
     pub(crate) async fn leave_to_other(&self, delivery: Delivery) {
         let wanted = self.task.plugin_version.as_deref().unwrap_or_default();

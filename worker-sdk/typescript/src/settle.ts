@@ -55,8 +55,8 @@ export class Settler {
   }
 
   /**
-   * Gives a task back, because this worker stops. The last delivery that the broker would make goes over
-   * the coordinator: a nak would make a dead letter of it.
+   * Gives a task back, because this worker stops. From its last attempt on it goes over the
+   * coordinator: naks could use up its deliveries.
    */
   giveBack(held: Held): void {
     held.settling = true;

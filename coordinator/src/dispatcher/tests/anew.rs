@@ -97,7 +97,7 @@ fn the_place_of_an_inherited_task_that_waits_for_a_time_goes_to_who_waits() {
 }
 
 #[test]
-fn a_place_that_was_held_in_another_lane_goes_to_who_waits() {
+fn a_task_that_was_in_a_lane_that_is_gone_takes_a_place_in_its_own() {
     let mut bench = Bench::new(one_plugin(Some(1)));
     let gone = Lane::Route("gone".parse().unwrap());
     let inherited = [(("a".parse().unwrap(), "x".parse().unwrap()), gone)].into();
@@ -105,4 +105,23 @@ fn a_place_that_was_held_in_another_lane_goes_to_who_waits() {
 
     assert_eq!(tasks(&bench.open(1, "x")).len(), 1, "there is a place in its own line");
     assert_eq!(tasks(&bench.open(2, "y")).len(), 0);
+}
+
+#[test]
+fn what_is_given_up_on_holds_its_place_until_its_record_is_there() {
+    let mut bench = Bench::new(one_plugin(Some(1)));
+    let task = tasks(&bench.open(1, "x")).remove(0);
+    let plugin: PluginId = "a".parse().unwrap();
+    let missing = Event::Missing { run: RunId(1), plugin: plugin.clone(), since: 0 };
+    for _ in 0..2 {
+        assert_eq!(kinds(&bench.tell(missing.clone())), ["repaired", "publish"]);
+    }
+    // It gives its place back, as what waits for a time does.
+    bench.tell(Event::Deferred { cid: "x".parse().unwrap(), plugin });
+    assert_eq!(kinds(&bench.tell(missing)), ["give up"]);
+
+    assert!(bench.open(2, "y").is_empty(), "the place is taken");
+    let commands = bench.answer(&task);
+
+    assert_eq!(tasks(&commands).iter().map(|task| task.cid.as_str()).collect::<Vec<_>>(), ["y"]);
 }

@@ -84,7 +84,7 @@ class Attempt:
     async def give_back(self) -> None:
         """Somebody else is to run it soon, because this worker stops.
 
-        The last delivery that the broker would make goes through the coordinator: a nak would make a dead letter of it.
+        From its last attempt on it goes through the coordinator: naks could use up its deliveries.
         """
         if self.number < self._work.task["retry"]["maxAttempts"]:
             return await self._nak(_GIVE_BACK_MS)
